@@ -1,0 +1,197 @@
+//! The catalog: what tables, columns, indexes and foreign keys are like. A plain snapshot.
+//!
+//! It is loaded by `backend::catalog_loader` from `information_schema` and never changed in place: a new
+//! definition is a new [`Table`] with the next `generation`.
+
+use crate::id::{IndexId, TableId};
+
+/// A table, as it was when it was loaded.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Table {
+    /// The number that locks are kept under; the same for every generation of the same name.
+    pub id: TableId,
+    /// Counts the definitions of this name that were loaded.
+    pub generation: u64,
+    /// Schema name.
+    pub schema: String,
+    /// Table name.
+    pub name: String,
+    /// `BASE TABLE` of the InnoDB engine? Other engines and views take no row locks that the model knows.
+    pub kind: TableKind,
+    /// Columns in table order.
+    pub columns: Vec<Column>,
+    /// Indexes; the first is the clustered one: PRIMARY, or the first unique index without nullable
+    /// columns, or (with no columns) the hidden row id (InnoDB manual, "Clustered and Secondary Indexes").
+    pub indexes: Vec<Index>,
+    /// Foreign keys that this table has (it is the child).
+    pub foreign_keys: Vec<ForeignKey>,
+    /// Foreign keys of other tables that point here (it is the parent).
+    pub referenced_by: Vec<ForeignKey>,
+    /// It has triggers: what they lock is not known from the statement.
+    pub has_triggers: bool,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableKind {
+    /// A table of InnoDB.
+    InnoDb,
+    /// A table of another engine.
+    OtherEngine,
+    /// A view.
+    View,
+}
+
+/// A column.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Column {
+    /// Name, in the table's spelling.
+    pub name: String,
+    /// How its values compare.
+    pub family: Family,
+    /// NULL is allowed.
+    pub nullable: bool,
+    /// `AUTO_INCREMENT`
+    pub auto_increment: bool,
+    /// Generated, virtual or stored.
+    pub generated: bool,
+    /// The default value, without quotes; `None` is NULL (or none).
+    pub default: Option<String>,
+    /// `default` is an expression (`uuid()`, `CURRENT_TIMESTAMP`): its value is not known beforehand.
+    pub default_is_expression: bool,
+}
+
+/// How the values of a column compare.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// Integer types, YEAR, BIT.
+    Integer,
+    /// DECIMAL with its number of digits after the point.
+    Decimal(u8),
+    /// FLOAT, DOUBLE.
+    Float,
+    /// CHAR, VARCHAR, TEXT with their collation's name.
+    Text(String),
+    /// BINARY(n) (padded with zero bytes to n), VARBINARY and BLOB (`None`).
+    Binary(Option<u32>),
+    /// DATE
+    Date,
+    /// DATETIME, TIMESTAMP with fractional digits.
+    DateTime(u8),
+    /// TIME with fractional digits.
+    Time(u8),
+    /// ENUM, SET, JSON, geometry, …: not compared by the model.
+    Other,
+}
+
+/// An index.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Index {
+    /// Name: `PRIMARY`, `idx_server`, …; `GEN_CLUST_INDEX` for the hidden row id.
+    pub name: String,
+    /// Unique, primary included.
+    pub unique: bool,
+    /// Key parts in order.
+    pub parts: Vec<KeyPart>,
+    /// False for FULLTEXT and SPATIAL, which the model does not know.
+    pub btree: bool,
+}
+
+/// A part of an index.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyPart {
+    /// Position in [`Table::columns`]; `None` for an expression (functional index).
+    pub column: Option<usize>,
+    /// Prefix length in characters, if only a prefix is indexed.
+    pub prefix: Option<u32>,
+    /// Descending.
+    pub descending: bool,
+}
+
+/// A foreign key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForeignKey {
+    /// Constraint name.
+    pub name: String,
+    /// Child schema and table.
+    pub child: (String, String),
+    /// Child columns, in order.
+    pub child_columns: Vec<String>,
+    /// Parent schema and table.
+    pub parent: (String, String),
+    /// Parent columns, in order.
+    pub parent_columns: Vec<String>,
+    /// `ON DELETE`
+    pub on_delete: ReferentialAction,
+    /// `ON UPDATE`
+    pub on_update: ReferentialAction,
+}
+
+/// What happens to the children.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReferentialAction {
+    /// `RESTRICT`, `NO ACTION`
+    Restrict,
+    /// `CASCADE`
+    Cascade,
+    /// `SET NULL`
+    SetNull,
+}
+
+/// MySQL or MariaDB: they lock differently in places.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Flavour {
+    /// Oracle MySQL and its relatives.
+    MySql,
+    /// MariaDB.
+    MariaDb,
+}
+
+/// What the server said of itself on the control connection.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServerFacts {
+    /// Which family.
+    pub flavour: Flavour,
+    /// `SELECT VERSION()`
+    pub version: String,
+    /// Global default isolation, `REPEATABLE-READ`.
+    pub isolation: String,
+    /// Global default of autocommit.
+    pub autocommit: bool,
+    /// `innodb_lock_wait_timeout`, seconds.
+    pub lock_wait_timeout: u64,
+    /// `innodb_rollback_on_timeout`
+    pub rollback_on_timeout: bool,
+    /// `innodb_autoinc_lock_mode`
+    pub autoinc_lock_mode: u8,
+    /// `lower_case_table_names`: 0 compares exactly, otherwise names are lower-cased.
+    pub lower_case_table_names: u8,
+}
+
+impl Default for ServerFacts {
+    /// MySQL 8's defaults: what is assumed when there is no control connection.
+    fn default() -> Self {
+        ServerFacts {
+            flavour: Flavour::MySql,
+            version: String::new(),
+            isolation: "REPEATABLE-READ".to_owned(),
+            autocommit: true,
+            lock_wait_timeout: 50,
+            rollback_on_timeout: false,
+            autoinc_lock_mode: 2,
+            lower_case_table_names: 0,
+        }
+    }
+}
+
+impl Table {
+    /// The clustered index: always at position 0.
+    pub fn clustered(&self) -> IndexId {
+        IndexId { table: self.id, index: 0 }
+    }
+
+    /// Position of a column, compared without case as the server does.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name))
+    }
+}

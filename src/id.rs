@@ -1,0 +1,57 @@
+//! Names of the things that live in the process: sessions, transactions, tokens.
+//!
+//! All are counters that are never used twice in the life of a process, so a stale name finds nothing
+//! instead of somebody else's entry.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One client connection together with the one server connection that it owns.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SessionId(pub u64);
+
+/// One transaction of one session; an autocommit statement is a transaction of its own.
+///
+/// Later transactions have larger numbers, so the order is the order of age.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TxnId(pub u64);
+
+/// A place in the hold queue: smaller is older.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Token(pub u64);
+
+/// A table that the catalog has seen: the same number for the same schema and name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TableId(pub u32);
+
+/// An index of a table: 0 is the clustered index, the others follow in the catalog's order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct IndexId {
+    /// The table that the index belongs to.
+    pub table: TableId,
+    /// Position of the index in the table's catalog entry.
+    pub index: u16,
+}
+
+/// Gives out the numbers 1, 2, 3, …
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The next number; the first is 1.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
+    }
+}
+
+impl fmt::Display for TxnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{}", self.0)
+    }
+}

@@ -1,0 +1,134 @@
+//! Which locks will this statement ask for? The one room that knows both SQL and locks.
+//!
+//! ```text
+//! Statement + values + catalog + isolation ─▶ access path ─▶ requests        (before it is sent)
+//! requests + rows found, affected, error    ─▶ what was really taken          (after it is answered)
+//! ```
+//!
+//! Every request carries the name of the rule that made it and how sure the rule is. What the model does
+//! not know it says ([`Intent::unknown`]); it never invents a lock.
+
+pub mod value;
+pub mod access_path;
+pub mod read;
+pub mod write;
+pub mod outcome;
+
+use std::sync::Arc;
+
+use crate::catalog::{Flavour, Table};
+use crate::lock::request::Request;
+use crate::sql::statement::{Isolation, Scalar, Statement, TableName, Value};
+
+/// The values of one execution, by slot.
+pub trait Values {
+    /// The value of a slot.
+    fn value(&self, slot: usize) -> Value<'_>;
+    /// The values of a folded list.
+    fn list(&self, slot: usize) -> Vec<Value<'_>>;
+    /// Number of rows of a folded `VALUES` list, at least 1.
+    fn rows(&self) -> usize;
+    /// The value of a slot in the n-th row, counted from 0.
+    fn row_value(&self, row: usize, slot: usize) -> Value<'_>;
+}
+
+/// What a statement runs under.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Context {
+    /// The isolation level of its transaction.
+    pub isolation: Isolation,
+    /// Whose rules.
+    pub flavour: Flavour,
+    /// It runs in a transaction that goes on after it (then SERIALIZABLE makes plain reads lock).
+    pub in_transaction: bool,
+}
+
+impl Context {
+    /// Does this level lock gaps (manual, "Transaction Isolation Levels")?
+    pub fn locks_gaps(&self) -> bool {
+        self.isolation >= Isolation::RepeatableRead
+    }
+}
+
+/// What a statement will ask for.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Intent {
+    /// In the order in which the server asks.
+    pub requests: Vec<Request>,
+    /// Something that it locks is not known, and why (from a closed set: a metric label).
+    pub unknown: Option<&'static str>,
+    /// The statement deletes what its requests find.
+    pub deletes: bool,
+}
+
+/// The tables whose definition [`requests`] needs.
+pub fn tables(statement: &Statement) -> Vec<&TableName> {
+    match statement {
+        Statement::Select(select) => select.tables.iter().map(|t| &t.table).collect(),
+        Statement::Update(update) => update.tables.iter().map(|t| &t.table).collect(),
+        Statement::Delete(delete) => delete.tables.iter().map(|t| &t.table).collect(),
+        Statement::Insert(insert) => vec![&insert.table],
+        _ => Vec::new(),
+    }
+}
+
+/// The locks that the statement will ask for. `table` finds definitions; a table that it does not know
+/// makes the intent `unknown`.
+pub fn requests(
+    statement: &Statement,
+    values: &dyn Values,
+    context: &Context,
+    table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+) -> Intent {
+    let mut intent = Intent::default();
+    match statement {
+        Statement::Select(select) => read::select(select, values, context, table, &mut intent),
+        Statement::Update(update) => read::update(update, values, context, table, &mut intent),
+        Statement::Delete(delete) => {
+            intent.deletes = true;
+            read::delete(delete, values, context, table, &mut intent);
+        }
+        Statement::Insert(insert) => write::insert(insert, values, context, table, &mut intent),
+        _ => {}
+    }
+    intent
+}
+
+/// The values behind the place of a request in its index, in the order of the index's parts: what a look at
+/// the server asks for. `None`: they are not all known.
+pub fn values_of<'v>(
+    statement: &'v Statement,
+    values: &'v dyn Values,
+    table: &'v Table,
+    request: &Request,
+) -> Option<Vec<Value<'v>>> {
+    let index = table.indexes.get(usize::from(request.index.index))?;
+    let place = &request.range.low;
+    let accesses = match statement {
+        Statement::Insert(insert) => return write::values_of(insert, values, table, index, place),
+        Statement::Select(select) => &select.tables,
+        Statement::Update(update) => &update.tables,
+        Statement::Delete(delete) => &delete.tables,
+        Statement::Multi(parts) => {
+            return parts.iter().find_map(|part| values_of(part, values, table, request));
+        }
+        _ => return None,
+    };
+    let of_table = accesses.iter().filter(|a| a.table.name.eq_ignore_ascii_case(&table.name));
+    of_table.into_iter().find_map(|a| access_path::values_of(table, index, &a.predicate, values, place))
+}
+
+/// The value of a scalar in one row; `None` if only the server knows it.
+fn scalar<'v>(scalar: &Scalar, values: &'v dyn Values, row: usize) -> Option<Value<'v>> {
+    let value = match scalar {
+        Scalar::Slot(slot) => values.row_value(row, *slot),
+        Scalar::Negative(slot) => match values.row_value(row, *slot) {
+            Value::Int(n) => Value::Int(-n),
+            Value::Float(f) => Value::Float(-f),
+            _ => return None,
+        },
+        Scalar::Null => Value::Null,
+        Scalar::ListSlot(_) | Scalar::Default | Scalar::Unknown => return None,
+    };
+    (value != Value::Unknown).then_some(value)
+}

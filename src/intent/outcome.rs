@@ -1,0 +1,138 @@
+//! What a statement's requests became when the server had answered.
+//!
+//! Text tells what is asked for; the answer tells what was there: no row found means a gap, one row on a
+//! full unique key a record. Where the answer does not tell, the request stays as it was asked for.
+
+use crate::catalog::Flavour;
+use crate::lock::key::Key;
+use crate::lock::range::Range;
+use crate::lock::request::{Kind, Request, Settled};
+use crate::sql::statement::{Statement, TableAccess};
+
+/// What the answer says, as far as the model needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answered {
+    /// A result set of so many rows.
+    Rows(u64),
+    /// A change: affected rows, matched rows where the server said so, and the first generated key.
+    Changed {
+        /// Rows that were changed (or matched, with `CLIENT_FOUND_ROWS`).
+        affected: u64,
+        /// `Rows matched: N`
+        matched: Option<u64>,
+    },
+    /// The statement failed with this error; its changes are undone and its row locks stay.
+    Failed(u16),
+    /// Not known (a cursor, a result inside a CALL).
+    Unclear,
+}
+
+/// ER_DUP_ENTRY
+const DUPLICATE_KEY: u16 = 1062;
+/// ER_LOCK_WAIT_TIMEOUT and NOWAIT's ER_LOCK_NOWAIT: the lock that was waited for was not got.
+const NOT_GRANTED: [u16; 2] = [1205, 3572];
+
+/// ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: refused before anything is read.
+const READ_ONLY: u16 = 1792;
+
+/// What became of each request, in order. `generated` is the key of the clustered index's new record, if
+/// the server generated it.
+pub fn settle(
+    statement: &Statement,
+    requests: &[Request],
+    answered: &Answered,
+    generated: Option<&Key>,
+    flavour: Flavour,
+) -> Vec<Settled> {
+    let found = found(statement, answered);
+    let searched = requests.iter().filter(|r| !r.kind.inserts()).count() as u64;
+    requests
+        .iter()
+        .map(|request| match request.kind {
+            _ if *answered == Answered::Failed(READ_ONLY) => Settled::Released,
+            Kind::Insert { unique } => inserted(request, unique, answered, generated),
+            _ if matches!(answered, Answered::Failed(code) if NOT_GRANTED.contains(code)) => {
+                if searched == 1 { Settled::Released } else { Settled::Kept }
+            }
+            _ => match found {
+                Found::Nothing => missing(request),
+                Found::Rows(n) if request.kind == Kind::RecordOrGap && n >= searched => {
+                    present(request, flavour)
+                }
+                _ => Settled::Kept,
+            },
+        })
+        .collect()
+}
+
+/// What a search has found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
+    /// No entry in any of its ranges.
+    Nothing,
+    /// So many rows.
+    Rows(u64),
+    /// Not told.
+    Unclear,
+}
+
+fn found(statement: &Statement, answered: &Answered) -> Found {
+    let (tables, counts): (&[TableAccess], bool) = match statement {
+        Statement::Select(select) => (&select.tables, !select.aggregated),
+        Statement::Update(update) => (&update.tables, true),
+        Statement::Delete(delete) => (&delete.tables, true),
+        _ => return Found::Unclear,
+    };
+    // Conditions beyond the index, and other tables, can hide rows that were read and locked.
+    let [table] = tables else { return Found::Unclear };
+    let rows = match answered {
+        Answered::Rows(rows) => *rows,
+        Answered::Changed { matched: Some(matched), .. } => *matched,
+        // Without "Rows matched", 0 affected may be a row that already was as the UPDATE makes it.
+        Answered::Changed { affected: 0, .. } if matches!(statement, Statement::Update(_)) => {
+            return Found::Unclear;
+        }
+        Answered::Changed { affected, .. } => *affected,
+        Answered::Failed(_) | Answered::Unclear => return Found::Unclear,
+    };
+    match rows {
+        _ if !counts => Found::Unclear,
+        0 if table.predicate.exact => Found::Nothing,
+        0 => Found::Unclear,
+        rows => Found::Rows(rows),
+    }
+}
+
+/// No entry: gaps only; at READ COMMITTED nothing.
+fn missing(request: &Request) -> Settled {
+    match request.kind {
+        Kind::RecordOrGap | Kind::NextKey => Settled::Became(Kind::Gap, request.range.clone()),
+        Kind::Record => Settled::Released,
+        _ => Settled::Kept,
+    }
+}
+
+/// An entry for each unique key: the record; MariaDB takes the gap below a secondary entry as well.
+fn present(request: &Request, flavour: Flavour) -> Settled {
+    let kind = match flavour {
+        Flavour::MariaDb if request.index.index != 0 => Kind::NextKey,
+        _ => Kind::Record,
+    };
+    Settled::Became(kind, request.range.clone())
+}
+
+fn inserted(request: &Request, unique: bool, answered: &Answered, generated: Option<&Key>) -> Settled {
+    match answered {
+        Answered::Changed { affected: 0, .. } if !unique => Settled::Released,
+        Answered::Changed { .. } | Answered::Rows(_) | Answered::Unclear => {
+            let range = match generated {
+                Some(key) if request.index.index == 0 && !unique => Range::entries(key),
+                _ => request.range.clone(),
+            };
+            Settled::Became(Kind::Record, range)
+        }
+        // The lock of the duplicate check stays on the record that was there.
+        Answered::Failed(DUPLICATE_KEY) if unique => Settled::Duplicate,
+        Answered::Failed(_) => Settled::Released,
+    }
+}

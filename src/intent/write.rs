@@ -1,0 +1,175 @@
+//! What an INSERT or REPLACE locks: an insert intention in each index, then the new record.
+//!
+//! | rule | where | waits for |
+//! |---|---|---|
+//! | `insert-entry` | a secondary index that is not unique | gap locks of others at the spot |
+//! | `insert-unique` | a unique index, the primary key included | gap locks, and any lock on an equal key |
+//!
+//! The locks on new records are implicit in InnoDB (no lock object until somebody meets them); for who
+//! waits for whom they count as held.
+
+use std::sync::Arc;
+
+use super::value;
+use super::{Context, Intent, Values, scalar};
+use crate::catalog::{Column, Index, Table, TableKind};
+use crate::id::IndexId;
+use crate::lock::key::Key;
+use crate::lock::mode::{Certainty, Mode};
+use crate::lock::range::Range;
+use crate::lock::request::{Kind, Request};
+use crate::sql::statement::{Insert, Rows, Scalar, TableName, Value};
+
+/// Most rows of one statement that are followed one by one; more make the rest `unknown`.
+const MAX_ROWS: usize = 64;
+
+/// The requests of an INSERT or REPLACE.
+pub(super) fn insert(
+    insert: &Insert,
+    values: &dyn Values,
+    _context: &Context,
+    table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+    intent: &mut Intent,
+) {
+    let Some(table) = table(&insert.table) else {
+        intent.unknown = Some("table_not_loaded");
+        return;
+    };
+    if table.kind != TableKind::InnoDb {
+        return;
+    }
+    if table.has_triggers {
+        intent.unknown = Some("trigger");
+    }
+    let Rows::Values(row) = &insert.rows else {
+        intent.unknown = Some("insert_select");
+        return;
+    };
+    if values.rows() > MAX_ROWS {
+        intent.unknown = Some("many_rows");
+    }
+    for number in 0..values.rows().min(MAX_ROWS) {
+        let row = Row { table: &table, insert, scalars: row, values, number };
+        for (at, index) in table.indexes.iter().enumerate().filter(|(_, index)| index.btree) {
+            intent.requests.extend(row.request(at, index));
+        }
+    }
+}
+
+/// The values of the new entry whose place in an index is `wanted`.
+pub(super) fn values_of<'v>(
+    insert: &'v Insert,
+    values: &'v dyn Values,
+    table: &'v Table,
+    index: &Index,
+    wanted: &Key,
+) -> Option<Vec<Value<'v>>> {
+    let Rows::Values(scalars) = &insert.rows else { return None };
+    (0..values.rows().min(MAX_ROWS)).find_map(|number| {
+        let row = Row { table, insert, scalars, values, number };
+        let (mut key, mut found) = (Key::default(), Vec::new());
+        for part in &index.parts {
+            let column = &table.columns[part.column?];
+            let New::Is(value) = row.new_value(part.column?, column) else { return None };
+            value::push(&mut key, column, part, &value)?;
+            found.push(value);
+        }
+        wanted.starts_with(&key).then_some(found)
+    })
+}
+
+/// One row of a VALUES list.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    table: &'a Table,
+    insert: &'a Insert,
+    scalars: &'a [Scalar],
+    values: &'a dyn Values,
+    number: usize,
+}
+
+/// What is known of a column's value in a new row.
+enum New<'a> {
+    Is(Value<'a>),
+    NextAutoIncrement,
+    Unknown,
+}
+
+impl<'a> Row<'a> {
+    /// The insert intention in one index; `None` if not even its first column is known.
+    fn request(self, at: usize, index: &Index) -> Option<Request> {
+        let mut key = Key::default();
+        let mut certainty = Certainty::Certain;
+        let mut unique = index.unique;
+        let mut end = false;
+        // An entry of a secondary index ends with the clustered key.
+        let clustered = if at == 0 { None } else { self.table.indexes.first() };
+        let own = index.parts.len();
+        for (n, part) in index.parts.iter().chain(clustered.iter().flat_map(|c| &c.parts)).enumerate() {
+            if n >= own && unique {
+                break;
+            }
+            let column = &self.table.columns[part.column?];
+            match self.new_value(part.column?, column) {
+                New::Is(value) => {
+                    unique &= value != Value::Null;
+                    certainty = certainty.min(value::push(&mut key, column, part, &value)?);
+                }
+                New::NextAutoIncrement => {
+                    key.push_end();
+                    end = true;
+                    unique = false;
+                    break;
+                }
+                New::Unknown if n == 0 => return None,
+                New::Unknown => {
+                    key.push_end();
+                    certainty = Certainty::Likely;
+                    unique = false;
+                    break;
+                }
+            }
+        }
+        if key.is_lowest() {
+            // A hidden row id: always the next number.
+            key.push_end();
+            end = true;
+        }
+        let range = if end { Range { high: key.after(), low: key } } else { Range::entries(&key) };
+        Some(Request {
+            index: IndexId { table: self.table.id, index: at as u16 },
+            mode: Mode::X,
+            range,
+            kind: Kind::Insert { unique },
+            certainty,
+            rule: if unique { "insert-unique" } else { "insert-entry" },
+        })
+    }
+
+    fn new_value(self, at: usize, column: &Column) -> New<'a> {
+        let given = match &self.insert.columns {
+            Some(names) => names.iter().position(|name| name.eq_ignore_ascii_case(&column.name)),
+            None => Some(at),
+        };
+        let given = given.and_then(|n| self.scalars.get(n)).unwrap_or(&Scalar::Default);
+        let value = match given {
+            Scalar::Default => None,
+            given => match scalar(given, self.values, self.number) {
+                Some(value) => Some(value),
+                None => return New::Unknown,
+            },
+        };
+        match (value, &column.default) {
+            (None | Some(Value::Null | Value::Int(0)), _) if column.auto_increment => New::NextAutoIncrement,
+            (Some(value), _) => New::Is(value),
+            (None, None) if column.generated => New::Unknown,
+            (None, None) => New::Is(Value::Null),
+            (None, Some(default))
+                if !column.default_is_expression && default.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                default.parse().map_or(New::Unknown, |n| New::Is(Value::Int(n)))
+            }
+            (None, Some(_)) => New::Unknown,
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The locks of one index, and what a new request meets there.
+//!
+//! Worked example, `UNIQUE (server_id)` with records 7 and 12, REPEATABLE READ:
+//!
+//! ```text
+//! t1: … WHERE server_id = 9 FOR UPDATE     nothing found: Gap at 9, reaching (7, 12)
+//! t2: … WHERE server_id = 10 FOR UPDATE    RecordOrGap at 10 lies in (7, 12): a hazard with t1
+//! t1: INSERT (9)                           Insert at 9 lies in t2's gap: would wait for t2
+//! ```
+//!
+//! Who waits for whom follows InnoDB's lock compatibility (manual, "InnoDB Locking"): records by mode; an
+//! insert waits for gaps of others; gaps never wait.
+
+use super::fence::Fences;
+use super::interval_tree::{Handle, IntervalTree};
+use super::key::Key;
+use super::mode::{Certainty, Mode};
+use super::range::Range;
+use super::request::{Kind, Request, Settled};
+use crate::id::TxnId;
+
+/// Most holders that one request reports in one index: enough for a report and for the wait-for graph.
+const MAX_HOLDERS: usize = 64;
+
+/// Where fewer lookups than this share find nothing, gaps hardly matter, and the records that are met are
+/// not remembered.
+const SELDOM: f32 = 0.01;
+
+/// A lock that a transaction holds or is about to take.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The holder.
+    pub txn: TxnId,
+    /// Shared or exclusive.
+    pub mode: Mode,
+    /// What it covers.
+    pub kind: Kind,
+    /// The part of the index that the statement named. The tree's range says how far its gap may reach.
+    pub named: Range,
+    /// The statement has not been answered yet: the lock may be waited for, or turn out otherwise.
+    pub tentative: bool,
+    /// The reach of the gap was read from the server, it is not only the nearest known records.
+    pub exact: bool,
+    /// The holder has inserted into its own gap: records seen there now no longer bound the lock.
+    pub frozen: bool,
+    /// The holder wrote this record: it exists for others once the transaction has committed.
+    pub inserted: bool,
+    /// How sure the model is of this lock.
+    pub certainty: Certainty,
+}
+
+/// How a request relates to a lock in its way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Relation {
+    /// Compatible now, but the next insert of each would wait for the other.
+    Hazard,
+    /// The request would wait.
+    Wait,
+}
+
+/// A lock in the way of a request.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    /// Who holds it.
+    pub holder: TxnId,
+    /// Position of the request in the statement's list.
+    pub request: usize,
+    /// What it means: the worst of what the holder has in the way.
+    pub relation: Relation,
+    /// Something that the holder has is a hazard, whatever else it has.
+    pub hazard: bool,
+    /// How sure that is.
+    pub certainty: Certainty,
+    /// The lock's mode.
+    pub mode: Mode,
+    /// The lock's kind.
+    pub kind: Kind,
+    /// The part of the index that the lock covers, its gaps included.
+    pub range: Range,
+}
+
+/// What a probe of the server has shown around a place.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    /// The place that was asked about.
+    pub place: Key,
+    /// Entries at the place exist.
+    pub present: bool,
+    /// The nearest entry below; `None` if there is none.
+    pub below: Option<Key>,
+    /// The nearest entry above; `None` if there is none (the gap ends at the supremum).
+    pub above: Option<Key>,
+}
+
+/// All locks in one index.
+#[derive(Debug)]
+pub struct IndexLocks {
+    tree: IntervalTree<Held>,
+    fences: Fences,
+    /// Moving share of unique lookups that found nothing, 0 to 1.
+    misses: f32,
+}
+
+impl Default for IndexLocks {
+    fn default() -> Self {
+        // Unknown counts as "finds nothing": the careful side.
+        IndexLocks { tree: IntervalTree::default(), fences: Fences::default(), misses: 1.0 }
+    }
+}
+
+impl IndexLocks {
+    /// Number of locks.
+    pub fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// No lock is held.
+    pub fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
+
+    /// What `request` meets, the strongest relation per holder, appended to `found`.
+    pub fn conflicts(
+        &self,
+        txn: TxnId,
+        number: usize,
+        request: &Request,
+        reach: &Range,
+        now: u64,
+        found: &mut Vec<Conflict>,
+    ) {
+        let first = found.len();
+        self.tree.visit(reach, &mut |_, extent, held| {
+            if held.txn == txn {
+                return;
+            }
+            let Some((relation, certainty)) = self.relate(request, reach, extent, held, now) else { return };
+            let conflict = Conflict {
+                holder: held.txn,
+                request: number,
+                relation,
+                hazard: relation == Relation::Hazard,
+                certainty: certainty.min(request.certainty).min(held.certainty),
+                mode: held.mode,
+                kind: held.kind,
+                range: extent.clone(),
+            };
+            let full = found.len() - first >= MAX_HOLDERS;
+            match found[first..].iter_mut().find(|c| c.holder == held.txn) {
+                Some(known) => {
+                    let hazard = known.hazard || conflict.hazard;
+                    if (known.relation, known.certainty) < (relation, conflict.certainty) {
+                        *known = conflict;
+                    }
+                    known.hazard = hazard;
+                }
+                None if full => {}
+                None => found.push(conflict),
+            }
+        });
+    }
+
+    /// Notes a request of a statement that is about to be sent.
+    pub fn enter(&mut self, txn: TxnId, request: &Request, reach: Range) -> Handle {
+        let held = Held {
+            txn,
+            mode: request.mode,
+            kind: request.kind,
+            named: request.range.clone(),
+            tentative: true,
+            exact: false,
+            frozen: false,
+            inserted: false,
+            certainty: request.certainty,
+        };
+        self.tree.insert(reach, held)
+    }
+
+    /// The statement was answered: the lock is what it became. False if nothing is held any more.
+    pub fn settle(&mut self, handle: Handle, settled: &Settled, believe_until: u64) -> bool {
+        let Some((_, held)) = self.tree.get_mut(handle) else { return false };
+        held.tentative = false;
+        match settled {
+            Settled::Kept => true,
+            Settled::Released => {
+                self.tree.remove(handle);
+                false
+            }
+            Settled::Duplicate => {
+                held.mode = Mode::S;
+                held.kind = Kind::Record;
+                held.certainty = Certainty::Likely;
+                true
+            }
+            Settled::Became(kind, range) => {
+                let looked_up = held.kind == Kind::RecordOrGap;
+                held.inserted |= held.kind.inserts();
+                held.kind = *kind;
+                held.named = range.clone();
+                let (txn, inserted) = (held.txn, held.inserted);
+                if looked_up {
+                    let missed = if *kind == Kind::Gap { 1.0 } else { 0.0 };
+                    self.misses += (missed - self.misses) / 16.0;
+                    match kind {
+                        Kind::Gap => self.fences.drop_range(range),
+                        Kind::Record if self.misses > SELDOM => {
+                            self.fences.put(range.low.clone(), believe_until);
+                        }
+                        _ => {}
+                    }
+                }
+                if inserted {
+                    self.freeze(txn, range);
+                }
+                if !kind.gaps() {
+                    self.tree.set_range(handle, range.clone());
+                }
+                true
+            }
+        }
+    }
+
+    /// The transaction has ended or the lock was given up. Records that it inserted exist from now on, if it
+    /// committed.
+    pub fn release(&mut self, handle: Handle, committed: bool, believe_until: u64) {
+        if let Some((_, held)) = self.tree.remove(handle)
+            && held.inserted
+            && committed
+            && !held.named.low.is_end()
+            && self.misses > SELDOM
+        {
+            self.fences.put(held.named.low, believe_until);
+        }
+    }
+
+    /// Records in the range are being deleted: they bound no gap any more.
+    pub fn forget(&mut self, range: &Range) {
+        self.fences.drop_range(range);
+    }
+
+    /// Takes in what a probe has shown.
+    pub fn learn(&mut self, seen: &Neighbours, believe_until: u64) {
+        let place = Range::entries(&seen.place);
+        if seen.present {
+            self.fences.put(seen.place.clone(), believe_until);
+        } else {
+            self.fences.drop_range(&place);
+        }
+        let gap = Range {
+            low: seen.below.as_ref().map_or(Key::lowest(), Key::after),
+            high: seen.above.clone().unwrap_or(Key::supremum()),
+        };
+        for fence in [&seen.below, &seen.above].into_iter().flatten() {
+            self.fences.put(fence.clone(), believe_until);
+        }
+        if gap.is_empty() {
+            return;
+        }
+        for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.frozen) {
+            let Some((extent, held)) = self.tree.get_mut(handle) else { continue };
+            let inside = gap.covers(&held.named);
+            held.exact |= inside && !seen.present;
+            let extent = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
+            self.tree.set_range(handle, extent);
+        }
+    }
+
+    /// How far a request can reach: gaps up to the nearest records known.
+    pub fn reach(&mut self, request: &Request, now: u64) -> Range {
+        if request.kind.gaps() { self.fences.around(&request.range, now) } else { request.range.clone() }
+    }
+
+    fn relate(
+        &self,
+        request: &Request,
+        reach: &Range,
+        extent: &Range,
+        held: &Held,
+        now: u64,
+    ) -> Option<(Relation, Certainty)> {
+        if let Some(certainty) = self.waits_for_record(request, held, now) {
+            return Some((Relation::Wait, certainty));
+        }
+        if request.kind.inserts() {
+            let waits = held.kind.gaps() && extent.contains(&request.range.low);
+            return waits.then(|| (Relation::Wait, gap_certainty(held, &request.range)));
+        }
+        let same_gap = request.kind.gaps()
+            && held.kind.gaps()
+            && extent.intersects(&request.range)
+            && reach.intersects(&held.named);
+        if !same_gap {
+            return None;
+        }
+        // A lookup of a key that exists locks no gap; one whose answer is out counts by what is usual here.
+        let finds = request.kind == Kind::RecordOrGap && self.fences.any_in(&request.range, now);
+        let unlikely = held.tentative && held.kind == Kind::RecordOrGap && self.misses < 0.5;
+        (!finds && !unlikely).then(|| (Relation::Hazard, gap_certainty(held, &request.range)))
+    }
+
+    /// Does the request wait for a record that `held` covers, and how sure is that?
+    fn waits_for_record(&self, request: &Request, held: &Held, now: u64) -> Option<Certainty> {
+        let asked = match request.kind {
+            // The duplicate check asks for S on an equal key.
+            Kind::Insert { unique: true } => Mode::S,
+            Kind::Insert { unique: false } | Kind::Gap => return None,
+            _ => request.mode,
+        };
+        let covers = held.kind.records() || held.kind.inserts();
+        if !covers || asked.compatible(held.mode) || !held.named.intersects(&request.range) {
+            return None;
+        }
+        // A record lock that was answered is a record that exists. A range may hold none at this place.
+        let exists = held.kind == Kind::Record || self.fences.any_in(&request.range, now);
+        Some(if exists && !held.tentative { Certainty::Certain } else { Certainty::Likely })
+    }
+
+    /// The holder has put a record into gaps of its own: both halves stay locked.
+    fn freeze(&mut self, txn: TxnId, place: &Range) {
+        for handle in self.tree.handles(place, |held| held.txn == txn && held.kind.gaps()) {
+            if let Some((_, held)) = self.tree.get_mut(handle) {
+                held.frozen = true;
+            }
+        }
+    }
+}
+
+/// What is left of a gap's reach when the records at the edges of `gap` are known to exist.
+fn cut(extent: Range, named: &Range, gap: &Range) -> Range {
+    let mut cut = extent;
+    if named.high <= gap.low {
+        // `gap.low` is the place right behind a record; the lock lies below that record.
+        cut.high = cut.high.min(gap.low.clone());
+    } else if named.low >= gap.high {
+        cut.low = cut.low.max(gap.high.clone());
+    }
+    cut
+}
+
+fn gap_certainty(held: &Held, asked: &Range) -> Certainty {
+    let inside = held.kind == Kind::NextKey && held.named.covers(asked);
+    if (held.exact || inside) && !held.tentative { Certainty::Certain } else { Certainty::Likely }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{IndexId, TableId};
+    use Certainty::{Certain, Likely};
+    use Relation::{Hazard, Wait};
+
+    fn key(value: i128) -> Key {
+        let mut key = Key::default();
+        key.push_int(value, false);
+        key
+    }
+
+    fn request(kind: Kind, mode: Mode, value: i128) -> Request {
+        let range = Range::entries(&key(value));
+        let index = IndexId { table: TableId(1), index: 0 };
+        Request { index, mode, range, kind, certainty: Certain, rule: "test" }
+    }
+
+    fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {
+        let mut found = Vec::new();
+        let reach = locks.reach(request, 0);
+        locks.conflicts(TxnId(txn), 0, request, &reach, 0, &mut found);
+        assert!(found.len() <= 1);
+        found.pop().map(|c| (c.relation, c.certainty))
+    }
+
+    fn enter(locks: &mut IndexLocks, request: &Request) -> Handle {
+        let reach = locks.reach(request, 0);
+        locks.enter(TxnId(1), request, reach)
+    }
+
+    /// Transaction 1 has looked 9 up and found nothing, between the records 7 and 12.
+    fn gap_at_nine(probed: bool) -> IndexLocks {
+        let mut locks = IndexLocks::default();
+        let handle = enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 9));
+        assert!(locks.settle(handle, &Settled::Became(Kind::Gap, Range::entries(&key(9))), 9));
+        if probed {
+            let seen =
+                Neighbours { place: key(9), present: false, below: Some(key(7)), above: Some(key(12)) };
+            locks.learn(&seen, 9);
+        }
+        locks
+    }
+
+    #[test]
+    fn a_second_lookup_in_the_gap_is_a_hazard() {
+        let asked = request(Kind::RecordOrGap, Mode::X, 10);
+        assert_eq!(met(&mut gap_at_nine(true), 2, &asked), Some((Hazard, Certain)));
+        assert_eq!(met(&mut gap_at_nine(false), 2, &asked), Some((Hazard, Likely)));
+        assert_eq!(met(&mut gap_at_nine(true), 1, &asked), None, "its own lock");
+        let elsewhere = request(Kind::RecordOrGap, Mode::X, 13);
+        assert_eq!(met(&mut gap_at_nine(true), 2, &elsewhere), None, "a record lies between");
+    }
+
+    #[test]
+    fn an_insert_waits_for_the_gap() {
+        let insert = request(Kind::Insert { unique: true }, Mode::X, 8);
+        assert_eq!(met(&mut gap_at_nine(true), 2, &insert), Some((Wait, Certain)));
+        let beyond = request(Kind::Insert { unique: true }, Mode::X, 13);
+        assert_eq!(met(&mut gap_at_nine(true), 2, &beyond), None);
+        let record = request(Kind::Record, Mode::X, 12);
+        assert_eq!(met(&mut gap_at_nine(true), 2, &record), None, "a gap lock does not cover the record");
+    }
+
+    #[test]
+    fn the_holders_own_insert_does_not_narrow_its_gap() {
+        let mut locks = gap_at_nine(false);
+        let handle = enter(&mut locks, &request(Kind::Insert { unique: true }, Mode::X, 9));
+        locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9);
+        locks.learn(&Neighbours { place: key(11), present: false, below: Some(key(9)), above: None }, 9);
+        let insert = request(Kind::Insert { unique: true }, Mode::X, 8);
+        assert_eq!(met(&mut locks, 2, &insert), Some((Wait, Likely)));
+    }
+
+    /// The holder of a gap is just inserting the key: whether the record or the gap is met is a race.
+    #[test]
+    fn a_wait_does_not_hide_a_hazard() {
+        let mut locks = gap_at_nine(true);
+        enter(&mut locks, &request(Kind::Insert { unique: true }, Mode::X, 9));
+        let asked = request(Kind::RecordOrGap, Mode::X, 9);
+        let (mut found, reach) = (Vec::new(), locks.reach(&asked, 0));
+        locks.conflicts(TxnId(2), 0, &asked, &reach, 0, &mut found);
+        assert_eq!((found.len(), found[0].relation, found[0].hazard), (1, Wait, true));
+    }
+
+    #[test]
+    fn records_wait_by_mode() {
+        let mut locks = IndexLocks::default();
+        let handle = enter(&mut locks, &request(Kind::RecordOrGap, Mode::S, 5));
+        let (shared, exclusive) = (request(Kind::Record, Mode::S, 5), request(Kind::RecordOrGap, Mode::X, 5));
+        assert_eq!(met(&mut locks, 2, &shared), None);
+        assert_eq!(met(&mut locks, 2, &exclusive), Some((Wait, Likely)), "not answered yet");
+        locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(5))), 9);
+        assert_eq!(met(&mut locks, 2, &exclusive), Some((Wait, Certain)));
+        locks.release(handle, true, 9);
+        assert_eq!(met(&mut locks, 2, &exclusive), None);
+        assert!(locks.is_empty());
+    }
+
+    #[test]
+    fn lookups_that_usually_find_do_not_shy_at_each_other() {
+        let mut locks = IndexLocks::default();
+        for _ in 0..16 {
+            let handle = enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 5));
+            locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(5))), 0);
+            locks.release(handle, true, 0);
+        }
+        enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 5));
+        assert_eq!(met(&mut locks, 2, &request(Kind::RecordOrGap, Mode::X, 6)), None);
+        assert_eq!(met(&mut locks, 2, &request(Kind::RecordOrGap, Mode::X, 5)), Some((Wait, Likely)));
+    }
+}

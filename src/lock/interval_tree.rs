@@ -1,0 +1,305 @@
+//! A set of ranges that is asked "which of you touch this range?" in logarithmic time.
+//!
+//! A treap (Seidel and Aragon, "Randomized Search Trees", 1996) in an arena, ordered by (low, id) and
+//! augmented with the node that has the highest end in each subtree (Cormen et al., "Interval trees").
+//! Priorities are a hash of the id, so that equal histories give equal trees.
+
+use super::range::Range;
+
+const NIL: u32 = u32::MAX;
+
+/// Ranges with a value each, found by overlap.
+#[derive(Debug)]
+pub struct IntervalTree<T> {
+    nodes: Vec<Node<T>>,
+    free: Vec<u32>,
+    root: u32,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Node<T> {
+    range: Range,
+    id: u64,
+    priority: u64,
+    left: u32,
+    right: u32,
+    /// The node of this subtree whose range ends last.
+    furthest: u32,
+    /// `None` in a free node.
+    value: Option<T>,
+}
+
+/// Names an entry; finds nothing once the entry is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Handle {
+    /// Number of the entry, never used twice in one tree.
+    id: u64,
+    slot: u32,
+}
+
+impl<T> Default for IntervalTree<T> {
+    fn default() -> Self {
+        IntervalTree { nodes: Vec::new(), free: Vec::new(), root: NIL, next_id: 0 }
+    }
+}
+
+impl<T> IntervalTree<T> {
+    /// Number of ranges.
+    pub fn len(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
+    /// No range is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.root == NIL
+    }
+
+    /// Puts a range in.
+    pub fn insert(&mut self, range: Range, value: T) -> Handle {
+        let id = self.next_id;
+        self.next_id += 1;
+        let node = Node {
+            range,
+            id,
+            priority: id.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29),
+            left: NIL,
+            right: NIL,
+            furthest: NIL,
+            value: Some(value),
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.nodes[slot as usize] = node;
+                slot
+            }
+            None => {
+                self.nodes.push(node);
+                (self.nodes.len() - 1) as u32
+            }
+        };
+        self.link(slot);
+        Handle { id, slot }
+    }
+
+    /// Takes a range out; `None` if it is not there any more.
+    pub fn remove(&mut self, handle: Handle) -> Option<(Range, T)> {
+        let slot = self.find(handle)?;
+        self.unlink(slot);
+        let node = &mut self.nodes[slot as usize];
+        let taken = (std::mem::replace(&mut node.range, Range::all()), node.value.take()?);
+        self.free.push(slot);
+        if self.root == NIL {
+            self.nodes.clear();
+            self.free.clear();
+        }
+        Some(taken)
+    }
+
+    /// Gives an entry other ends.
+    pub fn set_range(&mut self, handle: Handle, range: Range) {
+        if let Some(slot) = self.find(handle) {
+            self.unlink(slot);
+            self.nodes[slot as usize].range = range;
+            self.link(slot);
+        }
+    }
+
+    /// The entry behind a handle.
+    pub fn get_mut(&mut self, handle: Handle) -> Option<(&Range, &mut T)> {
+        let slot = self.find(handle)?;
+        let node = &mut self.nodes[slot as usize];
+        Some((&node.range, node.value.as_mut()?))
+    }
+
+    fn find(&self, handle: Handle) -> Option<u32> {
+        let node = self.nodes.get(handle.slot as usize)?;
+        (node.id == handle.id && node.value.is_some()).then_some(handle.slot)
+    }
+
+    fn link(&mut self, slot: u32) {
+        let node = &mut self.nodes[slot as usize];
+        (node.left, node.right) = (NIL, NIL);
+        self.update(slot);
+        self.root = self.insert_below(self.root, slot);
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        self.root = self.remove_below(self.root, slot);
+    }
+
+    /// Calls `visit` for every range that has a place in common with `range`, in order of `low`.
+    pub fn visit<'a>(&'a self, range: &Range, visit: &mut impl FnMut(Handle, &'a Range, &'a T)) {
+        self.visit_below(self.root, range, visit);
+    }
+
+    /// As [`visit`](Self::visit), with handles: for entries that are to be changed afterwards.
+    pub fn handles(&self, range: &Range, keep: impl Fn(&T) -> bool) -> Vec<Handle> {
+        let mut found = Vec::new();
+        self.visit(range, &mut |handle, _, value| {
+            if keep(value) {
+                found.push(handle);
+            }
+        });
+        found
+    }
+
+    fn visit_below<'a>(&'a self, at: u32, range: &Range, visit: &mut impl FnMut(Handle, &'a Range, &'a T)) {
+        if at == NIL || self.node(self.node(at).furthest).range.high <= range.low {
+            return;
+        }
+        let node = self.node(at);
+        self.visit_below(node.left, range, visit);
+        if node.range.low >= range.high {
+            return;
+        }
+        if let (true, Some(value)) = (node.range.high > range.low, &node.value) {
+            visit(Handle { id: node.id, slot: at }, &node.range, value);
+        }
+        self.visit_below(node.right, range, visit);
+    }
+
+    fn node(&self, at: u32) -> &Node<T> {
+        &self.nodes[at as usize]
+    }
+
+    fn before(&self, a: u32, b: u32) -> bool {
+        let (a, b) = (self.node(a), self.node(b));
+        (&a.range.low, a.id) < (&b.range.low, b.id)
+    }
+
+    /// Recomputes `furthest` from the node itself and its children.
+    fn update(&mut self, at: u32) {
+        let node = self.node(at);
+        let mut furthest = at;
+        for child in [node.left, node.right] {
+            if child != NIL {
+                let candidate = self.node(child).furthest;
+                if self.node(candidate).range.high > self.node(furthest).range.high {
+                    furthest = candidate;
+                }
+            }
+        }
+        self.nodes[at as usize].furthest = furthest;
+    }
+
+    fn insert_below(&mut self, root: u32, new: u32) -> u32 {
+        if root == NIL {
+            return new;
+        }
+        if self.node(new).priority > self.node(root).priority {
+            let (left, right) = self.split(root, new);
+            self.nodes[new as usize].left = left;
+            self.nodes[new as usize].right = right;
+            self.update(new);
+            return new;
+        }
+        if self.before(new, root) {
+            let left = self.insert_below(self.node(root).left, new);
+            self.nodes[root as usize].left = left;
+        } else {
+            let right = self.insert_below(self.node(root).right, new);
+            self.nodes[root as usize].right = right;
+        }
+        self.update(root);
+        root
+    }
+
+    /// Parts the subtree into what lies before and behind `pivot`.
+    fn split(&mut self, root: u32, pivot: u32) -> (u32, u32) {
+        if root == NIL {
+            return (NIL, NIL);
+        }
+        if self.before(root, pivot) {
+            let (left, right) = self.split(self.node(root).right, pivot);
+            self.nodes[root as usize].right = left;
+            self.update(root);
+            (root, right)
+        } else {
+            let (left, right) = self.split(self.node(root).left, pivot);
+            self.nodes[root as usize].left = right;
+            self.update(root);
+            (left, root)
+        }
+    }
+
+    fn merge(&mut self, left: u32, right: u32) -> u32 {
+        if left == NIL || right == NIL {
+            return if left == NIL { right } else { left };
+        }
+        let root = if self.node(left).priority > self.node(right).priority {
+            let merged = self.merge(self.node(left).right, right);
+            self.nodes[left as usize].right = merged;
+            left
+        } else {
+            let merged = self.merge(left, self.node(right).left);
+            self.nodes[right as usize].left = merged;
+            right
+        };
+        self.update(root);
+        root
+    }
+
+    fn remove_below(&mut self, root: u32, gone: u32) -> u32 {
+        if root == NIL || root == gone {
+            return if root == NIL { NIL } else { self.merge(self.node(root).left, self.node(root).right) };
+        }
+        if self.before(gone, root) {
+            let left = self.remove_below(self.node(root).left, gone);
+            self.nodes[root as usize].left = left;
+        } else {
+            let right = self.remove_below(self.node(root).right, gone);
+            self.nodes[root as usize].right = right;
+        }
+        self.update(root);
+        root
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Key;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(low: i128, high: i128) -> Range {
+        let (mut a, mut b) = (Key::default(), Key::default());
+        a.push_int(low, false);
+        b.push_int(high, false);
+        Range { low: a, high: b }
+    }
+
+    proptest! {
+        /// The tree against a list that is searched from end to end.
+        #[test]
+        fn finds_what_a_list_finds(steps in prop::collection::vec((0..5u8, 0..40i128, 1..15i128), 1..200)) {
+            let mut tree = IntervalTree::default();
+            let mut list: Vec<(Handle, Range)> = Vec::new();
+            for (what, low, length) in steps {
+                let asked = range(low, low + length);
+                if what == 0 && !list.is_empty() {
+                    let (handle, gone) = list.swap_remove(low as usize % list.len());
+                    prop_assert_eq!(tree.remove(handle), Some((gone, handle.id)));
+                    prop_assert_eq!(tree.remove(handle), None);
+                } else if what == 1 {
+                    let mut found = tree.handles(&asked, |_| true);
+                    let mut expected: Vec<Handle> =
+                        list.iter().filter(|(_, r)| r.intersects(&asked)).map(|(h, _)| *h).collect();
+                    found.sort_unstable_by_key(|h| h.id);
+                    expected.sort_unstable_by_key(|h| h.id);
+                    prop_assert_eq!(found, expected);
+                } else if what == 2 && !list.is_empty() {
+                    let at = low as usize % list.len();
+                    tree.set_range(list[at].0, asked.clone());
+                    list[at].1 = asked;
+                } else {
+                    let id = tree.next_id;
+                    let handle = tree.insert(asked.clone(), id);
+                    prop_assert_eq!(tree.get_mut(handle), Some((&asked, &mut id.clone())));
+                    list.push((handle, asked));
+                }
+                prop_assert_eq!(tree.len(), list.len());
+            }
+        }
+    }
+}

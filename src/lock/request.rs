@@ -1,0 +1,83 @@
+//! What a statement asks for in one index, before and after the server has answered.
+
+use super::mode::{Certainty, Mode};
+use super::range::Range;
+use crate::id::IndexId;
+
+/// A lock that a statement will ask for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Request {
+    /// The index whose entries are locked.
+    pub index: IndexId,
+    /// Shared or exclusive.
+    pub mode: Mode,
+    /// The part of the index that the statement names: one key, a prefix, an interval.
+    pub range: Range,
+    /// What is locked in that part.
+    pub kind: Kind,
+    /// How sure we are that the statement will ask for this.
+    pub certainty: Certainty,
+    /// Name of the rule that says so, for reports.
+    pub rule: &'static str,
+}
+
+/// What a request locks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// The records in the range, and no gap (READ COMMITTED; a clustered record behind a secondary entry).
+    Record,
+    /// Equality on all columns of a unique index: the record if there is one, else the gap where it would
+    /// be. Which of the two is known from the answer.
+    RecordOrGap,
+    /// The gap around the place, no record: what `RecordOrGap` was when nothing was found.
+    Gap,
+    /// Records and gaps from the gap below the range's first record to the gap above its last one.
+    NextKey,
+    /// A new entry at `range.low`: waits for gap locks there, then holds the record exclusively. With
+    /// `unique`, another transaction's lock on the same key makes it wait for the duplicate check.
+    Insert {
+        /// The index is unique and the key has no NULL.
+        unique: bool,
+    },
+}
+
+impl Kind {
+    /// May it lock records in its range?
+    pub fn records(self) -> bool {
+        matches!(self, Kind::Record | Kind::RecordOrGap | Kind::NextKey)
+    }
+
+    /// May it lock gaps?
+    pub fn gaps(self) -> bool {
+        matches!(self, Kind::RecordOrGap | Kind::Gap | Kind::NextKey)
+    }
+
+    /// Is it an insert intention?
+    pub fn inserts(self) -> bool {
+        matches!(self, Kind::Insert { .. })
+    }
+
+    /// InnoDB's names, for reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Record => "record",
+            Kind::RecordOrGap => "record or gap",
+            Kind::Gap => "gap",
+            Kind::NextKey => "next-key",
+            Kind::Insert { .. } => "insert intention",
+        }
+    }
+}
+
+/// What became of a request when its statement was answered.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Settled {
+    /// It is held as it was asked for.
+    Kept,
+    /// It is held in another shape: a `RecordOrGap` turned out to be a `Gap`, an `Insert` is a `Record`.
+    Became(Kind, Range),
+    /// An `Insert` met an equal key: the shared lock of the duplicate check stays on the record there.
+    Duplicate,
+    /// Nothing is held.
+    Released,
+}

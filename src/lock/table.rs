@@ -1,0 +1,107 @@
+//! The lock table: the locks of every index, shared by all sessions.
+//!
+//! Noting a request and looking for what is in its way are one step under the index's guard, so of two
+//! sessions that come at the same moment the second sees the first. At most one guard is held at a time.
+
+use dashmap::DashMap;
+use rustc_hash::FxBuildHasher;
+use smallvec::SmallVec;
+
+use super::index::{Conflict, IndexLocks, Neighbours};
+use super::interval_tree::Handle;
+use super::range::Range;
+use super::request::{Request, Settled};
+use crate::id::{IndexId, TableId, TxnId};
+
+/// A lock in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LockRef {
+    /// In which index.
+    pub index: IndexId,
+    /// Which lock there.
+    pub handle: Handle,
+}
+
+/// The locks of one statement, in the order of its requests.
+pub type LockRefs = SmallVec<[LockRef; 4]>;
+
+/// The locks of every index.
+#[derive(Debug)]
+pub struct LockTable {
+    indexes: DashMap<IndexId, IndexLocks, FxBuildHasher>,
+    /// How long a record that was met is believed to exist, milliseconds.
+    fence_lifetime: u64,
+}
+
+impl LockTable {
+    /// An empty table; records that were met are believed to exist for `fence_lifetime` milliseconds.
+    pub fn new(fence_lifetime: u64) -> LockTable {
+        LockTable { indexes: DashMap::with_hasher(FxBuildHasher), fence_lifetime }
+    }
+
+    /// Notes the requests of a statement and returns what stands in their way. `now` in milliseconds.
+    pub fn enter(&self, txn: TxnId, requests: &[Request], now: u64) -> (LockRefs, Vec<Conflict>) {
+        let (mut refs, mut conflicts) = (LockRefs::new(), Vec::new());
+        for (number, request) in requests.iter().enumerate() {
+            let mut locks = self.indexes.entry(request.index).or_default();
+            let reach = locks.reach(request, now);
+            locks.conflicts(txn, number, request, &reach, now, &mut conflicts);
+            refs.push(LockRef { index: request.index, handle: locks.enter(txn, request, reach) });
+        }
+        (refs, conflicts)
+    }
+
+    /// Takes back what [`enter`](Self::enter) has noted.
+    pub fn withdraw(&self, refs: &[LockRef]) {
+        self.release(refs, false, 0);
+    }
+
+    /// A statement was answered; `settled` says what became of each lock, in order. Returns those that stay.
+    pub fn settle(&self, refs: LockRefs, settled: &[Settled], now: u64) -> LockRefs {
+        let mut kept = refs.clone();
+        let mut verdicts = refs.iter().zip(settled).map(|(lock, settled)| {
+            let mut locks = self.indexes.get_mut(&lock.index)?;
+            locks.settle(lock.handle, settled, now + self.fence_lifetime).then_some(())
+        });
+        kept.retain(|_| verdicts.next().flatten().is_some());
+        kept
+    }
+
+    /// Locks are given up.
+    pub fn release(&self, refs: &[LockRef], committed: bool, now: u64) {
+        for lock in refs {
+            if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
+                locks.release(lock.handle, committed, now + self.fence_lifetime);
+            }
+        }
+    }
+
+    /// Records in a range are being deleted.
+    pub fn forget(&self, index: IndexId, range: &Range) {
+        if let Some(mut locks) = self.indexes.get_mut(&index) {
+            locks.forget(range);
+        }
+    }
+
+    /// A table was changed as a whole: nothing is known of its records any more.
+    pub fn forget_table(&self, table: TableId) {
+        for mut locks in self.indexes.iter_mut().filter(|locks| locks.key().table == table) {
+            locks.forget(&Range::all());
+        }
+    }
+
+    /// Takes in what a probe of the server has shown.
+    pub fn learn(&self, index: IndexId, seen: &Neighbours, now: u64) {
+        self.indexes.entry(index).or_default().learn(seen, now + self.fence_lifetime);
+    }
+
+    /// Number of locks now, over all indexes.
+    pub fn len(&self) -> usize {
+        self.indexes.iter().map(|locks| locks.len()).sum()
+    }
+
+    /// No lock is held.
+    pub fn is_empty(&self) -> bool {
+        self.indexes.iter().all(|locks| locks.is_empty())
+    }
+}

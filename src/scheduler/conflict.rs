@@ -1,0 +1,184 @@
+//! The words in which the scheduler speaks: what comes in, what is decided, what is reported.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::policy::Action;
+use crate::id::{SessionId, Token, TxnId};
+use crate::lock::index::{Conflict, Relation};
+use crate::lock::mode::{Certainty, Mode};
+use crate::lock::request::Request;
+use crate::lock::table::LockRefs;
+
+/// A statement that asks for locks.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Whose statement it is.
+    pub session: SessionId,
+    /// The transaction that it belongs to.
+    pub txn: TxnId,
+    /// What may be done about a conflict.
+    pub action: Action,
+    /// What it asks for, in the order in which it does.
+    pub requests: Vec<Request>,
+    /// The longest that it may be held, besides the general limit: a part of the session's own lock wait
+    /// timeout, milliseconds.
+    pub patience_ms: u64,
+    /// The locks are kept after the statement (it runs in a transaction). An autocommit statement cannot
+    /// be part of a hazard.
+    pub keeps: bool,
+}
+
+impl Submission {
+    /// Would another transaction that asks for the very same have to wait for this one?
+    pub fn excludes_equals(&self, other: &Submission) -> bool {
+        let exclusive = |r: &Request| r.mode == Mode::X && r.kind.records();
+        self.keeps && self.requests.iter().any(exclusive) && self.requests == other.requests
+    }
+}
+
+/// What becomes of a statement.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// It goes to the server; its requests are noted.
+    Forward {
+        /// Where they are noted.
+        refs: LockRefs,
+        /// It is expected to wait there: edges stand in the wait-for graph until it is answered.
+        waits: bool,
+    },
+    /// It stays in the queue.
+    Hold,
+    /// It is refused with a deadlock error, and its transaction is rolled back.
+    Reject,
+}
+
+/// A held statement that goes on.
+#[derive(Clone, Debug)]
+pub struct Woken {
+    /// Its place in the queue.
+    pub token: Token,
+    /// Its transaction.
+    pub txn: TxnId,
+    /// `Forward` or `Reject`.
+    pub decision: Decision,
+    /// Why the hold ended.
+    pub end: HoldEnd,
+}
+
+/// Why a hold ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldEnd {
+    /// What stood in the way has gone.
+    Released,
+    /// The holder was about to wait for the held session.
+    HolderStalled,
+    /// The deadline.
+    Deadline,
+    /// The held client has gone.
+    ClientGone,
+}
+
+/// Kinds of conflict.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConflictKind {
+    /// Compatible locks whose holders would wait for each other at the next insert.
+    Hazard,
+    /// The statement would wait.
+    Wait,
+    /// The statement would close a cycle.
+    Deadlock,
+}
+
+/// What interlock did about a conflict.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Taken {
+    /// The statement was passed on.
+    Flagged,
+    /// It was held.
+    Held,
+    /// It was refused.
+    Rejected,
+}
+
+/// A conflict as judged.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The worst that it is.
+    pub kind: ConflictKind,
+    /// How sure that is.
+    pub certainty: Certainty,
+    /// The conflict that made it so: position in `conflicts`.
+    pub worst: usize,
+    /// All that was met.
+    pub conflicts: Vec<Conflict>,
+    /// Every transaction on a wait chain from a lock that the statement would wait for back to the
+    /// requester: if interlock holds one of them, nobody would move.
+    pub stalled: HashSet<TxnId>,
+    /// A hold behind one of the holders would close a cycle.
+    pub hold_would_cycle: bool,
+}
+
+impl Judged {
+    /// The transactions in the way, each once.
+    pub fn holders(&self) -> Vec<TxnId> {
+        let mut holders: Vec<TxnId> = self.conflicts.iter().map(|c| c.holder).collect();
+        holders.sort_unstable();
+        holders.dedup();
+        holders
+    }
+}
+
+/// A conflict, for the ledger.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The session whose statement met it.
+    pub session: SessionId,
+    /// Its transaction.
+    pub requester: TxnId,
+    /// Those in the way.
+    pub holders: Vec<TxnId>,
+    /// What it is.
+    pub kind: ConflictKind,
+    /// How sure that is.
+    pub certainty: Certainty,
+    /// What was done.
+    pub taken: Taken,
+    /// With `reorder` the statement would have been held (the dry run of `flag`).
+    pub would_hold: bool,
+    /// The request that met it.
+    pub request: Request,
+    /// The lock that it met.
+    pub conflict: Conflict,
+    /// The edges of a gap were not known: a look at the server could tell more.
+    pub unsure_of_gap: bool,
+}
+
+impl Report {
+    pub(super) fn new(submission: &Submission, judged: Judged, decision: &Decision) -> Report {
+        let conflict = judged.conflicts[judged.worst].clone();
+        let request = submission.requests[conflict.request].clone();
+        Report {
+            session: submission.session,
+            requester: submission.txn,
+            holders: judged.holders(),
+            kind: judged.kind,
+            certainty: judged.certainty,
+            taken: match decision {
+                Decision::Forward { .. } => Taken::Flagged,
+                Decision::Hold => Taken::Held,
+                Decision::Reject => Taken::Rejected,
+            },
+            would_hold: super::policy::would_hold(submission, &judged),
+            unsure_of_gap: conflict.certainty == Certainty::Likely
+                && conflict.kind.gaps()
+                && (conflict.relation == Relation::Hazard || request.kind.inserts()),
+            request,
+            conflict,
+        }
+    }
+}

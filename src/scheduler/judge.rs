@@ -1,0 +1,64 @@
+//! What a set of conflicts amounts to: a hazard, a wait, or the end of a cycle.
+
+use std::collections::HashSet;
+
+use super::conflict::{ConflictKind, Judged, Submission};
+use crate::id::TxnId;
+use crate::lock::index::{Conflict, Relation};
+use crate::lock::mode::Certainty;
+use crate::lock::wait_for::{Edge, WaitFor};
+
+/// Judges the conflicts of a statement; there is at least one.
+pub(super) fn judge(submission: &Submission, conflicts: Vec<Conflict>, graph: &WaitFor) -> Judged {
+    let me = submission.txn;
+    let mut worst = (ConflictKind::Hazard, Certainty::Unknown, 0);
+    let mut stalled = HashSet::new();
+    let mut hold_would_cycle = false;
+    for (at, conflict) in conflicts.iter().enumerate() {
+        let back = graph.chain(conflict.holder, me);
+        let this = match (conflict.relation, &back) {
+            (Relation::Hazard, _) => (ConflictKind::Hazard, conflict.certainty, at),
+            (Relation::Wait, None) => (ConflictKind::Wait, conflict.certainty, at),
+            (Relation::Wait, Some(back)) => {
+                let certainty = conflict.certainty.min(graph.chain_certainty(back));
+                (ConflictKind::Deadlock, certainty, at)
+            }
+        };
+        if (this.0, this.1) > (worst.0, worst.1) {
+            worst = this;
+        }
+        if back.is_some() {
+            let on_chains = graph.on_chains(conflict.holder, me);
+            hold_would_cycle |= conflict.relation == Relation::Hazard || through_hold(&on_chains, graph);
+            if conflict.relation == Relation::Wait {
+                stalled.extend(on_chains);
+            }
+        }
+    }
+    let (kind, certainty, worst) = worst;
+    Judged { kind, certainty, worst, conflicts, stalled, hold_would_cycle }
+}
+
+/// The edges that a statement with these conflicts has: to all holders if it is held, else to those that
+/// it would wait for at the server.
+pub(super) fn edges(conflicts: &[Conflict], held: bool) -> Vec<Edge> {
+    let mut edges: Vec<Edge> = Vec::new();
+    for conflict in conflicts.iter().filter(|c| held || c.relation == Relation::Wait) {
+        match edges.iter_mut().find(|e| e.to == conflict.holder) {
+            Some(edge) => edge.certainty = edge.certainty.max(conflict.certainty),
+            None => edges.push(Edge { to: conflict.holder, held, certainty: conflict.certainty }),
+        }
+    }
+    edges
+}
+
+/// The edge of a statement that is held behind one transaction.
+pub(super) fn edge_to(txn: TxnId) -> Vec<Edge> {
+    vec![Edge { to: txn, held: true, certainty: Certainty::Likely }]
+}
+
+/// Is one of these sessions held by interlock itself behind another of them?
+fn through_hold(on_chains: &HashSet<TxnId>, graph: &WaitFor) -> bool {
+    let held = |from: &TxnId| graph.edges_of(*from).iter().any(|e| e.held && on_chains.contains(&e.to));
+    on_chains.iter().any(held)
+}

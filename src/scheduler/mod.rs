@@ -1,0 +1,319 @@
+//! Forward, hold or reject: the decision on each statement's lock requests.
+//!
+//! ```text
+//! enter ──no conflict──────────────────────────────▶ Forward
+//!   │ conflict (noted requests are withdrawn)
+//!   ▼
+//! contend ─▶ judge: hazard | wait | deadlock ─▶ policy ─▶ Forward | Hold ⟲ | Reject
+//! ```
+//!
+//! A statement without conflict touches the lock table only. One with a conflict takes the queue's mutex,
+//! looks again, and is judged there, so that two sessions cannot decide to wait for each other.
+//!
+//! This room knows no clock (`now` comes in, in milliseconds of any steady clock), no SQL, and no sockets
+//! (reports go out). It is the room to test by the million.
+
+pub mod conflict;
+pub mod hold_queue;
+pub mod policy;
+mod judge;
+#[cfg(test)]
+mod simulation;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::id::{Counter, IndexId, Token, TxnId};
+use crate::lock::index::Neighbours;
+use crate::lock::range::Range;
+use crate::lock::request::Settled;
+use crate::lock::table::{LockRef, LockRefs, LockTable};
+use crate::lock::wait_for::WaitFor;
+use conflict::{Decision, HoldEnd, Judged, Report, Submission, Woken};
+use hold_queue::{Hold, HoldQueue};
+use policy::Limits;
+
+/// Decides on statements, and again whenever a transaction ends.
+#[derive(Debug)]
+pub struct Scheduler {
+    locks: LockTable,
+    graph: WaitFor,
+    queue: Mutex<HoldQueue>,
+    /// Statements that are held or are about to be: who gives locks up looks at the queue only if there
+    /// are any. Raised before the locks are looked at and read after they were given up, so no one is missed.
+    contenders: AtomicUsize,
+    tokens: Counter,
+    limits: Limits,
+}
+
+/// The answer to a statement with conflicts.
+#[derive(Debug)]
+pub struct Contended {
+    /// What becomes of the statement.
+    pub decision: Decision,
+    /// What was found, if there still was a conflict.
+    pub report: Option<Report>,
+    /// Other statements that may go on because of it.
+    pub woken: Vec<Woken>,
+}
+
+impl Scheduler {
+    /// A scheduler without locks. `fence_lifetime`: see [`LockTable::new`].
+    pub fn new(limits: Limits, fence_lifetime: Duration) -> Scheduler {
+        Scheduler {
+            locks: LockTable::new(fence_lifetime.as_millis() as u64),
+            graph: WaitFor::default(),
+            queue: Mutex::default(),
+            contenders: AtomicUsize::new(0),
+            tokens: Counter::default(),
+            limits,
+        }
+    }
+
+    /// The lock table, to look at.
+    pub fn locks(&self) -> &LockTable {
+        &self.locks
+    }
+
+    /// The wait-for graph, to look at.
+    pub fn graph(&self) -> &WaitFor {
+        &self.graph
+    }
+
+    /// Statements held now.
+    pub fn held(&self) -> usize {
+        self.queue.lock().len()
+    }
+
+    /// A place in the queue. It is given out before [`contend`](Self::contend), so that the caller can be
+    /// found when somebody wakes it.
+    pub fn token(&self) -> Token {
+        Token(self.tokens.next())
+    }
+
+    // ## A statement comes => Forward, if nothing is in its way
+
+    /// Notes the statement's requests if nothing conflicts; `None`: ask [`contend`](Self::contend).
+    pub fn enter(&self, submission: &Submission, now: u64) -> Option<LockRefs> {
+        let (refs, conflicts) = self.locks.enter(submission.txn, &submission.requests, now);
+        if conflicts.is_empty() {
+            return Some(refs);
+        }
+        self.locks.withdraw(&refs);
+        None
+    }
+
+    // ## A statement comes => Forward, Hold or Reject, if something is
+
+    /// Decides on a statement with conflicts.
+    pub fn contend(&self, token: Token, submission: Submission, now: u64) -> Contended {
+        self.contenders.fetch_add(1, Ordering::SeqCst);
+        let mut woken = Vec::new();
+        let mut queue = self.queue.lock();
+        let (decision, judged) = self.decide(&submission, &mut queue, &mut woken, now);
+        let report = judged.map(|judged| Report::new(&submission, judged, &decision));
+        if let (Decision::Hold, Some(report)) = (&decision, &report) {
+            queue.push(token, Hold { blockers: report.holders.clone(), submission });
+        } else {
+            self.contenders.fetch_sub(1, Ordering::SeqCst);
+        }
+        Contended { decision, report, woken }
+    }
+
+    // ## Held => Forward, whatever is in the way
+
+    /// A hold has reached its deadline, or its holder stalls: the statement goes on. `None`: it was not
+    /// held any more; somebody has woken it. Returned with it: others that it would have stalled behind.
+    pub fn expire(&self, token: Token, now: u64) -> Option<(LockRefs, Vec<Woken>)> {
+        let mut queue = self.queue.lock();
+        let hold = queue.remove(token)?;
+        self.contenders.fetch_sub(1, Ordering::SeqCst);
+        let mut woken = Vec::new();
+        let refs = self.force(&hold.submission, &mut queue, &mut woken, now);
+        Some((refs, woken))
+    }
+
+    // ## Held => gone
+
+    /// The client of a held statement has gone, or it was killed. False: it was not held any more.
+    pub fn cancel(&self, token: Token) -> bool {
+        let mut queue = self.queue.lock();
+        let Some(hold) = queue.remove(token) else { return false };
+        self.contenders.fetch_sub(1, Ordering::SeqCst);
+        self.graph.clear(hold.submission.txn);
+        true
+    }
+
+    // ## Forwarded => answered
+
+    /// A statement was answered; `settled` says what became of each lock. Returns the locks that stay, and
+    /// the statements that may go on.
+    pub fn answered(
+        &self,
+        txn: TxnId,
+        refs: LockRefs,
+        settled: &[Settled],
+        now: u64,
+    ) -> (LockRefs, Vec<Woken>) {
+        let indexes: SmallVec<[IndexId; 4]> = refs.iter().map(|lock| lock.index).collect();
+        let kept = self.locks.settle(refs, settled, now);
+        // Only a lock that turned out to be less than it might have been can let somebody go on.
+        let woken = self.wake(now, |hold| {
+            let changed = || indexes.iter().zip(settled);
+            hold.blockers.contains(&txn)
+                && changed().any(|(index, settled)| *settled != Settled::Kept && hold.asks_in(*index))
+                && !changed().any(|(index, settled)| hold.still_meets(*index, settled))
+        });
+        (kept, woken)
+    }
+
+    /// The statement no longer waits at the server.
+    pub fn waits_no_more(&self, txn: TxnId) {
+        self.graph.clear(txn);
+    }
+
+    // ## Transaction => ending
+
+    /// A COMMIT or ROLLBACK is on its way to the server. Its transaction asks for nothing more, so it can
+    /// be part of no cycle any more: who waits for it may be sent now and, if it comes too early, waits in
+    /// the server for no longer than the COMMIT takes. The hand-over costs no round trip.
+    pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool, now: u64) -> Vec<Woken> {
+        self.locks.release(refs, commits, now);
+        self.wake(now, |hold| hold.blockers.contains(&txn))
+    }
+
+    // ## Transaction => ended
+
+    /// A transaction has ended: its locks go, and the statements that may go on are returned.
+    pub fn ended(&self, txn: TxnId, refs: &[LockRef], committed: bool, now: u64) -> Vec<Woken> {
+        self.graph.clear(txn);
+        self.locks.release(refs, committed, now);
+        self.wake(now, |hold| hold.blockers.contains(&txn))
+    }
+
+    /// Records in a range are being deleted.
+    pub fn forget(&self, index: IndexId, range: &Range) {
+        self.locks.forget(index, range);
+    }
+
+    /// Takes in what a probe has shown; statements that turn out to be in another gap go on.
+    pub fn learn(&self, index: IndexId, seen: &Neighbours, now: u64) -> Vec<Woken> {
+        self.locks.learn(index, seen, now);
+        self.wake(now, |hold| hold.submission.requests.iter().any(|r| r.index == index))
+    }
+
+    /// Looks again at the held statements that `concerned` picks, oldest first.
+    fn wake(&self, now: u64, concerned: impl Fn(&Hold) -> bool) -> Vec<Woken> {
+        let mut woken = Vec::new();
+        if self.contenders.load(Ordering::SeqCst) == 0 {
+            return woken;
+        }
+        let mut queue = self.queue.lock();
+        // The last statement let on, if it excludes every other that asks for the same.
+        let mut first: Option<Submission> = None;
+        for token in queue.tokens(concerned) {
+            let Some(hold) = queue.remove(token) else { continue };
+            if let Some(first) = first.as_ref().filter(|first| first.excludes_equals(&hold.submission)) {
+                self.graph.set(hold.submission.txn, judge::edge_to(first.txn));
+                queue.push(token, Hold { blockers: vec![first.txn], submission: hold.submission });
+                continue;
+            }
+            let (decision, judged) = self.decide(&hold.submission, &mut queue, &mut woken, now);
+            match (decision, judged) {
+                (Decision::Hold, Some(judged)) => {
+                    queue.push(token, Hold { blockers: judged.holders(), submission: hold.submission });
+                }
+                (decision, _) => {
+                    self.contenders.fetch_sub(1, Ordering::SeqCst);
+                    let txn = hold.submission.txn;
+                    if matches!(decision, Decision::Forward { waits: false, .. }) {
+                        first = Some(hold.submission);
+                    }
+                    woken.push(Woken { token, txn, decision, end: HoldEnd::Released });
+                }
+            }
+        }
+        woken
+    }
+
+    /// Notes the requests of a statement that goes on although something is in its way, and lets those go
+    /// on that it would stall behind.
+    fn force(
+        &self,
+        submission: &Submission,
+        queue: &mut HoldQueue,
+        woken: &mut Vec<Woken>,
+        now: u64,
+    ) -> LockRefs {
+        self.graph.clear(submission.txn);
+        let (refs, conflicts) = self.locks.enter(submission.txn, &submission.requests, now);
+        if !conflicts.is_empty() {
+            let judged = judge::judge(submission, conflicts, &self.graph);
+            self.graph.set(submission.txn, judge::edges(&judged.conflicts, false));
+            self.free_chain(submission.txn, &judged, queue, woken, now);
+        }
+        refs
+    }
+
+    /// Under the queue's mutex: looks, judges, and carries the decision out but for the queue itself.
+    fn decide(
+        &self,
+        submission: &Submission,
+        queue: &mut HoldQueue,
+        woken: &mut Vec<Woken>,
+        now: u64,
+    ) -> (Decision, Option<Judged>) {
+        self.graph.clear(submission.txn);
+        let (refs, conflicts) = self.locks.enter(submission.txn, &submission.requests, now);
+        if conflicts.is_empty() {
+            return (Decision::Forward { refs, waits: false }, None);
+        }
+        let judged = judge::judge(submission, conflicts, &self.graph);
+        let full = queue.is_full(&self.limits, &judged);
+        match policy::decide(submission, &judged, full) {
+            policy::Verdict::Forward => {
+                let edges = judge::edges(&judged.conflicts, false);
+                let waits = !edges.is_empty();
+                self.graph.set(submission.txn, edges);
+                self.free_chain(submission.txn, &judged, queue, woken, now);
+                (Decision::Forward { refs, waits }, Some(judged))
+            }
+            policy::Verdict::Hold => {
+                self.locks.withdraw(&refs);
+                self.graph.set(submission.txn, judge::edges(&judged.conflicts, true));
+                (Decision::Hold, Some(judged))
+            }
+            policy::Verdict::Reject => {
+                self.locks.withdraw(&refs);
+                (Decision::Reject, Some(judged))
+            }
+        }
+    }
+
+    /// A statement is about to stall behind sessions that interlock itself holds back: those holds end at
+    /// once, or nobody would move.
+    fn free_chain(
+        &self,
+        own: TxnId,
+        judged: &Judged,
+        queue: &mut HoldQueue,
+        woken: &mut Vec<Woken>,
+        now: u64,
+    ) {
+        let stalled =
+            |hold: &Hold| hold.submission.txn != own && judged.stalled.contains(&hold.submission.txn);
+        for token in queue.tokens(stalled) {
+            // A hold that ends may end others: each is taken out of the queue first, so this comes to an end.
+            if let Some(hold) = queue.remove(token) {
+                self.contenders.fetch_sub(1, Ordering::SeqCst);
+                let refs = self.force(&hold.submission, queue, woken, now);
+                let decision = Decision::Forward { refs, waits: true };
+                let txn = hold.submission.txn;
+                woken.push(Woken { token, txn, decision, end: HoldEnd::HolderStalled });
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What is done about a conflict: the three actions and their limits.
+
+use serde::{Deserialize, Serialize};
+
+use super::conflict::{ConflictKind, Judged, Submission};
+use crate::lock::index::Relation;
+use crate::lock::mode::Certainty;
+
+/// What interlock may do about a conflict.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Pass every statement on; report.
+    #[default]
+    Flag,
+    /// Hold a statement until what stands in its way has ended.
+    Reorder,
+    /// Refuse a statement that would begin a hazard or close a cycle.
+    Reject,
+}
+
+/// How much may be held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Statements held in all; beyond it: forward.
+    pub max_held: usize,
+    /// Statements held behind one transaction; beyond it: forward.
+    pub max_queue: usize,
+}
+
+/// What the policy says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Pass it on.
+    Forward,
+    /// Keep it back.
+    Hold,
+    /// Refuse it.
+    Reject,
+}
+
+/// The decision on a judged conflict. `full`: a limit of the queue is reached.
+pub fn decide(submission: &Submission, judged: &Judged, full: bool) -> Verdict {
+    match submission.action {
+        Action::Flag => Verdict::Forward,
+        Action::Reorder if judged.kind == ConflictKind::Deadlock => closing(judged),
+        Action::Reorder if would_hold(submission, judged) && !full => Verdict::Hold,
+        Action::Reorder => Verdict::Forward,
+        Action::Reject => match judged.kind {
+            ConflictKind::Deadlock => closing(judged),
+            ConflictKind::Hazard if submission.keeps => Verdict::Reject,
+            ConflictKind::Hazard | ConflictKind::Wait => Verdict::Forward,
+        },
+    }
+}
+
+/// Would `reorder` hold this statement (apart from the limits)?
+pub fn would_hold(submission: &Submission, judged: &Judged) -> bool {
+    if judged.hold_would_cycle || judged.kind == ConflictKind::Deadlock {
+        return false;
+    }
+    judged.conflicts.iter().any(|conflict| match conflict.relation {
+        // It would wait anyway; queued at the server it becomes part of cycles.
+        Relation::Wait if conflict.certainty == Certainty::Certain => true,
+        // Either there is a record (or it comes in a moment), then it waits; or there is none when the
+        // statement gets there, then it is a hazard.
+        Relation::Wait => {
+            let asked = submission.requests[conflict.request].kind;
+            let either = asked.gaps() && (conflict.kind.gaps() || conflict.kind.inserts());
+            submission.keeps && (either || conflict.hazard)
+        }
+        Relation::Hazard => submission.keeps,
+    })
+}
+
+/// A cycle that closes cannot be reordered any more. A chain that runs through a hold is not a deadlock
+/// yet: the hold ends and the statement goes on.
+fn closing(judged: &Judged) -> Verdict {
+    if judged.certainty == Certainty::Certain && !judged.hold_would_cycle {
+        Verdict::Reject
+    } else {
+        Verdict::Forward
+    }
+}

@@ -1,0 +1,31 @@
+//! SQL text to statements.
+//!
+//! [`cache::PlanCache::analyse`] is the door: text in, plan and literals out.
+
+mod admin;
+pub mod binding;
+pub mod cache;
+mod cursor;
+pub mod digest;
+mod fold;
+mod hash;
+pub mod lexer;
+#[cfg(test)]
+mod lexer_tests;
+mod literal;
+pub mod parse;
+mod predicate;
+mod read;
+mod recognise;
+mod rewrite;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod sketch;
+pub mod set;
+pub mod statement;
+pub mod tag;
+mod walk;
+mod write;

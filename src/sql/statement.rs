@@ -1,0 +1,358 @@
+//! What the rest of interlock knows of a statement once it has been read: a plan, not a syntax tree.
+//!
+//! A plan holds no literal of the statement's text. Where the text has a literal (or a `?`), the plan has a
+//! [`Scalar::Slot`] that is filled from the text of each execution, so one plan serves every statement with
+//! the same digest.
+
+use std::sync::Arc;
+
+/// A statement that was read, ready to be kept in the digest cache.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Statement {
+    /// `BEGIN`, `START TRANSACTION …`
+    Begin {
+        /// `READ ONLY` / `READ WRITE` if said.
+        read_only: Option<bool>,
+        /// `WITH CONSISTENT SNAPSHOT`: InnoDB's read view is opened now.
+        snapshot: bool,
+    },
+    /// `COMMIT [AND [NO] CHAIN] [[NO] RELEASE]`
+    Commit {
+        /// `AND CHAIN`
+        chain: bool,
+        /// `RELEASE`: the server closes the connection.
+        release: bool,
+    },
+    /// `ROLLBACK [AND [NO] CHAIN] [[NO] RELEASE]`
+    Rollback {
+        /// `AND CHAIN`
+        chain: bool,
+        /// `RELEASE`
+        release: bool,
+    },
+    /// `SAVEPOINT name` (names are lower-cased: they compare without case)
+    Savepoint(String),
+    /// `ROLLBACK [WORK] TO [SAVEPOINT] name`
+    RollbackTo(String),
+    /// `RELEASE SAVEPOINT name`
+    ReleaseSavepoint(String),
+    /// `SET …`: the parts that change transactions or how later text is read; other parts are dropped.
+    Set(Vec<Setting>),
+    /// `XA …`
+    Xa(Xa),
+    /// `LOCK TABLES …`
+    LockTables(Vec<(TableName, bool)>),
+    /// `UNLOCK TABLES`
+    UnlockTables,
+    /// `USE schema`
+    Use(String),
+    /// Data definition and everything else that commits implicitly; the tables that it names.
+    Ddl {
+        /// Tables whose definition changes (or that appear or go), as far as the text tells.
+        tables: Vec<TableName>,
+        /// First two words, upper case: `CREATE TABLE`, `TRUNCATE`.
+        verb: &'static str,
+        /// False for `CREATE/DROP TEMPORARY TABLE` and the like, which do not commit.
+        commits: bool,
+    },
+    /// A plain or locking `SELECT`, `TABLE t`, `VALUES …`
+    Select(Select),
+    /// `INSERT`, `REPLACE`
+    Insert(Insert),
+    /// `UPDATE`
+    Update(Update),
+    /// `DELETE`
+    Delete(Delete),
+    /// `CALL`, `DO`, `HANDLER`, `LOAD DATA`, text-level `EXECUTE`: may lock what the text does not show.
+    Routine {
+        /// First word(s), upper case.
+        verb: &'static str,
+        /// Tables that the text names.
+        tables: Vec<TableName>,
+    },
+    /// Read and known to take no lock and to change no transaction: `SHOW`, `KILL`, `EXPLAIN`, …
+    Harmless,
+    /// Not understood. Relayed and counted; tables named after FROM/JOIN/INTO/UPDATE are kept where seen.
+    Opaque {
+        /// Why, from a closed set (it is a metric label).
+        reason: OpaqueReason,
+        /// Tables that it names, as far as the lexer saw.
+        tables: Vec<TableName>,
+    },
+    /// Several statements in one text, in order.
+    Multi(Vec<Arc<Statement>>),
+}
+
+/// Why a statement was not understood.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OpaqueReason {
+    /// Neither the lexer nor the parser could read it.
+    Syntax,
+    /// Longer than the limit up to which text is analysed.
+    TooLong,
+    /// The bytes are not text in a character set that is read.
+    NotText,
+    /// Read, but of a shape that the model does not know.
+    Shape,
+}
+
+/// One part of a `SET` statement.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Setting {
+    /// `SET [SESSION] autocommit = 0|1`; `None`: a value that the text does not tell.
+    Autocommit(Option<bool>),
+    /// `SET [GLOBAL|SESSION] TRANSACTION ISOLATION LEVEL …`, `SET … transaction_isolation / tx_isolation = …`
+    Isolation(Scope, Option<Isolation>),
+    /// `SET … TRANSACTION READ ONLY|WRITE`, `transaction_read_only`
+    ReadOnly(Scope, Option<bool>),
+    /// `sql_mode`: whether it holds ANSI_QUOTES and NO_BACKSLASH_ESCAPES; `None`: unknown value.
+    SqlMode(Option<SqlMode>),
+    /// `foreign_key_checks`
+    ForeignKeyChecks(Option<bool>),
+    /// `unique_checks`
+    UniqueChecks(Option<bool>),
+    /// `innodb_lock_wait_timeout`, seconds.
+    LockWaitTimeout(Option<u64>),
+}
+
+/// How far a `SET` reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Only the next transaction.
+    Next,
+    /// This session from now on.
+    Session,
+    /// Sessions that begin later.
+    Global,
+}
+
+/// The isolation levels of the SQL standard, as InnoDB has them; ordered from weak to strong.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Isolation {
+    /// `READ UNCOMMITTED`
+    ReadUncommitted,
+    /// `READ COMMITTED`
+    ReadCommitted,
+    /// `REPEATABLE READ`
+    RepeatableRead,
+    /// `SERIALIZABLE`
+    Serializable,
+}
+
+/// The parts of `sql_mode` that change how text is read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SqlMode {
+    /// `"x"` is an identifier.
+    pub ansi_quotes: bool,
+    /// A backslash in a string is an ordinary character.
+    pub no_backslash_escapes: bool,
+}
+
+/// `XA` verbs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Xa {
+    /// `XA START|BEGIN`
+    Start,
+    /// `XA END`
+    End,
+    /// `XA PREPARE`
+    Prepare,
+    /// `XA COMMIT` (also `ONE PHASE`)
+    Commit,
+    /// `XA ROLLBACK`
+    Rollback,
+    /// `XA RECOVER`
+    Recover,
+}
+
+/// A table as the text names it: exact case, quotes removed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TableName {
+    /// `None`: the session's default schema.
+    pub schema: Option<String>,
+    /// The table's name.
+    pub name: String,
+}
+
+/// One table that a statement reads or writes, and how.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TableAccess {
+    /// Which table.
+    pub table: TableName,
+    /// The alias in the statement, or the table's name.
+    pub alias: String,
+    /// The lock that the statement asks for on the rows read (`None`: a consistent read).
+    pub lock: Option<RowLock>,
+    /// What WHERE (and ON) say about this table's columns.
+    pub predicate: Predicate,
+    /// True for a table inside a subquery, derived table or CTE.
+    pub nested: bool,
+}
+
+/// The lock of a locking read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RowLock {
+    /// `FOR UPDATE` (true) or `FOR SHARE` / `LOCK IN SHARE MODE` (false).
+    pub exclusive: bool,
+    /// What to do where the lock is not free.
+    pub wait: WaitPolicy,
+}
+
+/// What a locking read does where the lock is not free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WaitPolicy {
+    /// Wait for it.
+    Wait,
+    /// Fail at once (also MariaDB's `WAIT 0`).
+    NoWait,
+    /// Pass over the row.
+    SkipLocked,
+}
+
+/// The conditions that a row must meet, as a conjunction; what could not be read is `exact = false`.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Predicate {
+    /// Conditions joined by AND.
+    pub conditions: Vec<Condition>,
+    /// False if the text has more conditions than `conditions` shows (OR, functions, other tables, …).
+    pub exact: bool,
+}
+
+/// A condition on one column (or on a row constructor's columns, as several conditions).
+#[derive(Clone, PartialEq, Debug)]
+pub struct Condition {
+    /// Column name as written, without quotes; compare without case.
+    pub column: String,
+    /// What it must be.
+    pub test: Test,
+}
+
+/// What a column must be.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Test {
+    /// `=`, `<=>` with a value
+    Eq(Scalar),
+    /// `IN (…)`
+    In(Vec<Scalar>),
+    /// `<`, `<=`, `>`, `>=`, `BETWEEN`: bound and whether it is included.
+    Range {
+        /// Lower bound.
+        low: Option<(Scalar, bool)>,
+        /// Upper bound.
+        high: Option<(Scalar, bool)>,
+    },
+    /// `LIKE 'prefix%'` with the pattern (the binder cuts it at the first wildcard).
+    Like(Scalar),
+    /// `IS NULL`
+    IsNull,
+    /// Equal to a column of another table in the statement: `alias.column`.
+    EqColumn(String, String),
+    /// Something else on this column (`<>`, a function of it, …): it restricts, but gives no range.
+    Other,
+}
+
+/// A value in a plan.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Scalar {
+    /// The n-th literal or `?` of the folded text, counted from 0. See `sql::digest` for folding.
+    Slot(usize),
+    /// All the values of a folded list that begins at slot n: `IN (1, 2, 3)` is folded to `IN (?)`.
+    ListSlot(usize),
+    /// `NULL`
+    Null,
+    /// `DEFAULT`, or a column that the statement does not name.
+    Default,
+    /// A number that the text computes from a literal, as `-5`: slot with the sign turned.
+    Negative(usize),
+    /// User variables, functions, expressions: not known without the server.
+    Unknown,
+}
+
+/// A `SELECT`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Select {
+    /// Every table that it reads, in text order; empty for `SELECT 1`.
+    pub tables: Vec<TableAccess>,
+    /// `LIMIT` is present.
+    pub limited: bool,
+    /// `ORDER BY` columns of the first table with descending flag, if it is a plain column list.
+    pub order: Vec<(String, bool)>,
+    /// The columns read, if they are plain columns of one table (to see covering indexes).
+    pub columns: Option<Vec<String>>,
+    /// It has aggregate functions, GROUP BY, DISTINCT, HAVING, a UNION …: the number of result rows is not
+    /// the number of rows found.
+    pub aggregated: bool,
+    /// It calls `GET_LOCK`, `RELEASE_LOCK` or another function with effects on locks.
+    pub user_lock: bool,
+}
+
+/// An `INSERT` or `REPLACE`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Insert {
+    /// The table.
+    pub table: TableName,
+    /// `REPLACE`
+    pub replace: bool,
+    /// `IGNORE`
+    pub ignore: bool,
+    /// `ON DUPLICATE KEY UPDATE`: the columns that it changes.
+    pub on_duplicate: Option<Vec<String>>,
+    /// Column list; `None`: all columns in table order.
+    pub columns: Option<Vec<String>>,
+    /// Where the rows come from.
+    pub rows: Rows,
+}
+
+/// Where an `INSERT` takes its rows from.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Rows {
+    /// `VALUES (…)[, (…)]*` or `SET`: one folded row; its slots repeat for each row of the text.
+    Values(Vec<Scalar>),
+    /// `SELECT …`
+    Select(Box<Select>),
+}
+
+/// An `UPDATE`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Update {
+    /// Tables: `lock` is exclusive where columns are set, `None` where the table is only read.
+    pub tables: Vec<TableAccess>,
+    /// Columns set: alias (empty if not said), column, value.
+    pub assignments: Vec<(String, String, Scalar)>,
+    /// `LIMIT` is present.
+    pub limited: bool,
+    /// `ORDER BY`, as in [`Select`].
+    pub order: Vec<(String, bool)>,
+}
+
+/// A `DELETE`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Delete {
+    /// Tables: `lock` is exclusive where rows are deleted, `None` where the table is only read.
+    pub tables: Vec<TableAccess>,
+    /// `LIMIT` is present.
+    pub limited: bool,
+    /// `ORDER BY`, as in [`Select`].
+    pub order: Vec<(String, bool)>,
+}
+
+/// A value of one execution: from the text's literal or from the binary protocol.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Value<'a> {
+    /// `NULL`
+    Null,
+    /// An integer that fits in 128 bits (signed and unsigned BIGINT both do).
+    Int(i128),
+    /// A number with a decimal point, as text: `12.50`.
+    Decimal(&'a str),
+    /// A floating point number.
+    Float(f64),
+    /// A string literal after its escapes were resolved, or a string parameter.
+    Text(std::borrow::Cow<'a, [u8]>),
+    /// A hexadecimal or bit literal, or a BLOB parameter.
+    Bytes(std::borrow::Cow<'a, [u8]>),
+    /// A date and time parameter in the form `YYYY-MM-DD hh:mm:ss[.ffffff]`.
+    Temporal(String),
+    /// Sent in pieces (`COM_STMT_SEND_LONG_DATA`), or otherwise not known.
+    Unknown,
+}

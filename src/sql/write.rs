@@ -1,0 +1,140 @@
+//! INSERT, UPDATE and DELETE of the syntax tree to plans.
+
+use sqlparser::ast::{
+    self, Assignment, AssignmentTarget, FromTable, ObjectName, OnInsert, Query, SetExpr, TableObject,
+};
+
+use super::predicate::{Conjunct, scalar};
+use super::read::{From, Reader, last_part, plain_order_list, table_name};
+use super::statement::{Delete, Insert, RowLock, Rows, Scalar, TableAccess, Update, WaitPolicy};
+
+const EXCLUSIVE: Option<RowLock> = Some(RowLock { exclusive: true, wait: WaitPolicy::Wait });
+
+/// None: a shape that the model does not know.
+pub(super) fn insert(reader: &mut Reader<'_>, tree: &ast::Insert, mixed: bool) -> Option<Insert> {
+    let TableObject::TableName(name) = &tree.table else {
+        return None;
+    };
+    let mut insert = Insert {
+        table: table_name(name)?,
+        replace: tree.replace_into,
+        ignore: tree.ignore,
+        on_duplicate: None,
+        columns: None,
+        rows: Rows::Values(Vec::new()),
+    };
+    if let Some(OnInsert::DuplicateKeyUpdate(assignments)) = &tree.on {
+        insert.on_duplicate = Some(assignments.iter().filter_map(|a| Some(target(a)?.1)).collect());
+    }
+    if !tree.columns.is_empty() {
+        insert.columns = Some(tree.columns.iter().filter_map(last_part).collect());
+    }
+    match &tree.source {
+        Some(source) => insert.rows = rows(reader, source, mixed),
+        None => {
+            insert.columns = Some(tree.assignments.iter().filter_map(|a| Some(target(a)?.1)).collect());
+            insert.rows = Rows::Values(tree.assignments.iter().map(|a| value(&a.value)).collect());
+        }
+    }
+    Some(insert)
+}
+
+fn rows(reader: &mut Reader<'_>, source: &Query, mixed: bool) -> Rows {
+    if let SetExpr::Values(values) = &*source.body {
+        let row = values.rows.first().map(|row| row.content.as_slice()).unwrap_or_default();
+        let known = |scalar: Scalar| match scalar {
+            Scalar::Slot(_) => scalar,
+            // Another row may have something else here.
+            _ if mixed => Scalar::Unknown,
+            _ => scalar,
+        };
+        return Rows::Values(row.iter().map(|expr| known(value(expr))).collect());
+    }
+    Rows::Select(Box::new(reader.select(source)))
+}
+
+fn value(expr: &ast::Expr) -> Scalar {
+    match expr {
+        ast::Expr::Function(function)
+            if last_part(&function.name).is_some_and(|n| n.eq_ignore_ascii_case("default")) =>
+        {
+            Scalar::Default
+        }
+        expr => scalar(expr).unwrap_or(Scalar::Unknown),
+    }
+}
+
+/// Alias (empty if not said) and column of `t.c = …`.
+fn target(assignment: &Assignment) -> Option<(String, String)> {
+    let AssignmentTarget::ColumnName(name) = &assignment.target else {
+        return None;
+    };
+    let table = match name.0.as_slice() {
+        [.., table, _] => table.as_ident().map(|ident| ident.value.clone()).unwrap_or_default(),
+        _ => String::new(),
+    };
+    Some((table, last_part(name)?))
+}
+
+pub(super) fn update(reader: &mut Reader<'_>, tree: &ast::Update) -> Update {
+    let mut from = reader.from(std::slice::from_ref(&tree.table), false);
+    let tables = restricted(reader, &mut from, tree.selection.as_ref());
+    let mut update = Update {
+        tables,
+        assignments: Vec::new(),
+        limited: tree.limit.is_some(),
+        order: plain_order_list(&tree.order_by),
+    };
+    for assignment in &tree.assignments {
+        reader.subqueries(&assignment.value, &mut update.tables);
+        if let Some((alias, column)) = target(assignment) {
+            update.assignments.push((alias, column, value(&assignment.value)));
+        }
+    }
+    // A column without qualifier may be any table's: then all of them count as changed.
+    let unknown = update.assignments.iter().any(|(alias, ..)| alias.is_empty());
+    for table in update.tables.iter_mut().filter(|table| !table.nested) {
+        if unknown || update.assignments.iter().any(|(alias, ..)| alias.eq_ignore_ascii_case(&table.alias)) {
+            table.lock = EXCLUSIVE;
+        }
+    }
+    update
+}
+
+pub(super) fn delete(reader: &mut Reader<'_>, tree: &ast::Delete) -> Delete {
+    let (FromTable::WithFromKeyword(listed) | FromTable::WithoutKeyword(listed)) = &tree.from;
+    let mut targets: Vec<&ObjectName> = tree.tables.iter().collect();
+    let sources = tree.using.as_ref().unwrap_or(listed);
+    if tree.using.is_some() {
+        targets.extend(listed.iter().filter_map(|table| match &table.relation {
+            ast::TableFactor::Table { name, .. } => Some(name),
+            _ => None,
+        }));
+    }
+    let mut from = reader.from(sources, false);
+    let mut tables = restricted(reader, &mut from, tree.selection.as_ref());
+    for table in tables.iter_mut().filter(|table| !table.nested) {
+        let named =
+            |target: &&ObjectName| last_part(target).is_some_and(|t| t.eq_ignore_ascii_case(&table.alias));
+        if targets.is_empty() || targets.iter().any(named) {
+            table.lock = EXCLUSIVE;
+        }
+    }
+    Delete { tables, limited: tree.limit.is_some(), order: plain_order_list(&tree.order_by) }
+}
+
+/// The tables of a FROM with the conditions of ON and WHERE, then those of subqueries.
+fn restricted<'e>(
+    reader: &mut Reader<'_>,
+    from: &mut From<'e>,
+    selection: Option<&'e ast::Expr>,
+) -> Vec<TableAccess> {
+    from.conjuncts.extend(selection.map(|expr| Conjunct { expr, reach: None }));
+    reader.conditions(from);
+    let mut tables = std::mem::take(&mut from.own);
+    tables.append(&mut from.nested);
+    if let Some(selection) = selection {
+        reader.subqueries(selection, &mut tables);
+    }
+    tables
+}
