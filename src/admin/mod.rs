@@ -1,0 +1,3 @@
+//! The admin address.
+
+pub mod http;

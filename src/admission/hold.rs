@@ -1,0 +1,93 @@
+//! A held statement, as a future.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep};
+
+use super::{Admission, Admitted};
+use crate::id::{SessionId, Token, TxnId};
+use crate::scheduler::conflict::{Decision, HoldEnd, Woken};
+
+/// Resolves when the statement goes on or is refused: when what stood in its way has gone, or at the
+/// deadline. Dropping it takes the statement out of the queue.
+#[derive(Debug)]
+pub struct Hold {
+    admission: Arc<Admission>,
+    session: SessionId,
+    txn: TxnId,
+    token: Token,
+    woken: oneshot::Receiver<Woken>,
+    deadline: Pin<Box<Sleep>>,
+    since: Instant,
+    /// The conflict's number in the ledger.
+    seq: u64,
+    done: bool,
+}
+
+impl Hold {
+    pub(super) fn new(
+        admission: Arc<Admission>,
+        session: SessionId,
+        (txn, token): (TxnId, Token),
+        woken: oneshot::Receiver<Woken>,
+        patience: Duration,
+        seq: u64,
+    ) -> Hold {
+        let since = Instant::now();
+        let deadline = Box::pin(tokio::time::sleep_until(since + patience));
+        Hold { admission, session, txn, token, woken, deadline, since, seq, done: false }
+    }
+
+    fn finish(&mut self, decision: Decision, end: HoldEnd) -> Admitted {
+        self.done = true;
+        self.admission.hold_ended(self.seq, end, self.since.elapsed());
+        tracing::debug!(session = %self.session, ?end, held = ?self.since.elapsed(), "hold ended");
+        match decision {
+            Decision::Forward { refs, waits } => Admitted::Forward { refs, waits },
+            Decision::Hold | Decision::Reject => Admitted::Reject,
+        }
+    }
+}
+
+impl Future for Hold {
+    type Output = Admitted;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Admitted> {
+        if let Poll::Ready(Ok(woken)) = Pin::new(&mut self.woken).poll(context) {
+            return Poll::Ready(self.finish(woken.decision, woken.end));
+        }
+        if self.deadline.as_mut().poll(context).is_ready()
+            && let Some((refs, woken)) = self.admission.scheduler.expire(self.token, self.admission.now())
+        {
+            self.admission.waiting.remove(&self.token);
+            self.admission.deliver(woken);
+            let decision = Decision::Forward { refs, waits: true };
+            return Poll::Ready(self.finish(decision, HoldEnd::Deadline));
+        }
+        // Past the deadline but no longer queued: somebody is about to send the decision.
+        Poll::Pending
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        // From here on nothing can be sent any more; what was sent is there.
+        self.woken.close();
+        if self.admission.waiting.remove(&self.token).is_some() {
+            // Not told yet. If it is not in the queue either, the one who took it out finds no one to tell
+            // and gives the locks back.
+            self.admission.scheduler.cancel(self.token);
+        } else if let Ok(Woken { decision: Decision::Forward { refs, .. }, .. }) = self.woken.try_recv() {
+            self.admission.give_up(self.txn, &refs);
+        }
+        self.admission.hold_ended(self.seq, HoldEnd::ClientGone, self.since.elapsed());
+    }
+}

@@ -1,0 +1,317 @@
+//! The ledger: every conflict found, what was done, and what came of it. A bounded ring.
+//!
+//! How a conflict ends is read from what happens to its parties:
+//!
+//! | conflict | happened | averted | did not happen |
+//! |---|---|---|---|
+//! | wait, passed on | its answer came after a holder's end, or 1205/1213 | – | answered while all holders were open |
+//! | hazard, deadlock, passed on | a party got 1213 (or 1205) | – | all parties ended without |
+//! | held | a party got 1213 all the same | all parties ended without | – |
+//! | rejected | – | at once | – |
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::time::Duration;
+
+use super::record::{Detected, Outcome, Record, Resource};
+use super::registry::Registry;
+use crate::id::{SessionId, TxnId};
+use crate::lock::mode::Certainty;
+use crate::lock::range::Range;
+use crate::lock::request::Kind;
+use crate::metrics::Metrics;
+use crate::metrics::labels::Prediction;
+use crate::scheduler::conflict::{ConflictKind, Report, Taken};
+
+/// Holders that a record shows; each comes with all of its statements.
+const MAX_PARTIES: usize = 8;
+
+/// The conflicts, newest last.
+#[derive(Debug)]
+pub struct Ledger {
+    ring: Mutex<Ring>,
+    /// Conflicts without an outcome: most transactions end with no need to look at the ring.
+    pending: AtomicUsize,
+    keep: usize,
+    metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    last: u64,
+    records: VecDeque<Record>,
+    /// Conflicts without an outcome.
+    pending: HashMap<u64, Pending>,
+    /// Which of them a transaction is a party of.
+    of: HashMap<TxnId, Vec<u64>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    requester: TxnId,
+    holders: HashSet<TxnId>,
+    open: HashSet<TxnId>,
+    holder_ended: bool,
+}
+
+/// A page of conflicts.
+#[derive(Debug, Serialize)]
+pub struct Page {
+    /// Ask for conflicts after this number next time.
+    pub next: u64,
+    /// Conflicts, oldest first.
+    pub conflicts: Vec<Record>,
+}
+
+/// What the server reported.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Happened {
+    /// 1213, or MariaDB's 1467 for a cycle through the AUTO-INC lock.
+    Deadlock(u16),
+    /// 1205
+    Timeout,
+}
+
+impl Ledger {
+    /// A ledger that keeps the newest `keep` conflicts.
+    pub fn new(keep: usize, metrics: Metrics) -> Ledger {
+        Ledger { ring: Mutex::default(), pending: AtomicUsize::new(0), keep: keep.max(1), metrics }
+    }
+
+    /// Conflicts after a number, oldest first.
+    pub fn page(&self, after: u64) -> Page {
+        let ring = self.ring.lock();
+        let conflicts = ring.records.iter().filter(|r| r.seq > after).cloned().collect();
+        Page { next: ring.last, conflicts }
+    }
+
+    /// Both sides' statements of a conflict, for a log line.
+    pub fn statements(&self, seq: u64) -> String {
+        let ring = self.ring.lock();
+        let Some(record) = ring.records.iter().rev().find(|r| r.seq == seq) else { return String::new() };
+        let side = |party: &super::record::Party| {
+            let steps: Vec<&str> = party.transaction.iter().map(|s| &*s.statement).collect();
+            format!("s{} [{}]", party.session, steps.join("; "))
+        };
+        std::iter::once(&record.requester).chain(&record.holders).map(side).collect::<Vec<_>>().join(" / ")
+    }
+
+    /// A conflict was found before its statement was passed on.
+    pub fn report(&self, report: &Report, place: Resource, registry: &Registry, redact: bool) -> u64 {
+        let party = |txn: TxnId| registry.session_of(txn).map(|entry| entry.party());
+        let Some(requester) = party(report.requester) else { return 0 };
+        let record = Record {
+            seq: 0,
+            time: now(),
+            kind: report.kind,
+            detected: Detected::Before,
+            certainty: report.certainty,
+            action: report.taken,
+            outcome: if report.taken == Taken::Rejected { Outcome::Averted } else { Outcome::Pending },
+            errno: None,
+            held_ms: 0.0,
+            would_hold: report.would_hold,
+            resource: Resource {
+                range: in_words(report.conflict.kind, &report.conflict.range, redact),
+                mode: format!("{:?} {}", report.request.mode, report.request.kind.name()),
+                ..place
+            },
+            requester,
+            holders: report.holders.iter().filter_map(|txn| party(*txn)).take(MAX_PARTIES).collect(),
+        };
+        let seq = self.push(&mut self.ring.lock(), record, report.requester, &report.holders);
+        // One that ended while this was written down has not been told of it.
+        for txn in report.holders.iter().filter(|txn| registry.session_of(**txn).is_none()) {
+            self.ended(*txn);
+        }
+        seq
+    }
+
+    fn push(&self, ring: &mut Ring, record: Record, requester: TxnId, holders: &[TxnId]) -> u64 {
+        let seq = ring.push(record, self.keep, requester, holders);
+        self.pending.store(ring.pending.len(), Ordering::SeqCst);
+        seq
+    }
+
+    /// A hold has ended. Returns what it was for, if the record is still there.
+    pub fn hold_ended(&self, seq: u64, held: Duration) -> Option<ConflictKind> {
+        let mut ring = self.ring.lock();
+        let record = ring.record(seq)?;
+        record.held_ms = held.as_micros() as f64 / 1000.0;
+        Some(record.kind)
+    }
+
+    /// The outcome of a conflict is known.
+    fn close(&self, ring: &mut Ring, seq: u64, outcome: Outcome) {
+        let closed = ring.close(seq, outcome);
+        self.pending.store(ring.pending.len(), Ordering::SeqCst);
+        if let Some(kind) = closed {
+            let outcome = match outcome {
+                Outcome::Happened => Prediction::Happened,
+                Outcome::Averted => Prediction::Averted,
+                Outcome::DidNotHappen | Outcome::Pending => Prediction::DidNotHappen,
+            };
+            self.metrics.predictions.inc((kind, outcome));
+        }
+    }
+
+    /// A statement that met conflicts was answered.
+    pub fn answered(&self, txn: TxnId, errno: Option<u16>) {
+        if matches!(errno, Some(1205 | 1213 | 1467)) {
+            // What the server reports is written down by `server_reported`.
+            return;
+        }
+        let mut ring = self.ring.lock();
+        for seq in ring.of.get(&txn).cloned().unwrap_or_default() {
+            let Some(pending) = ring.pending.get(&seq) else { continue };
+            let (mine, waited) = (pending.requester == txn, pending.holder_ended);
+            let Some(record) = ring.record(seq) else { continue };
+            if record.kind != ConflictKind::Wait || !mine || record.action != Taken::Flagged {
+                continue;
+            }
+            record.errno = errno.or(record.errno);
+            self.close(&mut ring, seq, if waited { Outcome::Happened } else { Outcome::DidNotHappen });
+        }
+    }
+
+    /// A transaction has ended.
+    pub fn ended(&self, txn: TxnId) {
+        if self.pending.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut ring = self.ring.lock();
+        for seq in ring.of.remove(&txn).unwrap_or_default() {
+            let Some(pending) = ring.pending.get_mut(&seq) else { continue };
+            pending.open.remove(&txn);
+            pending.holder_ended |= pending.holders.contains(&txn);
+            if pending.open.is_empty() {
+                let held = ring.record(seq).is_some_and(|r| r.action == Taken::Held);
+                self.close(&mut ring, seq, if held { Outcome::Averted } else { Outcome::DidNotHappen });
+            }
+        }
+    }
+
+    /// The server has reported a deadlock or a timeout. True if a conflict of this transaction was known.
+    pub fn server_reported(
+        &self,
+        session: SessionId,
+        txn: TxnId,
+        happened: Happened,
+        registry: &Registry,
+    ) -> bool {
+        let (errno, kind) = match happened {
+            Happened::Deadlock(errno) => (errno, ConflictKind::Deadlock),
+            Happened::Timeout => (1205, ConflictKind::Wait),
+        };
+        let mut ring = self.ring.lock();
+        let known = ring.of.get(&txn).cloned().unwrap_or_default();
+        let mut foreseen = false;
+        for seq in known {
+            let mine = ring.pending.get(&seq).is_some_and(|pending| pending.requester == txn);
+            let Some(record) = ring.record(seq) else { continue };
+            // A timeout is the end of one wait; a deadlock is what every conflict of the transaction led to.
+            if kind == ConflictKind::Wait && !(mine && record.kind == ConflictKind::Wait) {
+                continue;
+            }
+            record.errno = Some(errno);
+            foreseen |= kind == ConflictKind::Wait || record.kind != ConflictKind::Wait;
+            self.close(&mut ring, seq, Outcome::Happened);
+        }
+        if let (false, Some(entry)) = (foreseen, registry.session(session)) {
+            let record = Record {
+                seq: 0,
+                time: now(),
+                kind,
+                detected: Detected::After,
+                certainty: Certainty::Certain,
+                action: Taken::Flagged,
+                outcome: Outcome::Happened,
+                errno: Some(errno),
+                held_ms: 0.0,
+                would_hold: false,
+                resource: Resource::default(),
+                requester: entry.party(),
+                holders: Vec::new(),
+            };
+            self.push(&mut ring, record, txn, &[]);
+        }
+        foreseen
+    }
+}
+
+impl Ring {
+    fn push(&mut self, mut record: Record, keep: usize, requester: TxnId, holders: &[TxnId]) -> u64 {
+        self.last += 1;
+        record.seq = self.last;
+        if record.outcome == Outcome::Pending {
+            let holders: HashSet<TxnId> = holders.iter().copied().collect();
+            let mut open = holders.clone();
+            open.insert(requester);
+            for txn in &open {
+                self.of.entry(*txn).or_default().push(record.seq);
+            }
+            self.pending.insert(record.seq, Pending { requester, holders, open, holder_ended: false });
+        }
+        self.records.push_back(record);
+        while self.records.len() > keep {
+            if let Some(gone) = self.records.pop_front() {
+                self.forget(gone.seq);
+            }
+        }
+        self.last
+    }
+
+    fn record(&mut self, seq: u64) -> Option<&mut Record> {
+        let first = self.records.front()?.seq;
+        self.records.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
+    }
+
+    /// The kind of the conflict, if it was pending.
+    fn close(&mut self, seq: u64, outcome: Outcome) -> Option<ConflictKind> {
+        if !self.forget(seq) {
+            return None;
+        }
+        let record = self.record(seq)?;
+        record.outcome = outcome;
+        Some(record.kind)
+    }
+
+    /// Drops a conflict from the pending ones. False: it was not pending.
+    fn forget(&mut self, seq: u64) -> bool {
+        let Some(pending) = self.pending.remove(&seq) else { return false };
+        for txn in &pending.open {
+            if let Some(of) = self.of.get_mut(txn) {
+                of.retain(|s| *s != seq);
+                if of.is_empty() {
+                    self.of.remove(txn);
+                }
+            }
+        }
+        true
+    }
+}
+
+fn now() -> String {
+    format!("{:.6}", jiff::Timestamp::now())
+}
+
+/// The part of the index in words. Key values are literals: they are shown only without redaction.
+fn in_words(kind: Kind, range: &Range, redact: bool) -> String {
+    let edge = |key: &crate::lock::key::Key| match (key.is_lowest(), key.is_supremum()) {
+        (true, _) => "the first record".to_owned(),
+        (_, true) => "the end".to_owned(),
+        _ if redact => "?".to_owned(),
+        _ => key.to_string(),
+    };
+    let (low, high) = (edge(&range.low), edge(&range.high));
+    match kind {
+        Kind::Record | Kind::Insert { .. } => format!("the record at {low}"),
+        Kind::Gap => format!("the gap between {low} and {high}"),
+        Kind::RecordOrGap => format!("a record between {low} and {high}, or the gap there"),
+        Kind::NextKey => format!("records and gaps between {low} and {high}"),
+    }
+}

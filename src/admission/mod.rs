@@ -1,0 +1,314 @@
+//! The async door to the scheduler: a statement comes in, and goes on at once, later, or not at all.
+//!
+//! The scheduler is pure; this room gives it a clock, wakes the sessions that it lets go on, and writes
+//! down what happened. What is taken here is given back on drop: a [`Hold`] whose session has gone leaves
+//! the queue, and a statement that was let go on in that same moment gives its locks back.
+
+pub mod registry;
+pub mod ledger;
+pub mod record;
+mod budget;
+mod hold;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use tokio::sync::oneshot;
+
+use crate::id::{Counter, IndexId, SessionId, Token, TxnId};
+use crate::lock::index::Neighbours;
+use crate::lock::request::Settled;
+use crate::lock::table::{LockRef, LockRefs};
+use crate::metrics::Metrics;
+use crate::metrics::labels::{Predicted, TimeSpent};
+use crate::scheduler::Scheduler;
+use crate::scheduler::conflict::{Decision, HoldEnd, Report, Submission, Taken, Woken};
+use crate::scheduler::policy::Limits;
+use budget::Budget;
+pub use hold::Hold;
+use ledger::{Happened, Ledger};
+use record::Resource;
+use registry::Registry;
+
+/// Conflicts that are logged each second; the rest are counted in the next line.
+const LOG_LINES_PER_SECOND: u64 = 10;
+
+/// Statements that wait for a look at the server before they are flagged or rejected, each second; the rest
+/// are judged by what is known. Held statements do not count: they wait anyway.
+const LOOKS_PER_SECOND: u64 = 50;
+
+/// Most holds end sooner than this: they need no look.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+
+/// How admission works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Longest time that a statement is held.
+    pub hold_timeout: Duration,
+    /// How much may be held.
+    pub limits: Limits,
+    /// How long a record that was met is believed to exist.
+    pub fence_lifetime: Duration,
+    /// Conflicts kept in memory.
+    pub keep: usize,
+    /// Hide literals in all that is kept.
+    pub redact: bool,
+}
+
+/// The door. One for the process, shared by all sessions.
+#[derive(Debug)]
+pub struct Admission {
+    scheduler: Scheduler,
+    settings: Settings,
+    /// Who has to be told when a held statement may go on. Entered before the statement is queued.
+    waiting: DashMap<Token, oneshot::Sender<Woken>>,
+    /// Sessions and what their transactions have done.
+    pub registry: Registry,
+    /// Conflicts, newest last.
+    pub ledger: Ledger,
+    transactions: Counter,
+    sessions: Counter,
+    started: Instant,
+    /// Looks in a row that let nobody on.
+    vain_looks: AtomicU32,
+    log_lines: Budget,
+    looks: Budget,
+    log_suppressed: AtomicU64,
+    metrics: Metrics,
+}
+
+/// What becomes of a statement.
+#[derive(Debug)]
+pub enum Admitted {
+    /// It goes on; these are its locks. `waits`: it is expected to wait at the server.
+    Forward {
+        /// Its locks, as noted.
+        refs: LockRefs,
+        /// Edges stand in the wait-for graph until the answer.
+        waits: bool,
+    },
+    /// It is held; await it.
+    Hold(Hold),
+    /// It is refused.
+    Reject,
+    /// Nothing was decided: the edges of a gap are not known, and a look at the server would tell. Only if
+    /// the caller said that it can look.
+    Look {
+        /// The request whose surroundings matter, by its position.
+        request: usize,
+    },
+}
+
+/// The names that a report shows for an index.
+pub type Names<'a> = &'a dyn Fn(IndexId) -> Resource;
+
+impl Admission {
+    /// A door with nobody inside.
+    pub fn new(settings: Settings, metrics: Metrics) -> Arc<Admission> {
+        Arc::new(Admission {
+            scheduler: Scheduler::new(settings.limits, settings.fence_lifetime),
+            waiting: DashMap::new(),
+            registry: Registry::default(),
+            ledger: Ledger::new(settings.keep, metrics.clone()),
+            transactions: Counter::default(),
+            sessions: Counter::default(),
+            started: Instant::now(),
+            vain_looks: AtomicU32::new(0),
+            log_lines: Budget::new(LOG_LINES_PER_SECOND),
+            looks: Budget::new(LOOKS_PER_SECOND),
+            log_suppressed: AtomicU64::new(0),
+            metrics,
+            settings,
+        })
+    }
+
+    /// The scheduler, to look at.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// How admission works.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A number for a new session.
+    pub fn session(&self) -> SessionId {
+        SessionId(self.sessions.next())
+    }
+
+    /// A number for a new transaction.
+    pub fn transaction(&self) -> TxnId {
+        TxnId(self.transactions.next())
+    }
+
+    /// Lets a statement on if nothing is in its way.
+    pub fn enter(&self, submission: &Submission) -> Option<LockRefs> {
+        self.scheduler.enter(submission, self.now())
+    }
+
+    /// Decides on a statement that [`enter`](Self::enter) did not let on. With `can_look`, a conflict that
+    /// hangs on the unknown edges of a gap is given back undecided.
+    pub fn contend(
+        self: &Arc<Self>,
+        submission: Submission,
+        can_look: bool,
+        names: Names<'_>,
+    ) -> (Admitted, Option<Report>) {
+        let token = self.scheduler.token();
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(token, sender);
+        let (session, txn) = (submission.session, submission.txn);
+        let patience = Duration::from_millis(submission.patience_ms).min(self.settings.hold_timeout);
+        let contended = self.scheduler.contend(token, submission, self.now());
+        self.deliver(contended.woken);
+        if !matches!(contended.decision, Decision::Hold) {
+            self.waiting.remove(&token);
+        }
+        // There is time to look while a statement is held; the others have to wait for it.
+        let wants_look = |r: &&Report| can_look && r.unsure_of_gap && r.taken != Taken::Held;
+        if let Some(report) = contended.report.as_ref().filter(wants_look)
+            && self.looks.take(self.now())
+        {
+            if let Decision::Forward { refs, .. } = &contended.decision {
+                self.give_up(txn, refs);
+            }
+            return (Admitted::Look { request: report.conflict.request }, None);
+        }
+        let seq =
+            contended.report.as_ref().map(|report| self.write_down(report, names(report.request.index)));
+        let admitted = match contended.decision {
+            Decision::Forward { refs, waits } => Admitted::Forward { refs, waits },
+            Decision::Reject => Admitted::Reject,
+            Decision::Hold => {
+                self.metrics.held.inc();
+                Admitted::Hold(Hold::new(
+                    self.clone(),
+                    session,
+                    (txn, token),
+                    receiver,
+                    patience,
+                    seq.unwrap_or(0),
+                ))
+            }
+        };
+        (admitted, contended.report)
+    }
+
+    /// A statement was answered. Returns the locks that stay.
+    pub fn answered(&self, txn: TxnId, refs: LockRefs, settled: &[Settled]) -> LockRefs {
+        let (kept, woken) = self.scheduler.answered(txn, refs, settled, self.now());
+        self.deliver(woken);
+        kept
+    }
+
+    /// A statement of which a conflict was reported has been answered, with this error number if it failed.
+    pub fn came_true(&self, txn: TxnId, errno: Option<u16>) {
+        self.scheduler.waits_no_more(txn);
+        self.ledger.answered(txn, errno);
+    }
+
+    /// A COMMIT (or ROLLBACK) is about to be sent: nobody needs to be held behind it any more.
+    pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool) {
+        let woken = self.scheduler.ending(txn, refs, commits, self.now());
+        self.deliver(woken);
+    }
+
+    /// A transaction has ended.
+    pub fn ended(&self, txn: TxnId, refs: &[LockRef], committed: bool) {
+        let woken = self.scheduler.ended(txn, refs, committed, self.now());
+        self.deliver(woken);
+        self.registry.ended(txn);
+        self.ledger.ended(txn);
+    }
+
+    /// The server has reported a deadlock or a lock wait timeout. True if it was foreseen.
+    pub fn server_reported(&self, session: SessionId, txn: TxnId, happened: Happened) -> bool {
+        let foreseen = self.ledger.server_reported(session, txn, happened, &self.registry);
+        if matches!(happened, Happened::Deadlock(_)) {
+            self.metrics.server_deadlocks.inc(if foreseen { Predicted::Yes } else { Predicted::No });
+        }
+        foreseen
+    }
+
+    /// Takes in what a probe has shown.
+    pub fn learn(&self, index: IndexId, seen: &Neighbours) {
+        let woken = self.scheduler.learn(index, seen, self.now());
+        if woken.is_empty() {
+            self.vain_looks.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.vain_looks.store(0, Ordering::Relaxed);
+        }
+        self.deliver(woken);
+    }
+
+    /// How long a statement that is held on a guess waits before somebody looks whether the guess is right.
+    /// Looks that let nobody on become rarer; one that does makes them frequent again.
+    pub fn look_after(&self) -> Duration {
+        let doublings = (self.vain_looks.load(Ordering::Relaxed) / 4).min(7);
+        FIRST_LOOK * (1 << doublings)
+    }
+
+    /// Milliseconds since the start.
+    fn now(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// Locks of a statement that does not go on after all.
+    fn give_up(&self, txn: TxnId, refs: &[LockRef]) {
+        let woken = self.scheduler.ended(txn, refs, false, self.now());
+        self.deliver(woken);
+    }
+
+    fn deliver(&self, woken: Vec<Woken>) {
+        for woken in woken {
+            let undelivered = match self.waiting.remove(&woken.token) {
+                Some((_, sender)) => sender.send(woken).err(),
+                None => Some(woken),
+            };
+            // Its session has gone in this moment: nobody will run the statement.
+            if let Some(Woken { txn, decision: Decision::Forward { refs, .. }, .. }) = undelivered {
+                self.give_up(txn, &refs);
+            }
+        }
+    }
+
+    fn write_down(&self, report: &Report, resource: Resource) -> u64 {
+        self.metrics.conflicts.inc((report.kind, report.taken, report.certainty));
+        let seq = self.ledger.report(report, resource, &self.registry, self.settings.redact);
+        let Some(suppressed) = self.may_log() else { return seq };
+        tracing::warn!(
+            target: "interlock::conflict",
+            seq,
+            suppressed,
+            kind = ?report.kind,
+            certainty = ?report.certainty,
+            action = ?report.taken,
+            requester = %report.session,
+            statements = %self.ledger.statements(seq),
+            "lock conflict"
+        );
+        seq
+    }
+
+    /// Conflicts can come by the thousand each second; the log gets a few of them, the ledger all. Returns
+    /// how many were left out since the last line.
+    fn may_log(&self) -> Option<u64> {
+        if !self.log_lines.take(self.now()) {
+            self.log_suppressed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.log_suppressed.swap(0, Ordering::Relaxed))
+    }
+
+    fn hold_ended(&self, seq: u64, end: HoldEnd, held: Duration) {
+        self.metrics.hold_seconds.observe(held.as_secs_f64());
+        self.metrics.held.dec();
+        self.metrics.time.add(TimeSpent::Held, held.as_nanos() as u64);
+        if let Some(kind) = self.ledger.hold_ended(seq, held) {
+            self.metrics.holds.inc((kind, end));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A conflict as it is shown: `GET /api/conflicts`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::lock::mode::Certainty;
+use crate::scheduler::conflict::{ConflictKind, Taken};
+
+/// One conflict.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// Counts up from 1.
+    pub seq: u64,
+    /// When it was found, RFC 3339.
+    pub time: String,
+    /// Hazard, wait or deadlock.
+    pub kind: ConflictKind,
+    /// Before the statement was passed on, or after the server had reported it.
+    pub detected: Detected,
+    /// How sure the model was.
+    pub certainty: Certainty,
+    /// What interlock did.
+    pub action: Taken,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The server's error, if it came to one.
+    pub errno: Option<u16>,
+    /// How long the statement was held, milliseconds.
+    pub held_ms: f64,
+    /// With `flag`: `reorder` would have held this statement.
+    pub would_hold: bool,
+    /// Where.
+    pub resource: Resource,
+    /// Whose statement met the conflict.
+    pub requester: Party,
+    /// Who was in the way.
+    pub holders: Vec<Party>,
+}
+
+/// When a conflict was found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Detected {
+    /// Before the statement was passed on.
+    Before,
+    /// The server has reported it.
+    After,
+}
+
+/// What came of a conflict.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Not known yet.
+    Pending,
+    /// The wait or the deadlock came.
+    Happened,
+    /// It would have come, but for interlock.
+    Averted,
+    /// It did not come.
+    DidNotHappen,
+}
+
+/// A place in the database.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Resource {
+    /// Schema.
+    pub schema: String,
+    /// Table.
+    pub table: String,
+    /// Index.
+    pub index: String,
+    /// Which part of the index, in words.
+    pub range: String,
+    /// The mode and kind that were asked for: `X insert intention`.
+    pub mode: String,
+}
+
+/// A session in a conflict.
+#[derive(Clone, Debug, Serialize)]
+pub struct Party {
+    /// interlock's number.
+    pub session: u64,
+    /// The server's `CONNECTION_ID()`.
+    pub server_thread: u32,
+    /// User name.
+    pub user: Arc<str>,
+    /// Program name, if it told one.
+    pub program: Option<String>,
+    /// Milliseconds since its transaction began, when the conflict was found: aligns the parties' times.
+    pub age_ms: f64,
+    /// Its newest statement.
+    pub statement: Option<Arc<str>>,
+    /// Its statements since BEGIN.
+    pub transaction: Vec<Step>,
+}
+
+/// One statement of a transaction.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Milliseconds since the transaction began.
+    pub at_ms: f64,
+    /// The statement; literals are replaced by `?` unless `redact = false`.
+    pub statement: Arc<str>,
+}

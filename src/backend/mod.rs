@@ -1,0 +1,21 @@
+//! Connections to the server.
+
+pub mod catalog_loader;
+mod catalog_name;
+mod catalog_references;
+pub mod catalog_store;
+pub mod config;
+pub mod connection;
+pub mod control;
+pub mod control_connect;
+pub mod endpoint;
+pub mod literal;
+pub mod peer;
+pub mod probe;
+pub mod probe_sql;
+pub mod proxy_header;
+pub mod reach;
+pub mod stream;
+pub mod tls;
+
+pub use config::Config;

@@ -1,0 +1,96 @@
+//! Worker threads: each has a single-threaded runtime and serves the connections that it was given to
+//! their end. A session never crosses threads.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use futures_util::future::LocalBoxFuture;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+use tracing::warn;
+
+use super::config::Config;
+use super::welcome::{Accepted, Welcome};
+use crate::backend::stream::{Peer, Stream};
+
+/// Serves one connection to its end. Each worker thread has its own.
+pub type Handler = Rc<dyn Fn(Stream, Peer) -> LocalBoxFuture<'static, ()>>;
+
+/// Makes the handler of a worker thread, on that thread; called with the thread's number.
+pub type HandlerFactory = Arc<dyn Fn(usize) -> Handler + Send + Sync>;
+
+/// The running worker threads.
+pub struct Workers {
+    threads: Vec<Worker>,
+    next: AtomicUsize,
+}
+
+struct Worker {
+    inbox: mpsc::UnboundedSender<Accepted>,
+    /// Fires when the thread has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Workers {
+    /// Starts the threads that the configuration asks for.
+    pub fn start(config: &Config, factory: HandlerFactory) -> io::Result<Self> {
+        let count = match config.workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let threads = (0..count).map(|number| Worker::start(number, config, Arc::clone(&factory)));
+        Ok(Self { threads: threads.collect::<io::Result<_>>()?, next: AtomicUsize::new(0) })
+    }
+
+    /// Gives a connection to the next thread in turn.
+    pub(super) fn assign(&self, accepted: Accepted) {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len();
+        if self.threads[turn].inbox.send(accepted).is_err() {
+            warn!(worker = turn, "worker thread is gone, connection dropped");
+        }
+    }
+
+    /// Takes no more connections, and waits until those that are open have ended.
+    pub async fn join(self) {
+        let ended: Vec<_> = self.threads.into_iter().map(|worker| worker.ended).collect();
+        for thread in ended {
+            // An error means that the thread ended by a panic: it has ended all the same.
+            let _ = thread.await;
+        }
+    }
+}
+
+impl Worker {
+    fn start(number: usize, config: &Config, factory: HandlerFactory) -> io::Result<Self> {
+        let (inbox, assigned) = mpsc::unbounded_channel();
+        let (ending, ended) = oneshot::channel();
+        let welcome = Welcome::new(config);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            let tasks = LocalSet::new();
+            tasks.block_on(&runtime, serve(assigned, factory(number), Rc::new(welcome)));
+            // No more will come; the sessions that are left end by themselves.
+            runtime.block_on(tasks);
+            let _ = ending.send(());
+        })?;
+        Ok(Self { inbox, ended })
+    }
+}
+
+async fn serve(mut assigned: mpsc::UnboundedReceiver<Accepted>, handler: Handler, welcome: Rc<Welcome>) {
+    while let Some(accepted) = assigned.recv().await {
+        let (handler, welcome) = (Rc::clone(&handler), Rc::clone(&welcome));
+        spawn_local(async move {
+            // Boxed, so that its state is given back before the session begins.
+            let welcomed = Box::pin(welcome.receive(accepted)).await;
+            drop(welcome);
+            if let Some((stream, peer, _place)) = welcomed {
+                handler(stream, peer).await;
+            }
+        });
+    }
+}

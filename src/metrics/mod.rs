@@ -1,0 +1,343 @@
+//! Prometheus families: who is counted, and why.
+//!
+//! Handles are fields, resolved once; counting is one atomic addition. Labels are closed sets
+//! ([`labels`]); nothing that a user wrote, and no SQL, ever is one.
+
+pub mod counters;
+pub mod label;
+pub mod labels;
+mod process;
+
+use prometheus::core::Collector;
+use prometheus::{Encoder, Histogram, HistogramOpts, IntGauge, PullingGauge, Registry, TextEncoder};
+
+use crate::lock::mode::Certainty;
+use crate::scheduler::conflict::{ConflictKind, HoldEnd, Taken};
+use counters::{Counters, Rate};
+use label::Labels;
+use labels::{
+    CatalogLoad, CommandKind, ConnectionEnd, Direction, Errno, FailOpen, Predicted, Prediction, Probe,
+    StatementKind, TimeSpent,
+};
+
+/// All families. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Sessions that are logged in now.
+    pub sessions: IntGauge,
+    /// Statements held now.
+    pub held: IntGauge,
+    /// Client connections by their end.
+    pub connections: Counters<ConnectionEnd>,
+    /// Commands of clients.
+    pub commands: Counters<CommandKind>,
+    /// Statements that were read.
+    pub statements: Counters<StatementKind>,
+    /// Bytes relayed.
+    pub bytes: Counters<Direction>,
+    /// Error packets that went to clients.
+    pub errors: Counters<Errno>,
+    /// Conflicts found before they happened.
+    pub conflicts: Counters<(ConflictKind, Taken, Certainty)>,
+    /// Conflicts whose outcome is known.
+    pub predictions: Counters<(ConflictKind, Prediction)>,
+    /// Deadlock errors of the server.
+    pub server_deadlocks: Counters<Predicted>,
+    /// Holds that ended.
+    pub holds: Counters<(ConflictKind, HoldEnd)>,
+    /// How long statements were held.
+    pub hold_seconds: Histogram,
+    /// Statements parsed because their digest was not known.
+    pub parses: Counters<()>,
+    /// Statements that went on without the model's advice.
+    pub fail_open: Counters<FailOpen>,
+    /// Loads of table definitions.
+    pub catalog_loads: Counters<CatalogLoad>,
+    /// How long they took.
+    pub catalog_seconds: Histogram,
+    /// Neighbour probes.
+    pub probes: Counters<Probe>,
+    /// How long statements waited for them.
+    pub probe_seconds: Histogram,
+    /// Where the time of statements went, in nanoseconds; shown in seconds.
+    pub time: Counters<TimeSpent>,
+}
+
+/// What is looked up at each scrape.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// Locks in the lock table.
+    Locks,
+    /// Transactions that are followed.
+    Transactions,
+    /// Edges in the wait-for graph.
+    WaitEdges,
+    /// Plans in the digest cache.
+    Plans,
+    /// Names in the catalog.
+    CatalogTables,
+}
+
+/// A family could not be registered: two of the same name in one registry.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics: {0}")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+const SECOND: f64 = 1e-9;
+const HOLD_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0];
+const ASK_BUCKETS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
+
+impl Metrics {
+    /// Builds all families and registers them.
+    pub fn new(registry: &Registry) -> Result<Metrics, MetricsError> {
+        registry.register(build_info()?)?;
+        registry.register(Box::new(process::Process::new()?))?;
+        let family = Families(registry);
+        Ok(Metrics {
+            registry: registry.clone(),
+            sessions: family.gauge(
+                "interlock_sessions_open",
+                "Sessions that are logged in now: clients with a server connection of their own.",
+            )?,
+            held: family.gauge(
+                "interlock_held_statements",
+                "Statements that interlock holds back now, so that the transaction before them can end.",
+            )?,
+            connections: family.counters(
+                "interlock_connections_total",
+                "Client connections that ended, by who or what ended them; the ends before a login show why \
+                 clients cannot get in.",
+                Rate::Rare,
+            )?,
+            commands: family.counters(
+                "interlock_commands_total",
+                "Commands that clients sent, by protocol command: the load.",
+                Rate::Hot,
+            )?,
+            statements: family.counters(
+                "interlock_statements_total",
+                "Statements by what the analysis read them as, executions of prepared ones included; opaque \
+                 ones were relayed without being understood.",
+                Rate::Hot,
+            )?,
+            bytes: family.counters(
+                "interlock_relayed_bytes_total",
+                "Bytes relayed between clients and server after the login.",
+                Rate::Hot,
+            )?,
+            errors: family.counters(
+                "interlock_errors_total",
+                "Error packets that went to clients, from the server or from interlock, by MySQL error number; \
+                 numbers that tell nothing of logins, locks, keys or connections are other.",
+                Rate::Rare,
+            )?,
+            conflicts: family.counters(
+                "interlock_conflicts_total",
+                "Conflicts found before their statement reached the server, by kind, by what was done and by \
+                 how sure the model was.",
+                Rate::Rare,
+            )?,
+            predictions: family.counters(
+                "interlock_predictions_total",
+                "Conflicts whose outcome is known: how far the model can be trusted.",
+                Rate::Rare,
+            )?,
+            server_deadlocks: family.counters(
+                "interlock_server_deadlocks_total",
+                "Deadlock errors (1213) that the server sent, by whether interlock had predicted them: what \
+                 is left, and what the model missed.",
+                Rate::Rare,
+            )?,
+            holds: family.counters(
+                "interlock_holds_total",
+                "Statements that were held and went on, by the conflict that they were held for and by why \
+                 the hold ended; deadline means that holding did not help.",
+                Rate::Rare,
+            )?,
+            hold_seconds: family.histogram(
+                "interlock_hold_seconds",
+                "How long statements were held: what waiting in interlock costs their clients.",
+                HOLD_BUCKETS,
+            )?,
+            parses: family.counters(
+                "interlock_parses_total",
+                "Statements that had to be parsed because their digest was not known; it should stand still \
+                 after warm-up.",
+                Rate::Hot,
+            )?,
+            fail_open: family.counters(
+                "interlock_fail_open_total",
+                "Statements that were forwarded without the model's full advice, by what it lacked.",
+                Rate::Rare,
+            )?,
+            catalog_loads: family.counters(
+                "interlock_catalog_loads_total",
+                "Loads of table definitions over control connections, by result.",
+                Rate::Rare,
+            )?,
+            catalog_seconds: family.histogram(
+                "interlock_catalog_load_seconds",
+                "How long loads of table definitions took; a table's first statement waits for its load.",
+                ASK_BUCKETS,
+            )?,
+            probes: family.counters(
+                "interlock_probes_total",
+                "Questions for the neighbours of a key over control connections, by result; without an answer \
+                 interlock does not know whether two keys share a gap.",
+                Rate::Rare,
+            )?,
+            probe_seconds: family.histogram(
+                "interlock_probe_seconds",
+                "How long statements waited for the neighbours of a key.",
+                ASK_BUCKETS,
+            )?,
+            time: family.counters_in(
+                "interlock_statement_seconds_total",
+                "Where the time of statements went, seconds summed over all sessions: the server, interlock's \
+                 own analysis, or being held.",
+                Rate::Hot,
+                SECOND,
+            )?,
+        })
+    }
+
+    /// Has a level looked up at each scrape. To be called once for each level.
+    pub fn watch(
+        &self,
+        level: Level,
+        value: impl Fn() -> usize + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        let (name, help) = match level {
+            Level::Locks => (
+                "interlock_locks",
+                "Locks of open transactions in interlock's lock table: the size of the model.",
+            ),
+            Level::Transactions => (
+                "interlock_transactions",
+                "Open transactions that interlock follows; one that stays open holds its locks.",
+            ),
+            Level::WaitEdges => (
+                "interlock_wait_edges",
+                "Edges of the wait-for graph: who waits for whom, in the server or held by interlock.",
+            ),
+            Level::Plans => (
+                "interlock_digest_plans",
+                "Statement plans in the digest cache; at limits.plans, old ones are dropped.",
+            ),
+            Level::CatalogTables => {
+                ("interlock_catalog_tables", "Table names in the catalog, those that do not exist included.")
+            }
+        };
+        let gauge = PullingGauge::new(name, help, Box::new(move || value() as f64))?;
+        Ok(self.registry.register(Box::new(gauge))?)
+    }
+
+    /// The text for a scrape (Prometheus text format 0.0.4).
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        // Writing to a Vec fails only for families that are inconsistent, which the tests would show.
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::warn!(%error, "metrics cannot be written");
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+/// Media type of [`Metrics::render`].
+pub const MEDIA_TYPE: &str = prometheus::TEXT_FORMAT;
+
+fn build_info() -> Result<Box<dyn Collector>, prometheus::Error> {
+    let opts = prometheus::opts!(
+        "interlock_build_info",
+        "Always 1; the label says which version of interlock runs.",
+        prometheus::labels! {"version" => env!("CARGO_PKG_VERSION")}
+    );
+    let gauge = IntGauge::with_opts(opts)?;
+    gauge.set(1);
+    Ok(Box::new(gauge))
+}
+
+/// Builds families and registers them.
+struct Families<'a>(&'a Registry);
+
+impl Families<'_> {
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let gauge = IntGauge::new(name, help)?;
+        self.0.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+        let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+        self.0.register(Box::new(histogram.clone()))?;
+        Ok(histogram)
+    }
+
+    fn counters<L: Labels>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        rate: Rate,
+    ) -> Result<Counters<L>, prometheus::Error> {
+        self.counters_in(name, help, rate, 1.0)
+    }
+
+    fn counters_in<L: Labels>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        rate: Rate,
+        unit: f64,
+    ) -> Result<Counters<L>, prometheus::Error> {
+        let counters = Counters::new(name, help, rate, unit)?;
+        self.0.register(counters.collector())?;
+        Ok(counters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_is_there_from_the_start() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        metrics.watch(Level::Locks, || 7).unwrap();
+        metrics.conflicts.inc((ConflictKind::Hazard, Taken::Held, Certainty::Likely));
+        metrics.errors.inc(Errno::of(1213));
+        metrics.time.add(TimeSpent::Server, 1_500_000_000);
+        metrics.parses.inc(());
+        let text = metrics.render();
+        for line in [
+            "interlock_build_info{version=\"0.1.0\"} 1",
+            "interlock_locks 7",
+            "interlock_conflicts_total{kind=\"hazard\",action=\"held\",certainty=\"likely\"} 1",
+            "interlock_conflicts_total{kind=\"wait\",action=\"flagged\",certainty=\"certain\"} 0",
+            "interlock_errors_total{errno=\"1213\"} 1",
+            "interlock_errors_total{errno=\"other\"} 0",
+            "interlock_statement_seconds_total{where=\"server\"} 1.5",
+            "interlock_parses_total 1",
+            "interlock_holds_total{kind=\"wait\",end=\"deadline\"} 0",
+            "interlock_sessions_open 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    }
+
+    #[test]
+    fn every_help_is_a_sentence() {
+        let text = Metrics::new(&Registry::new()).unwrap().render();
+        for line in text.lines().filter(|line| line.starts_with("# HELP ")) {
+            assert!(line.ends_with('.') && line.split(' ').count() > 6, "{line}");
+        }
+    }
+
+    #[test]
+    fn two_proxies_need_two_registries() {
+        let registry = Registry::new();
+        assert!(Metrics::new(&registry).is_ok());
+        assert!(Metrics::new(&registry).is_err());
+    }
+}

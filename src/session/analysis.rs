@@ -1,0 +1,130 @@
+//! The seam between the relay, which moves bytes, and the analysis, which understands them.
+//!
+//! The relay calls [`Analysis::command`] for every command before a byte of it goes to the server, and
+//! [`Analysis::answer`] for every result that has passed on its way to the client. It knows nothing of SQL
+//! or locks; the analysis knows nothing of sockets.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::wire::command::Command;
+use crate::wire::error::ErrorPacket;
+
+/// What becomes of a command.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Pass it on now.
+    Forward,
+    /// Ask again when every earlier command of this session has been answered: the decision needs the
+    /// state that they leave behind.
+    AfterEarlier,
+    /// Keep it back. [`Analysis::poll_hold`] says when and how it goes on.
+    Hold,
+    /// Do not pass it on. With `rollback`, the relay first sends `ROLLBACK` on the server connection and
+    /// swallows the answer; then the client gets `error`.
+    Reject {
+        /// The error that the client gets.
+        error: ErrorPacket,
+        /// Roll the transaction back on the server first.
+        rollback: bool,
+    },
+}
+
+/// One result of a command, as observed on its way to the client. A command with several results
+/// (multi-statements, CALL) gives several, `last` with the final one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Answer {
+    /// What kind of result it was.
+    pub result: ResultKind,
+    /// `SERVER_STATUS_*` bits of the OK or EOF packet that ended it; `None` after an error.
+    pub status: Option<u16>,
+    /// No more results follow for this command.
+    pub last: bool,
+    /// How long the server took: from the command's last byte sent to the answer's first byte. Zero for
+    /// the second and later results of a command.
+    pub server_time: Duration,
+}
+
+/// The kinds of results.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum ResultKind {
+    /// An OK packet.
+    Ok {
+        /// Affected rows (changed rows, or matched rows with `CLIENT_FOUND_ROWS`).
+        affected: u64,
+        /// Last insert id; 0 if none.
+        last_insert_id: u64,
+        /// The info text (`Rows matched: 1  Changed: 0  Warnings: 0`); empty if none.
+        info: String,
+        /// Schema that session tracking reported, if it did.
+        schema: Option<String>,
+    },
+    /// A result set.
+    Rows {
+        /// Rows that passed.
+        rows: u64,
+        /// A cursor was opened (`SERVER_STATUS_CURSOR_EXISTS`): rows come with COM_STMT_FETCH.
+        cursor: bool,
+    },
+    /// The answer to COM_STMT_PREPARE.
+    Prepared {
+        /// Statement id.
+        id: u32,
+        /// Number of `?`.
+        params: u16,
+        /// Number of result columns.
+        columns: u16,
+    },
+    /// An error packet.
+    Error {
+        /// MySQL error number.
+        code: u16,
+        /// The message, for reports. It may hold literals.
+        message: String,
+    },
+    /// A command that has no answer (COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA), or one that is only
+    /// relayed (COM_STATISTICS, binlog).
+    #[default]
+    None,
+}
+
+/// What the login told about the session.
+#[derive(Clone, Debug, Default)]
+pub struct LoginFacts {
+    /// User name as the client sent it.
+    pub user: String,
+    /// Default schema after login, if any.
+    pub schema: Option<String>,
+    /// `program_name` (or `_client_name`) of the connection attributes.
+    pub program: Option<String>,
+    /// The server's connection id: what `CONNECTION_ID()` and `KILL` use.
+    pub server_thread: u32,
+    /// Version string of the server's greeting.
+    pub server_version: String,
+    /// Capabilities in force on the connection (client's, limited to the server's).
+    pub capabilities: u32,
+    /// Status flags of the login's OK packet.
+    pub status: u16,
+    /// The client's address, for reports.
+    pub peer: String,
+}
+
+/// The analysis of one session. One command is decided at a time; answers come in command order.
+pub trait Analysis {
+    /// Decides on a command. `pending` is the number of earlier commands without a complete answer.
+    fn command(&mut self, command: &Command<'_>, pending: usize) -> Verdict;
+
+    /// Called after `Verdict::Hold` whenever the task is woken, until it is ready; never ready with `Hold`.
+    /// Ready with `AfterEarlier`, it asks for the same command to be put to [`command`](Self::command) again.
+    fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<Verdict>;
+
+    /// The `ROLLBACK` of a rejected command has been carried out: the transaction is gone.
+    fn rolled_back(&mut self);
+
+    /// A result has passed.
+    fn answer(&mut self, answer: &Answer);
+
+    /// No transaction is open and no session state needs the connection to stay: it may be closed for a
+    /// shutdown now.
+    fn may_close(&self) -> bool;
+}

@@ -1,0 +1,247 @@
+//! Answers: the transaction state is corrected, locks are kept or given back.
+
+use super::super::analysis::{Answer, ResultKind};
+use super::{Analyzer, Locking, Pending};
+use crate::admission::ledger::Happened;
+use crate::intent::outcome::{self, Answered};
+use crate::lock::key::Key;
+use crate::sql::statement::{OpaqueReason, Statement};
+use crate::txn::effect::{After, Ending, Outcome};
+
+/// The errors that say "deadlock": ER_LOCK_DEADLOCK, and MariaDB's ER_AUTOINC_READ_FAILED for a cycle
+/// through the AUTO-INC lock.
+const DEADLOCK: [u16; 2] = [1213, 1467];
+/// ER_LOCK_WAIT_TIMEOUT
+const TIMEOUT: u16 = 1205;
+
+impl Analyzer {
+    /// A result has passed.
+    pub(super) fn answered(&mut self, answer: &Answer) {
+        let Some(mut pending) = self.pending.pop_front() else { return };
+        match &mut pending {
+            Pending::Statement { plan, part, locking } => {
+                let plan = plan.clone();
+                let number = *part;
+                *part += 1;
+                let locking = match locking {
+                    Some(several) if !answer.last => several.next_part(),
+                    locking => locking.take(),
+                };
+                self.statement_answered(&plan.statement, number, locking, answer);
+            }
+            Pending::Prepare(_) | Pending::Fetch | Pending::Other => {
+                self.observed(answer);
+                if let ResultKind::Error { code, .. } = answer.result {
+                    self.failed_unseen(code);
+                }
+            }
+            Pending::InitDb(schema) => {
+                if !matches!(answer.result, ResultKind::Error { .. }) {
+                    self.state.set_schema(Some(std::mem::take(schema)));
+                }
+                self.observed(answer);
+            }
+            Pending::Reset => {
+                if !matches!(answer.result, ResultKind::Error { .. }) {
+                    self.state.reset_connection();
+                    self.begin_again();
+                }
+            }
+            Pending::ChangeUser { user, schema } => {
+                if !matches!(answer.result, ResultKind::Error { .. }) {
+                    self.state.change_user(schema.take());
+                    self.entry.rename(user);
+                    self.begin_again();
+                }
+            }
+        }
+        if !answer.last {
+            self.pending.push_front(pending);
+            return;
+        }
+        if let (Pending::Prepare(text), ResultKind::Prepared { id, params, .. }) = (pending, &answer.result) {
+            self.prepared.open(*id, *params, *text);
+        }
+    }
+
+    /// COM_RESET_CONNECTION, COM_CHANGE_USER: the server has rolled back and forgotten everything.
+    fn begin_again(&mut self) {
+        self.prepared.clear();
+        self.end_transaction(Ending::RolledBack);
+    }
+
+    /// A command that was not understood has failed: what the error ends, it ends here too.
+    fn failed_unseen(&mut self, code: u16) {
+        let unseen = Statement::Opaque { reason: OpaqueReason::TooLong, tables: Vec::new() };
+        if let Some(txn) = self.txn {
+            self.report(txn, Some(code));
+        }
+        let after = self.state.after(&unseen, Outcome::Error { code });
+        self.follow(after);
+    }
+
+    /// Flags of a command that is no statement.
+    fn observed(&mut self, answer: &Answer) {
+        if let Some(status) = answer.status {
+            let after = self.state.observed(status);
+            self.follow(after);
+        }
+    }
+
+    fn statement_answered(
+        &mut self,
+        statement: &Statement,
+        number: usize,
+        locking: Option<Box<Locking>>,
+        answer: &Answer,
+    ) {
+        let errno = match answer.result {
+            ResultKind::Error { code, .. } => Some(code),
+            _ => None,
+        };
+        let part = match statement {
+            Statement::Multi(parts) => parts.get(number).map_or(&Statement::Harmless, |part| part),
+            // Further results of a CALL.
+            statement => statement,
+        };
+        let txn = locking.as_ref().map(|l| l.txn);
+        if let Some(locking) = locking {
+            self.settle(part, *locking, answer, errno);
+        }
+        let after = match (errno, answer.status) {
+            (Some(code), _) => self.state.after(part, Outcome::Error { code }),
+            (None, Some(status)) => self.state.after(part, Outcome::Ok { status }),
+            (None, None) => After::Continues,
+        };
+        if let ResultKind::Ok { schema: Some(schema), .. } = &answer.result {
+            self.state.set_schema(Some(schema.clone()));
+        }
+        if let Some(txn) = txn.or(self.txn) {
+            self.report(txn, errno);
+        }
+        if errno.is_none() {
+            self.definitions(part);
+        }
+        self.follow(after);
+        if let (Statement::Begin { snapshot, .. }, None) = (part, errno) {
+            match (snapshot, self.pending.is_empty()) {
+                (true, _) => self.touched = Some(0),
+                (false, true) => self.touched = None,
+                (false, false) => {} // what has been sent since may have used a table already
+            }
+        }
+        // An autocommit statement with several results may leave locks noted though nothing is open, an error
+        // in the middle of several statements as well.
+        let stays = matches!(after, After::Continues | After::StatementRolledBack);
+        if answer.last && !self.state.is_open() && self.txn.is_some() && stays {
+            self.end_transaction(Ending::Unknown);
+        }
+    }
+
+    /// What the statement asked for became this.
+    fn settle(&mut self, statement: &Statement, locking: Locking, answer: &Answer, errno: Option<u16>) {
+        let Locking { txn, intent, refs, reported, .. } = locking;
+        let answered = match &answer.result {
+            ResultKind::Rows { cursor: true, .. } => Answered::Unclear,
+            ResultKind::Rows { rows, .. } => Answered::Rows(*rows),
+            ResultKind::Ok { affected, info, .. } => {
+                Answered::Changed { affected: *affected, matched: matched(info) }
+            }
+            ResultKind::Error { code, .. } => Answered::Failed(*code),
+            ResultKind::Prepared { .. } | ResultKind::None => Answered::Unclear,
+        };
+        let generated = match &answer.result {
+            ResultKind::Ok { last_insert_id: id @ 1.., affected: 1, .. } => {
+                let mut key = Key::default();
+                key.push_int(i128::from(*id), false);
+                Some(key)
+            }
+            _ => None,
+        };
+        let settled =
+            outcome::settle(statement, &intent.requests, &answered, generated.as_ref(), self.flavour);
+        let kept = self.shared.admission.answered(txn, refs, &settled);
+        if intent.deletes {
+            // A record that was found is known for a moment; this one is going.
+            for request in &intent.requests {
+                self.shared.admission.scheduler().forget(request.index, &request.range);
+            }
+        }
+        self.held.extend(kept);
+        if self.txn != Some(txn) {
+            // An earlier statement of the same text ended the transaction (COMMIT, DDL): these locks are
+            // those of the one that followed.
+            self.shared.admission.registry.began(txn, &self.entry);
+            self.txn = Some(txn);
+        }
+        if reported {
+            self.shared.admission.came_true(txn, errno);
+        }
+    }
+
+    /// Deadlocks and timeouts that the server reports are written down, foreseen or not.
+    fn report(&mut self, txn: crate::id::TxnId, errno: Option<u16>) {
+        let happened = match errno {
+            Some(code) if DEADLOCK.contains(&code) => Happened::Deadlock(code),
+            Some(TIMEOUT) => Happened::Timeout,
+            _ => return,
+        };
+        self.shared.admission.server_reported(self.entry.id, txn, happened);
+    }
+
+    /// Definitions that the statement changed are forgotten.
+    fn definitions(&mut self, statement: &Statement) {
+        let (Statement::Ddl { tables, .. }, Some(knowledge)) = (statement, &self.shared.knowledge) else {
+            return;
+        };
+        self.tried.clear();
+        for table in tables {
+            if let Some(schema) = table.schema.as_deref().or(self.state.schema()) {
+                if let Some(known) = knowledge.catalog.get(schema, &table.name) {
+                    self.shared.admission.scheduler().locks().forget_table(known.id);
+                }
+                knowledge.catalog.invalidate(schema, &table.name);
+            }
+        }
+        if tables.is_empty()
+            && let Some(schema) = self.state.schema()
+        {
+            knowledge.catalog.invalidate_schema(schema);
+        }
+    }
+
+    fn follow(&mut self, after: After) {
+        match after {
+            // The servers roll a storage engine back as a whole if it joined after the savepoint.
+            After::RolledBackTo(marker) if self.touched.is_some_and(|touched| touched >= marker) => {
+                self.end_transaction(Ending::RolledBack);
+            }
+            After::Continues | After::StatementRolledBack | After::RolledBackTo(_) => {}
+            After::Ended(ending) => self.end_transaction(ending),
+            // Its locks stay, whatever the session does next.
+            After::Prepared => {
+                if let Some(txn) = self.txn.take() {
+                    self.xa_prepared.push((txn, std::mem::take(&mut self.held)));
+                }
+            }
+            After::PreparedEnded(ending) => self.end_prepared(ending),
+        }
+    }
+}
+
+/// `Rows matched: 1  Changed: 0  Warnings: 0`
+fn matched(info: &str) -> Option<u64> {
+    let rest = info.strip_prefix("Rows matched: ")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matched;
+
+    #[test]
+    fn the_info_text_tells_matches() {
+        assert_eq!(matched("Rows matched: 12  Changed: 0  Warnings: 0"), Some(12));
+        assert_eq!(matched("Records: 3  Duplicates: 0  Warnings: 0"), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! Looking things up while a command is kept back: definitions of tables, the edges of a gap.
+
+use futures_util::future::LocalBoxFuture;
+
+use super::Analyzer;
+use super::statement::{Bound, Execution, find, tables};
+use crate::backend::probe::ProbeValue;
+use crate::catalog::{Family, Table};
+use crate::intent::{self, value};
+use crate::lock::index::Neighbours;
+use crate::lock::key::Key;
+use crate::lock::request::Request;
+use crate::sql::statement::{Statement, Value};
+
+/// Names of tables that were waited for in vain, per session; with more, none is waited for.
+const MAX_TRIED: usize = 256;
+
+impl Analyzer {
+    /// Tables that this session uses for the first time are loaded, or looked at again if what is known is
+    /// old: the one point where a statement waits for knowledge, bounded by `control.first_use_timeout`.
+    pub(super) fn tables_to_load(&mut self, statement: &Statement) -> Option<LocalBoxFuture<'static, ()>> {
+        let knowledge = self.shared.knowledge.as_ref()?;
+        let mut wanted: Vec<(String, String)> = Vec::new();
+        for name in tables(statement) {
+            let Some(schema) = name.schema.as_deref().or(self.state.schema()) else { continue };
+            match find(&self.shared, self.state.schema(), name) {
+                Some(table) => {
+                    self.tried.remove(name);
+                    if !self.used.insert(table.id) {
+                        continue;
+                    }
+                }
+                // It was not found when it was waited for (temporary, no such table, no right to see it):
+                // it is not waited for again, but it may have come since.
+                None if self.tried.len() >= MAX_TRIED || !self.tried.insert(name.clone()) => {
+                    knowledge.catalog.request(schema, &name.name);
+                    continue;
+                }
+                None => {}
+            }
+            wanted.push((schema.to_owned(), name.name.clone()));
+        }
+        if wanted.is_empty() {
+            return None;
+        }
+        let (catalog, runtime) = (knowledge.catalog.clone(), knowledge.control.runtime().clone());
+        let (fresh, timeout) = (self.shared.settings.fresh, self.shared.settings.first_use_timeout);
+        Some(Box::pin(async move {
+            let loads = wanted.into_iter().map(|(schema, name)| {
+                let catalog = catalog.clone();
+                runtime.spawn(async move { catalog.fresh(&schema, &name, fresh, timeout).await })
+            });
+            // Known in time or not: the statement goes on with what there is.
+            futures_util::future::join_all(loads).await;
+        }))
+    }
+
+    /// A look at the records around a place in an index; what is seen goes to the scheduler.
+    pub(super) fn look_at_gap(
+        &self,
+        execution: &Execution<'_>,
+        request: &Request,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        let statement = &execution.analysed.plan.statement;
+        let schema = self.state.schema();
+        let table = tables(statement)
+            .into_iter()
+            .filter_map(|name| find(&self.shared, schema, name))
+            .find(|table| table.id == request.index.table)?;
+        let binding = Bound(execution.analysed.bind(execution.text, execution.params));
+        let values = intent::values_of(statement, &binding, &table, request)?;
+        let index = request.index;
+        let columns = &table.indexes.get(usize::from(index.index))?.parts;
+        let asked: Option<Vec<ProbeValue>> = values
+            .iter()
+            .zip(columns)
+            .map(|(value, part)| probe_value(value, &table.columns[part.column?].family))
+            .collect();
+        let (asked, place, shared) = (asked?, request.range.low.clone(), self.shared.clone());
+        Some(Box::pin(async move {
+            let Some(knowledge) = &shared.knowledge else { return };
+            let Some(seen) = knowledge.prober.neighbours(&table, index.index, &asked).await else { return };
+            let edge = |entry: Option<Vec<ProbeValue>>| match entry {
+                Some(entry) => key(&table, usize::from(index.index), &entry).map(Some),
+                None => Some(None),
+            };
+            // An edge that cannot be compared is no knowledge.
+            let (Some(below), Some(above)) = (edge(seen.previous), edge(seen.next)) else { return };
+            let seen = Neighbours { place, present: seen.exact.is_some(), below, above };
+            shared.admission.learn(index, &seen);
+        }))
+    }
+}
+
+/// A value as a probe of a column of this family asks for it.
+fn probe_value(value: &Value<'_>, family: &Family) -> Option<ProbeValue> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    Some(match (family, value) {
+        (_, Value::Null) => ProbeValue::Null,
+        (Family::Integer, Value::Int(n)) => ProbeValue::Int(*n),
+        (Family::Integer, Value::Text(digits)) => ProbeValue::Int(text(digits)?.trim().parse().ok()?),
+        (Family::Decimal(_), Value::Int(n)) => ProbeValue::Decimal(n.to_string()),
+        (Family::Decimal(_), Value::Decimal(digits)) => ProbeValue::Decimal((*digits).to_owned()),
+        (Family::Float, Value::Float(f)) => ProbeValue::Float(*f),
+        (Family::Text(_), Value::Text(bytes) | Value::Bytes(bytes)) => ProbeValue::Text(bytes.to_vec()),
+        (Family::Binary(_), Value::Text(bytes) | Value::Bytes(bytes)) => ProbeValue::Bytes(bytes.to_vec()),
+        (Family::Date | Family::DateTime(_), Value::Text(bytes)) => ProbeValue::Temporal(text(bytes)?),
+        (Family::Date | Family::DateTime(_), Value::Temporal(moment)) => ProbeValue::Temporal(moment.clone()),
+        _ => return None,
+    })
+}
+
+/// The key of an entry that a probe has seen.
+fn key(table: &Table, index: usize, entry: &[ProbeValue]) -> Option<Key> {
+    let mut key = Key::default();
+    for (seen, part) in entry.iter().zip(&table.indexes[index].parts) {
+        let value = match seen {
+            ProbeValue::Null => Value::Null,
+            ProbeValue::Int(n) => Value::Int(*n),
+            ProbeValue::Decimal(digits) => Value::Decimal(digits),
+            ProbeValue::Float(f) => Value::Float(*f),
+            ProbeValue::Text(bytes) | ProbeValue::Bytes(bytes) => Value::Text(bytes.into()),
+            ProbeValue::Temporal(moment) => Value::Temporal(moment.clone()),
+        };
+        value::push(&mut key, &table.columns[part.column?], part, &value)?;
+    }
+    Some(key)
+}

@@ -1,0 +1,347 @@
+//! The analysis of one session: what its commands mean, what they lock, and what became of it.
+//!
+//! ```text
+//! command ─▶ statement ─▶ lock requests ─▶ admission ─▶ Forward | Hold | Reject
+//! answer  ─▶ transaction state corrected ─▶ locks kept or released
+//! ```
+//!
+//! For every command that is forwarded one `Pending` is queued; answers take them off in order.
+
+mod plans;
+mod prepared;
+mod statement;
+mod answer;
+mod look;
+
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::LocalBoxFuture;
+
+use super::analysis::{Analysis, Answer, LoginFacts, Verdict};
+use super::serve::Shared;
+use crate::admission::registry::Entry;
+use crate::admission::{Admitted, Hold};
+use crate::catalog::Flavour;
+use crate::id::{SessionId, TableId, TxnId};
+use crate::intent::Intent;
+use crate::lock::table::{LockRef, LockRefs};
+use crate::metrics::labels::{CommandKind, FailOpen};
+use crate::sql::cache::Plan;
+use crate::sql::statement::{Statement, TableName};
+use crate::txn::effect::{Ending, Outcome, STATUS_AUTOCOMMIT};
+use crate::txn::state::TransactionState;
+use crate::wire::command::{self, Command};
+use crate::wire::error::ErrorPacket;
+pub use plans::Plans;
+use prepared::Prepared;
+
+/// A transaction's list of locks that is longer than this is not kept for the next one.
+const KEPT_CAPACITY: usize = 32;
+
+/// The analysis of one session.
+pub struct Analyzer {
+    shared: Arc<Shared>,
+    plans: Rc<Plans>,
+    entry: Arc<Entry>,
+    capabilities: u32,
+    flavour: Flavour,
+    /// As in executable comments: 90704, 101119.
+    server_version: u32,
+    state: TransactionState,
+    /// The transaction that holds locks, if one does, and its locks.
+    txn: Option<TxnId>,
+    held: Vec<LockRef>,
+    /// XA transactions that this session has prepared and not ended.
+    xa_prepared: Vec<(TxnId, Vec<LockRef>)>,
+    /// The savepoint marker at which the open transaction may first have used a table.
+    touched: Option<u32>,
+    prepared: Prepared,
+    pending: VecDeque<Pending>,
+    waiting: Option<Waiting>,
+    /// The command at hand has been looked at: its tables were waited for, its gap was probed.
+    looked: Looked,
+    /// Tables that this session has used: their definition was fresh then.
+    used: HashSet<TableId>,
+    /// Names that were waited for in vain: they are not waited for again.
+    tried: HashSet<TableName>,
+    /// The code of the command at hand.
+    code: u8,
+}
+
+/// A command that was forwarded and not yet answered.
+enum Pending {
+    /// A statement, from text or prepared; `locking` if it asks for locks.
+    Statement {
+        /// What it is.
+        plan: Arc<Plan>,
+        /// Which result comes next, for several statements in one text.
+        part: usize,
+        /// What it asks for.
+        locking: Option<Box<Locking>>,
+    },
+    /// COM_STMT_PREPARE
+    Prepare(Box<prepared::Text>),
+    /// COM_STMT_FETCH: rows of a cursor.
+    Fetch,
+    /// COM_INIT_DB
+    InitDb(String),
+    /// COM_RESET_CONNECTION
+    Reset,
+    /// COM_CHANGE_USER
+    ChangeUser {
+        /// The new user.
+        user: String,
+        /// The new default schema.
+        schema: Option<String>,
+    },
+    /// Everything else.
+    Other,
+}
+
+/// The locks of a statement under way.
+struct Locking {
+    txn: TxnId,
+    intent: Intent,
+    refs: LockRefs,
+    /// A conflict was reported for it.
+    reported: bool,
+    /// For several statements in one text: how many of the requests belong to each that is not answered.
+    parts: VecDeque<usize>,
+}
+
+impl Locking {
+    /// Takes out what belongs to the next statement of the text.
+    fn next_part(&mut self) -> Option<Box<Locking>> {
+        let count = self.parts.pop_front()?.min(self.intent.requests.len());
+        let requests = self.intent.requests.drain(..count).collect();
+        let rest = self.refs.drain(..count.min(self.refs.len())).collect();
+        let intent = Intent { requests, ..self.intent.clone() };
+        Some(Box::new(Locking { txn: self.txn, intent, refs: rest, reported: false, parts: VecDeque::new() }))
+    }
+}
+
+/// What a command that is kept back waits for.
+enum Waiting {
+    /// Knowledge: a definition, a look at a gap. Then the command is decided anew.
+    Knowledge(LocalBoxFuture<'static, ()>),
+    /// The scheduler.
+    Hold(Box<Held>),
+}
+
+/// A statement that the scheduler holds.
+struct Held {
+    hold: Hold,
+    plan: Arc<Plan>,
+    locking: Locking,
+    /// A look at the server whether it has to be.
+    look: Option<LocalBoxFuture<'static, ()>>,
+}
+
+/// What has been looked up for the command at hand.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Looked {
+    tables: bool,
+    gap: bool,
+}
+
+impl Analyzer {
+    /// A session that has just logged in.
+    pub fn new(shared: Arc<Shared>, plans: Rc<Plans>, facts: LoginFacts) -> Analyzer {
+        let mariadb = facts.server_version.contains("MariaDB");
+        let id = shared.admission.session();
+        let history = shared.settings.history;
+        let entry = Entry::new(id, facts.server_thread, &facts.user, facts.program.clone(), history);
+        let entry = shared.admission.registry.open(entry);
+        let mut state = TransactionState::new(statement::defaults(&shared, mariadb), facts.schema);
+        state.observed(facts.status);
+        Analyzer {
+            plans,
+            entry,
+            capabilities: facts.capabilities,
+            flavour: if mariadb { Flavour::MariaDb } else { Flavour::MySql },
+            server_version: plans::version_number(&facts.server_version),
+            state,
+            txn: None,
+            held: Vec::new(),
+            xa_prepared: Vec::new(),
+            code: 0,
+            tried: HashSet::new(),
+            touched: None,
+            prepared: Prepared::new(shared.settings.max_prepared),
+            pending: VecDeque::new(),
+            waiting: None,
+            looked: Looked::default(),
+            used: HashSet::new(),
+            shared,
+        }
+    }
+
+    /// The session's number.
+    pub fn id(&self) -> SessionId {
+        self.entry.id
+    }
+
+    /// The server's connection id.
+    pub fn server_thread(&self) -> u32 {
+        self.entry.server_thread
+    }
+
+    /// The transaction is over: what it holds is given back.
+    fn end_transaction(&mut self, ending: Ending) {
+        self.touched = None;
+        if let Some(txn) = self.txn.take() {
+            self.shared.admission.ended(txn, &self.held, ending != Ending::RolledBack);
+        }
+        self.held.clear();
+        if self.held.capacity() > KEPT_CAPACITY {
+            self.held = Vec::new();
+        }
+    }
+
+    /// The XA transactions that this session has prepared are over. Which of them is not told: all go, and
+    /// what then waits, waits at the server.
+    fn end_prepared(&mut self, ending: Ending) {
+        for (txn, held) in std::mem::take(&mut self.xa_prepared) {
+            self.shared.admission.ended(txn, &held, ending != Ending::RolledBack);
+        }
+    }
+
+    fn push(&mut self, pending: Pending) -> Verdict {
+        self.shared.metrics.commands.inc(CommandKind::of(self.code));
+        if !matches!(&pending, Pending::Statement { plan, .. } if touches_nothing(&plan.statement)) {
+            self.touched.get_or_insert(self.state.marker());
+        }
+        self.pending.push_back(pending);
+        self.looked = Looked::default();
+        Verdict::Forward
+    }
+
+    fn admitted(&mut self, admitted: Admitted, plan: Arc<Plan>, locking: Locking) -> Verdict {
+        match admitted {
+            Admitted::Forward { refs, .. } => {
+                let locking = Some(Box::new(Locking { refs, ..locking }));
+                self.push(Pending::Statement { plan, part: 0, locking })
+            }
+            Admitted::Hold(hold) => {
+                self.waiting = Some(Waiting::Hold(Box::new(Held { hold, plan, locking, look: None })));
+                Verdict::Hold
+            }
+            Admitted::Reject => {
+                self.looked = Looked::default();
+                Verdict::Reject { error: ErrorPacket::deadlock(), rollback: true }
+            }
+            // Only for callers that can look; they have looked before they come here.
+            Admitted::Look { .. } => self.push(Pending::Statement { plan, part: 0, locking: None }),
+        }
+    }
+}
+
+/// Statements that reach no storage engine.
+fn touches_nothing(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Begin { snapshot: false, .. }
+            | Statement::Savepoint(_)
+            | Statement::RollbackTo(_)
+            | Statement::ReleaseSavepoint(_)
+    )
+}
+
+impl Analysis for Analyzer {
+    fn command(&mut self, command: &Command<'_>, pending: usize) -> Verdict {
+        self.code = command.code;
+        match command.code {
+            _ if command.truncated => {
+                self.fail_open(FailOpen::TooLong);
+                self.push(Pending::Other)
+            }
+            command::COM_QUERY => self.query(command.body, pending),
+            command::COM_STMT_PREPARE => self.prepare(command.body),
+            command::COM_STMT_EXECUTE => self.execute(command.body, pending),
+            command::COM_STMT_BULK_EXECUTE => self.bulk_execute(command.body, pending),
+            command::COM_STMT_FETCH => self.push(Pending::Fetch),
+            command::COM_STMT_CLOSE => {
+                self.prepared.close(command.body);
+                self.push(Pending::Other)
+            }
+            command::COM_STMT_RESET => {
+                self.prepared.reset(command.body);
+                self.push(Pending::Other)
+            }
+            command::COM_STMT_SEND_LONG_DATA => {
+                self.prepared.long_data(command.body);
+                self.push(Pending::Other)
+            }
+            command::COM_INIT_DB => {
+                let schema = String::from_utf8_lossy(command::init_db_schema(command.body)).into_owned();
+                self.push(Pending::InitDb(schema))
+            }
+            command::COM_RESET_CONNECTION => self.push(Pending::Reset),
+            command::COM_CHANGE_USER => {
+                let user = command::change_user(command.body, self.capabilities);
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                self.push(Pending::ChangeUser {
+                    user: user.map(|u| text(u.user)).unwrap_or_default(),
+                    schema: user.map(|u| text(u.schema)).filter(|s| !s.is_empty()),
+                })
+            }
+            _ => self.push(Pending::Other),
+        }
+    }
+
+    fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<Verdict> {
+        match &mut self.waiting {
+            Some(Waiting::Knowledge(look)) => {
+                std::task::ready!(look.as_mut().poll(context));
+                self.waiting = None;
+                Poll::Ready(Verdict::AfterEarlier)
+            }
+            Some(Waiting::Hold(held)) => {
+                if held.look.as_mut().is_some_and(|look| look.as_mut().poll(context).is_ready()) {
+                    held.look = None;
+                }
+                let admitted = std::task::ready!(std::pin::Pin::new(&mut held.hold).poll(context));
+                let Some(Waiting::Hold(held)) = self.waiting.take() else {
+                    return Poll::Ready(Verdict::Forward);
+                };
+                let Held { plan, locking, .. } = *held;
+                Poll::Ready(self.admitted(admitted, plan, locking))
+            }
+            None => Poll::Ready(Verdict::AfterEarlier),
+        }
+    }
+
+    fn rolled_back(&mut self) {
+        let status = if self.state.autocommit() { STATUS_AUTOCOMMIT } else { 0 };
+        let rollback = Statement::Rollback { chain: false, release: false };
+        self.state.after(&rollback, Outcome::Ok { status });
+        self.end_transaction(Ending::RolledBack);
+    }
+
+    fn answer(&mut self, answer: &Answer) {
+        self.answered(answer);
+    }
+
+    fn may_close(&self) -> bool {
+        !self.state.is_open() && !self.state.tables_locked()
+    }
+}
+
+impl Drop for Analyzer {
+    fn drop(&mut self) {
+        // A hold leaves its queue first: it must not be let on any more.
+        self.waiting = None;
+        for pending in std::mem::take(&mut self.pending) {
+            if let Pending::Statement { locking: Some(locking), .. } = pending {
+                self.held.extend(locking.refs);
+                self.txn = self.txn.or(Some(locking.txn));
+            }
+        }
+        self.end_transaction(Ending::RolledBack);
+        self.end_prepared(Ending::Unknown);
+        self.shared.admission.registry.close(self.entry.id);
+    }
+}

@@ -1,0 +1,403 @@
+//! The decision on one statement.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::super::analysis::Verdict;
+use super::super::serve::Shared;
+use super::prepared::Text;
+use super::{Analyzer, Locking, Looked, Pending, Waiting};
+use crate::admission::Admitted;
+use crate::admission::record::Resource;
+use crate::catalog::{Flavour, Table};
+use crate::id::{IndexId, TxnId};
+use crate::intent::{self, Context, Intent, Values};
+use crate::lock::table::LockRefs;
+use crate::metrics::labels::{FailOpen, StatementKind};
+use crate::scheduler::conflict::{Submission, Taken};
+use crate::scheduler::policy::Action;
+use crate::sql::binding::Binding;
+use crate::sql::cache::{Analysed, Plan};
+use crate::sql::set;
+use crate::sql::statement::{Statement, TableName, Value};
+use crate::sql::tag::Tag;
+use crate::txn::effect::{Effect, Ending, Runs};
+use crate::txn::state::SessionDefaults;
+use crate::wire::command;
+
+/// A statement with the values of this execution.
+pub(super) struct Execution<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) analysed: &'a Analysed,
+    pub(super) params: &'a [Value<'a>],
+}
+
+/// What a new session begins with on this server.
+pub(super) fn defaults(shared: &Shared, mariadb: bool) -> SessionDefaults {
+    let max_savepoints = shared.settings.max_savepoints;
+    let mut defaults = SessionDefaults { mariadb, max_savepoints, ..SessionDefaults::default() };
+    if let Some(facts) = shared.knowledge.as_ref().and_then(|k| k.control.known_facts()) {
+        defaults.autocommit = facts.autocommit;
+        defaults.isolation = set::level(&facts.isolation).unwrap_or(defaults.isolation);
+        defaults.rollback_on_timeout = facts.rollback_on_timeout;
+        defaults.lock_wait_timeout = facts.lock_wait_timeout;
+    }
+    defaults
+}
+
+impl Analyzer {
+    /// COM_QUERY
+    pub(super) fn query(&mut self, body: &[u8], pending: usize) -> Verdict {
+        let Some(text) = command::query_text(body, self.capabilities) else {
+            return self.push(Pending::Other);
+        };
+        let analysed = self.analyse(text);
+        self.statement(&Execution { text, analysed: &analysed, params: &[] }, pending)
+    }
+
+    /// COM_STMT_PREPARE
+    pub(super) fn prepare(&mut self, body: &[u8]) -> Verdict {
+        let analysed = self.analyse(body);
+        self.push(Pending::Prepare(Box::new(Text { text: body.into(), analysed })))
+    }
+
+    /// COM_STMT_EXECUTE
+    pub(super) fn execute(&mut self, body: &[u8], pending: usize) -> Verdict {
+        if pending > 0 {
+            // The statement may be one whose PREPARE is still under way.
+            return Verdict::AfterEarlier;
+        }
+        match self.prepared.execute(body, self.capabilities) {
+            Some(execution) => {
+                let Text { text, analysed } = &*execution.text;
+                let verdict =
+                    self.statement(&Execution { text, analysed, params: &execution.values }, pending);
+                if !matches!(self.waiting, Some(Waiting::Knowledge(_))) {
+                    // The server forgets what was sent in pieces with the execution.
+                    self.prepared.reset(body);
+                }
+                verdict
+            }
+            None => self.unknown(),
+        }
+    }
+
+    /// COM_STMT_BULK_EXECUTE: the first row stands for all.
+    pub(super) fn bulk_execute(&mut self, body: &[u8], pending: usize) -> Verdict {
+        if pending > 0 {
+            return Verdict::AfterEarlier;
+        }
+        self.fail_open(FailOpen::ManyRows);
+        match self.prepared.bulk_execute(body) {
+            Some(execution) => {
+                let Text { text, analysed } = &*execution.text;
+                self.statement(&Execution { text, analysed, params: &execution.values }, pending)
+            }
+            None => self.unknown(),
+        }
+    }
+
+    /// What the statement will do. Several in one text are decided on as one: in a transaction if one of
+    /// them is, under the strongest level of any.
+    fn effect(&self, statement: &Statement) -> Effect {
+        let Statement::Multi(_) = statement else { return self.state.before(statement) };
+        let each = self.state.before_each(statement);
+        let mut all = self.state.before(statement);
+        for effect in each {
+            all.begins |= effect.begins;
+            all.select_locks |= effect.select_locks;
+            all.isolation = all.isolation.max(effect.isolation);
+            if effect.runs == Runs::Transaction || all.runs == Runs::Outside {
+                all.runs = effect.runs;
+            }
+        }
+        all
+    }
+
+    fn unknown(&mut self) -> Verdict {
+        self.fail_open(FailOpen::PreparedLimit);
+        self.push(Pending::Other)
+    }
+
+    fn analyse(&self, text: &[u8]) -> Analysed {
+        let server = (self.flavour == Flavour::MariaDb, self.server_version);
+        let (analysed, parsed) = self.plans.analyse(text, self.state.sql_mode(), server);
+        if parsed {
+            self.shared.metrics.parses.inc(());
+        }
+        analysed
+    }
+
+    fn statement(&mut self, execution: &Execution<'_>, pending: usize) -> Verdict {
+        let plan = &execution.analysed.plan;
+        let statement = &plan.statement;
+        // A read that locks nothing needs no state. Everything else is decided on what its predecessors
+        // leave behind.
+        let effect = self.effect(statement);
+        let plain = matches!(statement, Statement::Select(_) | Statement::Harmless);
+        let locks = locks(statement, &effect);
+        if pending > 0 && (!plain || locks) {
+            return Verdict::AfterEarlier;
+        }
+        if self.looked == Looked::default() {
+            // A read outside of any transaction is part of no conflict.
+            let first = !self.state.is_open();
+            if !first || locks || effect.begins {
+                self.entry.note(self.shown(plan, execution.text), first || effect.begins);
+            }
+            self.shared.metrics.statements.inc(kind(statement));
+            match statement {
+                Statement::Opaque { reason, .. } => self.fail_open((*reason).into()),
+                Statement::Routine { .. } => self.fail_open(FailOpen::Routine),
+                _ => {}
+            }
+        }
+        // Inside an XA transaction COMMIT is refused and ends nothing: `ends` knows.
+        let ends = matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. });
+        if let (true, Some(ending), Some(txn)) = (ends, effect.ends, self.txn) {
+            let commits = ending == Ending::Committed;
+            self.shared.admission.ending(txn, &self.held, commits);
+            self.held.clear();
+        }
+        if !locks || execution.analysed.digest.tag == Some(Tag::Off) {
+            return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
+        }
+        self.locking(execution, effect)
+    }
+
+    /// A statement that asks for locks.
+    fn locking(&mut self, execution: &Execution<'_>, effect: Effect) -> Verdict {
+        let plan = &execution.analysed.plan;
+        if !self.looked.tables
+            && let Some(look) = self.tables_to_load(&plan.statement)
+        {
+            self.looked.tables = true;
+            self.waiting = Some(Waiting::Knowledge(look));
+            return Verdict::Hold;
+        }
+        let (intent, parts) = self.intent(execution, effect);
+        if let Some(reason) = intent.unknown {
+            self.fail_open(FailOpen::of(reason));
+        }
+        let full = self.held.len() >= self.shared.settings.max_locks;
+        if full {
+            self.fail_open(FailOpen::LockLimit);
+        }
+        if intent.requests.is_empty() || full {
+            return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
+        }
+        let keeps = effect.runs == Runs::Transaction;
+        let txn = self.transaction();
+        let submission = Submission {
+            session: self.entry.id,
+            txn,
+            action: self.action(execution.analysed.digest.tag),
+            requests: intent.requests,
+            patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
+            keeps,
+        };
+        if intent.deletes {
+            for request in &submission.requests {
+                self.shared.admission.scheduler().forget(request.index, &request.range);
+            }
+        }
+        let entered = self.shared.admission.enter(&submission);
+        let Some(refs) = entered else {
+            let intent = Intent { requests: submission.requests.clone(), ..intent };
+            let locking = Locking { txn, intent, refs: LockRefs::new(), reported: true, parts };
+            return self.contend(execution, submission, plan.clone(), locking);
+        };
+        let intent = Intent { requests: submission.requests, ..intent };
+        let locking = Some(Box::new(Locking { txn, intent, refs, reported: false, parts }));
+        self.push(Pending::Statement { plan: plan.clone(), part: 0, locking })
+    }
+
+    /// Something is in the way.
+    fn contend(
+        &mut self,
+        execution: &Execution<'_>,
+        submission: Submission,
+        plan: Arc<Plan>,
+        locking: Locking,
+    ) -> Verdict {
+        let can_look = !self.looked.gap && self.shared.knowledge.is_some();
+        let shared = self.shared.clone();
+        let schema = self.state.schema().map(str::to_owned);
+        let table = |name: &TableName| find(&shared, schema.as_deref(), name);
+        let names = |index: IndexId| resource(&plan.statement, index, &table);
+        let requests = submission.requests.clone();
+        let (admitted, report) = shared.admission.contend(submission, can_look, &names);
+        match (admitted, report) {
+            (Admitted::Look { request }, _) => {
+                self.looked.gap = true;
+                match self.look_at_gap(execution, &requests[request]) {
+                    Some(look) => {
+                        self.waiting = Some(Waiting::Knowledge(look));
+                        Verdict::Hold
+                    }
+                    // Nothing to look with: decide as it is.
+                    None => self.locking(execution, self.effect(&plan.statement)),
+                }
+            }
+            (admitted, Some(report)) if report.taken == Taken::Held && report.unsure_of_gap => {
+                // Held on a guess: if that lasts, have a look whether it is right.
+                let look = self.look_at_gap(execution, &report.request);
+                let after = shared.admission.look_after();
+                let verdict = self.admitted(admitted, plan, locking);
+                if let (Some(Waiting::Hold(held)), Some(look)) = (&mut self.waiting, look) {
+                    held.look = Some(Box::pin(async move {
+                        tokio::time::sleep(after).await;
+                        look.await;
+                    }));
+                }
+                verdict
+            }
+            (admitted, _) => self.admitted(admitted, plan, locking),
+        }
+    }
+
+    /// What the statement will ask for, and how that is spread over several statements in one text.
+    fn intent(&self, execution: &Execution<'_>, effect: Effect) -> (Intent, VecDeque<usize>) {
+        let context = Context {
+            isolation: effect.isolation,
+            flavour: self.flavour,
+            in_transaction: effect.runs == Runs::Transaction,
+        };
+        let table = |name: &TableName| find(&self.shared, self.state.schema(), name);
+        let binding = execution.analysed.bind(execution.text, execution.params);
+        match &execution.analysed.plan.statement {
+            Statement::Multi(parts) => {
+                let (mut all, mut counts) = (Intent::default(), VecDeque::new());
+                for (at, part) in parts.iter().enumerate() {
+                    let one = intent::requests(part, &Bound(binding.part(at)), &context, &table);
+                    counts.push_back(one.requests.len());
+                    all.requests.extend(one.requests);
+                    all.unknown = all.unknown.or(one.unknown);
+                    all.deletes |= one.deletes;
+                }
+                (all, counts)
+            }
+            statement => (intent::requests(statement, &Bound(binding), &context, &table), VecDeque::new()),
+        }
+    }
+
+    /// The statement goes on without the model's advice: what its transaction holds is no longer known.
+    pub(super) fn fail_open(&mut self, reason: FailOpen) {
+        self.shared.metrics.fail_open.inc(reason);
+    }
+
+    /// The transaction that the statement's locks belong to.
+    fn transaction(&mut self) -> TxnId {
+        let (admission, entry) = (&self.shared.admission, &self.entry);
+        *self.txn.get_or_insert_with(|| {
+            let txn = admission.transaction();
+            admission.registry.began(txn, entry);
+            txn
+        })
+    }
+
+    fn action(&self, tag: Option<Tag>) -> Action {
+        match tag {
+            Some(Tag::Flag | Tag::Off) => Action::Flag,
+            Some(Tag::Reorder) => Action::Reorder,
+            Some(Tag::Reject) => Action::Reject,
+            None => self.shared.settings.action,
+        }
+    }
+
+    /// The text that is kept for reports.
+    fn shown(&self, plan: &Plan, text: &[u8]) -> Arc<str> {
+        if self.shared.settings.redact {
+            return plan.text.clone();
+        }
+        const LONGEST: usize = 4096;
+        String::from_utf8_lossy(&text[..text.len().min(LONGEST)]).into()
+    }
+}
+
+/// What a statement is counted as.
+fn kind(statement: &Statement) -> StatementKind {
+    match statement {
+        Statement::Begin { .. }
+        | Statement::Commit { .. }
+        | Statement::Rollback { .. }
+        | Statement::Savepoint(_)
+        | Statement::RollbackTo(_)
+        | Statement::ReleaseSavepoint(_)
+        | Statement::Xa(_) => StatementKind::Transaction,
+        Statement::Set(_) | Statement::Use(_) => StatementKind::Session,
+        Statement::LockTables(_) | Statement::UnlockTables => StatementKind::TableLock,
+        Statement::Ddl { .. } => StatementKind::Ddl,
+        Statement::Select(select) if select.tables.iter().any(|t| t.lock.is_some()) => {
+            StatementKind::LockingSelect
+        }
+        Statement::Select(_) => StatementKind::Select,
+        Statement::Insert(_) => StatementKind::Insert,
+        Statement::Update(_) => StatementKind::Update,
+        Statement::Delete(_) => StatementKind::Delete,
+        Statement::Routine { .. } => StatementKind::Routine,
+        Statement::Harmless => StatementKind::Harmless,
+        Statement::Opaque { .. } => StatementKind::Opaque,
+        Statement::Multi(parts) => parts.first().map_or(StatementKind::Harmless, |part| kind(part)),
+    }
+}
+
+/// Does a statement, or a part of it, ask for row locks?
+fn locks(statement: &Statement, effect: &Effect) -> bool {
+    match statement {
+        Statement::Multi(parts) => parts.iter().any(|part| locks(part, effect)),
+        Statement::Select(select) => effect.select_locks || select.tables.iter().any(|t| t.lock.is_some()),
+        Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => true,
+        _ => false,
+    }
+}
+
+/// A table's definition, if it is known now.
+pub(super) fn find(shared: &Shared, default: Option<&str>, name: &TableName) -> Option<Arc<Table>> {
+    let schema = name.schema.as_deref().or(default)?;
+    shared.knowledge.as_ref()?.catalog.get(schema, &name.name)
+}
+
+/// The tables that a statement names, its parts included.
+pub(super) fn tables(statement: &Statement) -> Vec<&TableName> {
+    match statement {
+        Statement::Multi(parts) => parts.iter().flat_map(|part| intent::tables(part)).collect(),
+        statement => intent::tables(statement),
+    }
+}
+
+fn resource(
+    statement: &Statement,
+    index: IndexId,
+    table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+) -> Resource {
+    let table = tables(statement).into_iter().filter_map(table).find(|t| t.id == index.table);
+    let Some(table) = table else { return Resource::default() };
+    Resource {
+        schema: table.schema.clone(),
+        table: table.name.clone(),
+        index: table.indexes.get(usize::from(index.index)).map(|i| i.name.clone()).unwrap_or_default(),
+        ..Resource::default()
+    }
+}
+
+/// A binding, as `intent` wants it.
+pub(super) struct Bound<'a>(pub(super) Binding<'a>);
+
+impl Values for Bound<'_> {
+    fn value(&self, slot: usize) -> Value<'_> {
+        self.0.value(slot)
+    }
+
+    fn list(&self, slot: usize) -> Vec<Value<'_>> {
+        self.0.list(slot).collect()
+    }
+
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn row_value(&self, row: usize, slot: usize) -> Value<'_> {
+        self.0.row_value(row, slot)
+    }
+}

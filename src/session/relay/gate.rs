@@ -1,0 +1,207 @@
+//! The decision on the command at the front of the buffer: forward, wait, hold or reject.
+
+use std::task::{Context, Poll};
+
+use super::expect::Origin;
+use super::link::Link;
+use super::up::{Frame, Mode, Up};
+use super::{End, Observer};
+use crate::session::analysis::{Analysis, Verdict};
+use crate::wire::command::{COM_CHANGE_USER, COM_QUERY, COM_QUIT, Command, needs_body};
+use crate::wire::error::ErrorPacket;
+use crate::wire::flags::capability;
+use crate::wire::packet::{HEADER, Header, write_packet};
+use crate::wire::response::Kind;
+
+/// Of a payload beyond the limit, the analysis sees so much.
+const PREFIX: usize = 4096;
+/// Of a command whose body is not needed, so much is waited for.
+const GLANCE: usize = 16;
+
+/// Whether the command at the front of the buffer may go on.
+#[derive(Debug, Default)]
+pub(super) enum Gate {
+    #[default]
+    Open,
+    /// Until everything before it has been answered.
+    Earlier,
+    /// Until the analysis says so.
+    Held,
+    /// It will not.
+    Rejected(Box<Rejection>),
+}
+
+#[derive(Debug)]
+pub(super) struct Rejection {
+    error: ErrorPacket,
+    rollback: Rollback,
+    /// The client waits for an answer to this command.
+    answered: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rollback {
+    Wanted,
+    Sent,
+    /// Done, or not wanted.
+    Done,
+}
+
+impl Up {
+    /// The command at the front of the buffer.
+    pub(super) fn command<A: Analysis>(
+        &mut self,
+        context: &mut Context<'_>,
+        link: &mut Link,
+        analysis: &mut A,
+    ) -> bool {
+        self.wanted = HEADER + 1;
+        self.stalled = false;
+        let Some(header) = Header::parse(self.buffer.undecided()) else { return false };
+        if link.expected.is_authenticating() {
+            // A new command counts from 0; the rounds of an authentication go on counting.
+            self.stalled = header.sequence == 0;
+            return !self.stalled && self.next_frame();
+        }
+        let payload = &self.buffer.undecided()[HEADER..];
+        let code = match payload.first() {
+            Some(code) => *code,
+            None if header.length == 0 => 0,
+            None => return false,
+        };
+        let needed = match header.length {
+            length if !needs_body(code) => length.min(GLANCE),
+            length if length <= link.limits.max_analysed => length,
+            _ => PREFIX.min(link.limits.max_analysed),
+        };
+        self.wanted = HEADER + needed;
+        if payload.len() < needed {
+            return false;
+        }
+        self.stalled = link.expected.len() >= link.limits.max_pending
+            || must_be_alone(code, link, self.buffer.is_written());
+        if self.stalled {
+            return false;
+        }
+        let body = payload.get(1..needed).unwrap_or(&[]);
+        let command = Command { code, body, length: header.length, truncated: needed < header.length };
+        let verdict = match &self.gate {
+            Gate::Open => analysis.command(&command, link.expected.len()),
+            Gate::Earlier if link.expected.is_empty() => analysis.command(&command, 0),
+            Gate::Earlier => return false,
+            Gate::Held => match analysis.poll_hold(context) {
+                Poll::Ready(verdict) => verdict,
+                Poll::Pending => return false,
+            },
+            Gate::Rejected(_) => return self.reject(link, header, analysis),
+        };
+        self.obey(link, header, code, verdict)
+    }
+
+    fn obey(&mut self, link: &mut Link, header: Header, code: u8, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Forward => self.forward(link, header, code),
+            // ## Open => Earlier; Held => Earlier: what was waited for is known, the decision is made anew
+            Verdict::AfterEarlier if link.expected.is_empty() && !matches!(self.gate, Gate::Held) => {
+                self.forward(link, header, code);
+            }
+            Verdict::AfterEarlier => self.gate = Gate::Earlier,
+            // ## Open, Earlier => Held
+            Verdict::Hold if !matches!(self.gate, Gate::Held) => self.gate = Gate::Held,
+            // A hold that ends in a hold: against the contract, and it must not go on for ever.
+            Verdict::Hold => self.forward(link, header, code),
+            // ## any => Rejected
+            Verdict::Reject { error, rollback } => {
+                let rollback = if rollback { Rollback::Wanted } else { Rollback::Done };
+                let answered = Kind::of(code) != Kind::Nothing;
+                self.gate = Gate::Rejected(Box::new(Rejection { error, rollback, answered }));
+            }
+        }
+        true
+    }
+
+    /// ## any => Open: the command goes on
+    fn forward(&mut self, link: &mut Link, header: Header, code: u8) {
+        self.gate = Gate::Open;
+        let total = HEADER + header.length;
+        self.wanted = HEADER;
+        if code == COM_CHANGE_USER && link.limits.bridge_change_user {
+            let count = total.min(self.buffer.undecided().len());
+            link.change_user = Some(self.buffer.undecided()[..count].to_vec());
+            self.buffer.discard(count);
+            return;
+        }
+        let kind = Kind::of(code);
+        link.expected.push(kind, Origin::Client);
+        link.quit |= code == COM_QUIT;
+        if kind == Kind::Raw {
+            self.mode = Mode::Raw;
+        }
+        let streamed = total > self.buffer.undecided().len() || header.continues();
+        self.frame =
+            Frame { left: total, continues: header.continues(), sequence: header.sequence, streamed };
+    }
+
+    /// Rejects the command at the front of the buffer, once everything before it has been answered.
+    fn reject<A: Analysis>(&mut self, link: &mut Link, header: Header, analysis: &mut A) -> bool {
+        let Gate::Rejected(rejection) = &mut self.gate else { return false };
+        if !link.expected.is_empty() || !self.buffer.is_written() {
+            return false;
+        }
+        match rejection.rollback {
+            Rollback::Wanted => {
+                rejection.rollback = Rollback::Sent;
+                link.injected_ok = None;
+                link.to_server.extend_from_slice(&query(b"ROLLBACK", link.session.capabilities));
+                link.expected.push(Kind::Query, Origin::Injected);
+            }
+            Rollback::Sent if link.injected_ok == Some(true) => {
+                rejection.rollback = Rollback::Done;
+                analysis.rolled_back();
+            }
+            Rollback::Sent => link.end = Some(End::RollbackFailed),
+            Rollback::Done => {
+                self.mode = Mode::Discard;
+                self.frame = Frame {
+                    left: HEADER + header.length,
+                    continues: header.continues(),
+                    sequence: header.sequence,
+                    streamed: false,
+                };
+            }
+        }
+        true
+    }
+
+    /// ## Rejected => Open: the rejected command has been dropped, its client gets the error
+    pub(super) fn finish_rejection<O: Observer>(&mut self, link: &mut Link, observer: &O) -> bool {
+        self.mode = Mode::Command;
+        if let Gate::Rejected(rejection) = std::mem::take(&mut self.gate)
+            && rejection.answered
+        {
+            let sequence = self.frame.sequence.wrapping_add(1);
+            link.to_client.extend_from_slice(&rejection.error.encode(sequence, link.protocol_41()));
+            observer.error(rejection.error.code);
+        }
+        true
+    }
+}
+
+/// A COM_CHANGE_USER that the caller carries out waits for all answers, and everything else waits for it.
+fn must_be_alone(code: u8, link: &Link, written: bool) -> bool {
+    let bridged = code == COM_CHANGE_USER && link.limits.bridge_change_user;
+    link.change_user.is_some() || (bridged && !(link.expected.is_empty() && written))
+}
+
+/// A COM_QUERY packet of interlock's own.
+fn query(text: &[u8], capabilities: u32) -> Vec<u8> {
+    let mut payload = vec![COM_QUERY];
+    if capabilities & capability::QUERY_ATTRIBUTES != 0 {
+        // No attributes, one set of them.
+        payload.extend_from_slice(&[0, 1]);
+    }
+    payload.extend_from_slice(text);
+    let mut packet = Vec::new();
+    write_packet(&mut packet, 0, &payload);
+    packet
+}

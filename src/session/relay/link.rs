@@ -1,0 +1,94 @@
+//! What the two directions of a session share.
+
+use std::io;
+
+use super::expect::Expectations;
+use super::{End, Negotiated, RelayError, RelayLimits};
+use crate::wire::flags::capability;
+
+/// The shared state.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub session: Negotiated,
+    pub limits: RelayLimits,
+    pub expected: Expectations,
+    /// interlock's own packets for the client, written after everything that was approved before.
+    pub to_client: Vec<u8>,
+    /// interlock's own packets for the server, likewise.
+    pub to_server: Vec<u8>,
+    /// How interlock's own statement ended, once it has.
+    pub injected_ok: Option<bool>,
+    /// The server asks for a local file.
+    pub local_file: bool,
+    /// A COM_CHANGE_USER that the caller is to carry out.
+    pub change_user: Option<Vec<u8>>,
+    /// COM_QUIT has been passed on.
+    pub quit: bool,
+    /// The client sends nothing more.
+    pub client_eof: bool,
+    /// The server sends nothing more.
+    pub server_eof: bool,
+    /// The writing half of the server connection is closed, or broken.
+    pub server_shut: bool,
+    /// The session is over.
+    pub end: Option<End>,
+}
+
+impl Link {
+    pub fn new(session: Negotiated, limits: RelayLimits) -> Link {
+        Link {
+            session,
+            limits,
+            expected: Expectations::default(),
+            to_client: Vec::new(),
+            to_server: Vec::new(),
+            injected_ok: None,
+            local_file: false,
+            change_user: None,
+            quit: false,
+            client_eof: false,
+            server_eof: false,
+            server_shut: false,
+            end: None,
+        }
+    }
+
+    pub fn protocol_41(&self) -> bool {
+        self.session.capabilities & capability::PROTOCOL_41 != 0
+    }
+
+    /// The client's connection failed: that ends the session, in the usual way or with an error.
+    pub fn client_failed(&mut self, error: io::Error) -> Result<(), RelayError> {
+        if !is_usual(&error) {
+            return Err(RelayError::Client(error));
+        }
+        self.end = Some(End::ClientClosed);
+        Ok(())
+    }
+
+    /// Reading from the server failed.
+    pub fn server_failed(&mut self, error: io::Error) -> Result<(), RelayError> {
+        if !is_usual(&error) {
+            return Err(RelayError::Server(error));
+        }
+        self.server_eof = true;
+        Ok(())
+    }
+}
+
+/// Errors by which connections end every day.
+fn is_usual(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionReset
+            | ConnectionAborted
+            | BrokenPipe
+            | NotConnected
+            | UnexpectedEof
+            | TimedOut
+            | WriteZero
+            | HostUnreachable
+            | NetworkUnreachable
+    )
+}

@@ -1,0 +1,7 @@
+//! The relay between a client and a server that the test plays itself.
+
+mod ends;
+mod gate;
+mod passing;
+mod robust;
+mod support;

@@ -1,0 +1,209 @@
+//! One client's life, from its accepted connection to its end.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use tracing::{debug, info};
+
+use super::analyze::{Analyzer, Plans};
+use super::login::{self, LoggedIn, LoginError, change_user};
+use super::relay::{End, Negotiated, Observer, Relay, RelayLimits};
+use crate::admission::Admission;
+use crate::backend::catalog_store::Catalog;
+use crate::backend::control::Control;
+use crate::backend::probe::Prober;
+use crate::backend::stream::{Peer, Stream};
+use crate::metrics::Metrics;
+use crate::metrics::labels::{ConnectionEnd, Direction, Errno};
+use crate::scheduler::policy::Action;
+use crate::shutdown::{Phase, Watch};
+
+/// What all sessions share.
+pub struct Shared {
+    /// How to log in.
+    pub login: login::Settings,
+    /// The door to the scheduler.
+    pub admission: Arc<Admission>,
+    /// What can be asked of the server; `None` without a control account.
+    pub knowledge: Option<Knowledge>,
+    /// How statements are analysed.
+    pub settings: Settings,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The shutdown.
+    pub watch: Watch,
+}
+
+/// What can be asked of the server.
+pub struct Knowledge {
+    /// The control connections.
+    pub control: Control,
+    /// Definitions of tables.
+    pub catalog: Arc<Catalog>,
+    /// Looks at the records around a place.
+    pub prober: Prober,
+}
+
+/// How statements are analysed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What may be done about a conflict.
+    pub action: Action,
+    /// Keep no literals.
+    pub redact: bool,
+    /// Bytes of a command up to which it is analysed.
+    pub max_statement: usize,
+    /// Prepared statements per session that are followed.
+    pub max_prepared: usize,
+    /// Plans in a worker's digest cache.
+    pub max_plans: usize,
+    /// Savepoints per transaction that are followed.
+    pub max_savepoints: usize,
+    /// Locks of one transaction that are followed.
+    pub max_locks: usize,
+    /// Statements remembered per transaction.
+    pub history: usize,
+    /// A definition of this age is believed by a session that uses the table for the first time.
+    pub fresh: Duration,
+    /// How long such a statement waits for the definition.
+    pub first_use_timeout: Duration,
+    /// How long a statement waits for a look at a gap's edges.
+    pub probe_timeout: Duration,
+}
+
+/// Serves one client to its end.
+pub fn serve(
+    shared: Arc<Shared>,
+    stream: Stream,
+    peer: Peer,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    plans: Rc<Plans>,
+) -> LocalBoxFuture<'static, ()> {
+    Box::pin(async move {
+        // A login that is under way when the process shuts down is not waited for.
+        let mut watch = shared.watch.clone();
+        let login = login::login(&shared.login, stream, peer, tls);
+        let login = tokio::select! {
+            login = login => login,
+            _ = watch.reached(Phase::Draining) => return,
+        };
+        drop(watch);
+        let end = match login {
+            Ok(session) => run(&shared, session, plans).await,
+            Err(error) => {
+                // Health checks connect and leave: no line for them.
+                if !matches!(error, LoginError::ClientLeft) {
+                    info!(?peer, %error, "login failed");
+                }
+                failed(&error)
+            }
+        };
+        shared.metrics.connections.inc(end);
+    })
+}
+
+/// The command phase, with the changes of user that interlock has to mediate.
+async fn run(shared: &Arc<Shared>, session: LoggedIn, plans: Rc<Plans>) -> ConnectionEnd {
+    let LoggedIn { mut client, mut server, facts, mariadb_capabilities, mut reauthentication } = session;
+    let capabilities = facts.capabilities;
+    let negotiated = Negotiated {
+        capabilities,
+        mariadb_capabilities,
+        is_mariadb: facts.server_version.contains("MariaDB"),
+    };
+    let limits = RelayLimits {
+        max_analysed: shared.settings.max_statement,
+        bridge_change_user: reauthentication.is_needed(),
+        ..RelayLimits::default()
+    };
+    let mut analysis = Analyzer::new(shared.clone(), plans, facts);
+    let _open = Open::enter(&shared.metrics);
+    debug!(session = %analysis.id(), thread = analysis.server_thread(), "connection opened");
+    let mut watch = shared.watch.clone();
+    let mut relay = Relay::new(negotiated, limits);
+    let traffic = Traffic(&shared.metrics);
+    let end = loop {
+        let end = relay.run(&mut client, &mut server, &mut analysis, &mut watch, &traffic);
+        match end.await {
+            Ok(End::ChangeUser(packet)) => {
+                let change =
+                    change_user(&shared.login, &reauthentication, capabilities, client, server, &packet);
+                match change.await {
+                    Ok(changed) => {
+                        (client, server, reauthentication) =
+                            (changed.client, changed.server, changed.reauthentication);
+                        relay.user_changed(&mut analysis, &changed.answer);
+                    }
+                    Err(error) => {
+                        info!(session = %analysis.id(), %error, "change of user failed");
+                        break ConnectionEnd::Error;
+                    }
+                }
+            }
+            Ok(end) => break ended(&end),
+            Err(error) => {
+                debug!(session = %analysis.id(), %error, "connection broke");
+                break ConnectionEnd::Error;
+            }
+        }
+    };
+    debug!(session = %analysis.id(), ?end, "connection closed");
+    end
+}
+
+fn failed(error: &LoginError) -> ConnectionEnd {
+    match error {
+        LoginError::Connect(_) | LoginError::ServerLeft | LoginError::Server(_) => ConnectionEnd::Unreachable,
+        LoginError::Denied { .. } | LoginError::Refused(_) => ConnectionEnd::Denied,
+        LoginError::TlsRequired
+        | LoginError::TlsNotOffered
+        | LoginError::ClientTls(_)
+        | LoginError::ServerWithoutTls
+        | LoginError::ServerTls(_) => ConnectionEnd::Tls,
+        _ => ConnectionEnd::Login,
+    }
+}
+
+fn ended(end: &End) -> ConnectionEnd {
+    match end {
+        End::Quit | End::ClientClosed => ConnectionEnd::Client,
+        End::ServerClosed => ConnectionEnd::Server,
+        End::Drained | End::Closed => ConnectionEnd::Shutdown,
+        End::RollbackFailed | End::ChangeUser(_) => ConnectionEnd::Error,
+    }
+}
+
+/// Counts a session while it lives.
+struct Open<'a>(&'a Metrics);
+
+impl<'a> Open<'a> {
+    fn enter(metrics: &'a Metrics) -> Open<'a> {
+        metrics.sessions.inc();
+        Open(metrics)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.sessions.dec();
+    }
+}
+
+/// Counts what passes.
+struct Traffic<'a>(&'a Metrics);
+
+impl Observer for Traffic<'_> {
+    fn to_server(&self, bytes: usize) {
+        self.0.bytes.add(Direction::ToServer, bytes as u64);
+    }
+
+    fn to_client(&self, bytes: usize) {
+        self.0.bytes.add(Direction::ToClient, bytes as u64);
+    }
+
+    fn error(&self, code: u16) {
+        self.0.errors.inc(Errno::of(code));
+    }
+}
