@@ -1,0 +1,43 @@
+# Every target does its own set-up: see tests/support/setup.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: demo test lint bench drivers fuzz build
+
+# More for the demo, for example: make demo DEMO="--pattern hot --seconds 10"
+DEMO ?=
+
+# The get-or-create deadlock, direct and through interlock, on MariaDB and then on MySQL.
+demo:
+	@tests/support/setup
+	@cargo build --release --quiet
+	@tests/support/demo $(DEMO)
+
+# All tests, on both servers.
+test:
+	@tests/support/setup
+	cargo test --quiet
+
+# Format, lints and documentation; a warning is a fault.
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+
+# Figures: direct, HAProxy, mysqlrouter where installed, interlock. See tests/bench/run --help.
+bench:
+	@tests/support/setup bench
+	@cargo build --release --quiet
+	@tests/bench/run $(BENCH)
+
+# Real drivers, command-line clients and an ORM: through interlock as direct, on both servers.
+drivers:
+	@tests/support/setup drivers
+	@cargo build --release --quiet
+	@tests/drivers/run $(DRIVERS)
+
+# Each fuzz target for a minute (FUZZ_SECONDS), or only some: make fuzz FUZZ="digest response"
+fuzz:
+	@tests/fuzz/run $(FUZZ)
+
+build:
+	cargo build --release

@@ -1,0 +1,225 @@
+//! The main job: the get-or-create deadlock is foreseen, and prevented.
+
+mod support;
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{Interlock, Login, RawClient, both, wait_until};
+
+const SCHEMA: &[&str] = &[
+    "CREATE DATABASE shop",
+    "CREATE TABLE shop.batch (id INT AUTO_INCREMENT PRIMARY KEY, server_id INT NOT NULL, UNIQUE KEY by_server (server_id)) ENGINE=InnoDB",
+    "INSERT INTO shop.batch (server_id) VALUES (7), (12), (30)",
+];
+
+/// A client whose statements run on a thread of their own, so that one can wait.
+struct Session {
+    statements: mpsc::Sender<String>,
+    answers: mpsc::Receiver<Result<(), u16>>,
+}
+
+impl Session {
+    fn open(port: u16) -> Session {
+        let mut client = RawClient::login(port, &Login { schema: Some("shop".into()), ..Login::default() });
+        let (statements, to_run) = mpsc::channel::<String>();
+        let (answered, answers) = mpsc::channel();
+        thread::spawn(move || {
+            for sql in to_run {
+                let last = client.query(&sql).pop().expect("an answer has a packet");
+                if answered.send(last.error().map_or(Ok(()), |(code, _)| Err(code))).is_err() {
+                    return;
+                }
+            }
+        });
+        Session { statements, answers }
+    }
+
+    fn send(&self, sql: &str) {
+        self.statements.send(sql.to_owned()).expect("the session runs");
+    }
+
+    fn answer(&self) -> Result<(), u16> {
+        self.answers.recv_timeout(Duration::from_secs(20)).expect("the statement is answered")
+    }
+
+    fn run(&self, sql: &str) -> Result<(), u16> {
+        self.send(sql);
+        self.answer()
+    }
+
+    fn waits(&self) -> bool {
+        self.answers.recv_timeout(Duration::from_millis(300)).is_err()
+    }
+}
+
+fn in_front_of_a_shop(check: impl Fn(&Interlock, Session, Session), action: &str, more: &[&str]) {
+    both(|server| {
+        let mut root = RawClient::login(server.port, &Login::default());
+        for sql in SCHEMA {
+            assert!(root.query(sql)[0].is_ok(), "{sql}");
+        }
+        let mut args = vec!["--action", action];
+        args.extend(more);
+        let interlock = Interlock::start(server, &args);
+        check(&interlock, Session::open(interlock.port), Session::open(interlock.port));
+        wait_until("nothing is left", Duration::from_secs(5), || {
+            let (_, status) = interlock.get("/api/status").expect("the admin address answers");
+            let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+            ["sessions", "transactions", "locks", "wait_edges", "held"].iter().all(|key| status[key] == 0)
+        });
+    });
+}
+
+fn find(interlock: &Interlock, kind: &str) -> serde_json::Value {
+    let conflicts = interlock.conflicts();
+    let found = conflicts.iter().find(|c| c["kind"] == kind);
+    found.unwrap_or_else(|| panic!("no {kind} in {conflicts:#?}")).clone()
+}
+
+#[test]
+fn flag_sees_the_hazard_and_the_deadlock_before_they_happen() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            for session in [&a, &b] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+            }
+            assert_eq!(a.run("SELECT * FROM batch WHERE server_id = 70000009 FOR UPDATE"), Ok(()));
+            assert_eq!(b.run("SELECT * FROM batch WHERE server_id = 70000010 FOR UPDATE"), Ok(()));
+            let hazard = find(interlock, "hazard");
+            assert_eq!(hazard["detected"], "before");
+            assert_eq!(hazard["certainty"], "certain", "the gap was looked at: {hazard:#}");
+            assert_eq!(hazard["resource"]["table"], "batch");
+            assert_eq!(hazard["resource"]["index"], "by_server");
+            assert_eq!(hazard["action"], "flagged");
+            a.send("INSERT INTO batch (server_id) VALUES (70000009)");
+            assert!(a.waits());
+            let results = [b.run("INSERT INTO batch (server_id) VALUES (70000010)"), a.answer()];
+            assert!(results.contains(&Err(1213)), "{results:?}");
+            let deadlock = find(interlock, "deadlock");
+            assert_eq!(deadlock["detected"], "before");
+            assert_eq!(deadlock["errno"], 1213);
+            assert_eq!(deadlock["outcome"], "happened");
+            let statements = |party: &serde_json::Value| party["transaction"].as_array().unwrap().len();
+            assert_eq!(statements(&deadlock["requester"]), 3);
+            assert_eq!(statements(&deadlock["holders"][0]), 3);
+            assert!(!deadlock.to_string().contains("7000001"), "literals are redacted: {deadlock:#}");
+            for session in [&a, &b] {
+                assert_eq!(session.run("ROLLBACK"), Ok(()));
+            }
+        },
+        "flag",
+        &[],
+    );
+}
+
+#[test]
+fn reorder_holds_the_second_until_the_first_has_ended() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            for session in [&a, &b] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+            }
+            assert_eq!(a.run("SELECT * FROM batch WHERE server_id = 9 FOR UPDATE"), Ok(()));
+            b.send("SELECT * FROM batch WHERE server_id = 10 FOR UPDATE");
+            assert!(b.waits(), "held");
+            assert_eq!(a.run("INSERT INTO batch (server_id) VALUES (9)"), Ok(()));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+            assert_eq!(b.answer(), Ok(()));
+            assert_eq!(b.run("INSERT INTO batch (server_id) VALUES (10)"), Ok(()));
+            assert_eq!(b.run("COMMIT"), Ok(()));
+            let hazard = find(interlock, "hazard");
+            assert_eq!(hazard["action"], "held");
+            assert_eq!(hazard["outcome"], "averted");
+            assert!(hazard["held_ms"].as_f64().unwrap() > 200.0);
+        },
+        "reorder",
+        &[],
+    );
+}
+
+#[test]
+fn reorder_lets_another_gap_pass() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            for session in [&a, &b] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+            }
+            assert_eq!(a.run("SELECT * FROM batch WHERE server_id = 9 FOR UPDATE"), Ok(()));
+            let begun = Instant::now();
+            assert_eq!(b.run("SELECT * FROM batch WHERE server_id = 20 FOR UPDATE"), Ok(()));
+            assert!(begun.elapsed() < Duration::from_secs(1), "a look shows the record 12 between them");
+            assert_eq!(a.run("INSERT INTO batch (server_id) VALUES (9)"), Ok(()));
+            assert_eq!(b.run("INSERT INTO batch (server_id) VALUES (20)"), Ok(()));
+            for session in [&a, &b] {
+                assert_eq!(session.run("COMMIT"), Ok(()));
+            }
+            let late = interlock.conflicts().iter().any(|c| c["held_ms"].as_f64() > Some(1000.0));
+            assert!(!late);
+        },
+        "reorder",
+        &[],
+    );
+}
+
+#[test]
+fn a_hold_ends_at_its_deadline() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("interlock.toml");
+    std::fs::write(&file, "[reorder]\nhold_timeout = \"500ms\"\n").unwrap();
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            assert_eq!(a.run("BEGIN"), Ok(()));
+            assert_eq!(b.run("BEGIN"), Ok(()));
+            assert_eq!(a.run("SELECT * FROM batch WHERE server_id = 9 FOR UPDATE"), Ok(()));
+            let begun = Instant::now();
+            assert_eq!(b.run("SELECT * FROM batch WHERE server_id = 9 FOR UPDATE"), Ok(()));
+            let took = begun.elapsed();
+            assert!(took > Duration::from_millis(450) && took < Duration::from_secs(3), "{took:?}");
+            assert_eq!(interlock.metric("interlock_held_statements"), Some(0.0));
+            assert_eq!(b.run("ROLLBACK"), Ok(()));
+            assert_eq!(a.run("ROLLBACK"), Ok(()));
+        },
+        "reorder",
+        &["--config", file.to_str().unwrap()],
+    );
+}
+
+#[test]
+fn reject_answers_1213_and_has_rolled_back() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            assert_eq!(a.run("BEGIN"), Ok(()));
+            assert_eq!(b.run("BEGIN"), Ok(()));
+            assert_eq!(b.run("UPDATE batch SET server_id = 31 WHERE server_id = 30"), Ok(()));
+            assert_eq!(a.run("SELECT * FROM batch WHERE server_id = 9 FOR UPDATE"), Ok(()));
+            assert_eq!(b.run("SELECT * FROM batch WHERE server_id = 9 FOR UPDATE"), Err(1213));
+            // The row that the rejected transaction had changed is free again.
+            assert_eq!(a.run("UPDATE batch SET server_id = 32 WHERE server_id = 30"), Ok(()));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+            assert_eq!(b.run("COMMIT"), Ok(()));
+            assert_eq!(find(interlock, "hazard")["action"], "rejected");
+        },
+        "reject",
+        &[],
+    );
+}
+
+#[test]
+fn a_held_client_that_leaves_frees_its_place() {
+    in_front_of_a_shop(
+        |_, a, b| {
+            assert_eq!(a.run("BEGIN"), Ok(()));
+            assert_eq!(a.run("SELECT * FROM batch WHERE server_id = 9 FOR UPDATE"), Ok(()));
+            assert_eq!(b.run("BEGIN"), Ok(()));
+            b.send("SELECT * FROM batch WHERE server_id = 9 FOR UPDATE");
+            assert!(b.waits());
+            drop(b);
+            assert_eq!(a.run("INSERT INTO batch (server_id) VALUES (9)"), Ok(()));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+        },
+        "reorder",
+        &[],
+    );
+}

@@ -1,0 +1,188 @@
+//! The program itself as a child process, in front of a server.
+
+use super::server::{Server, signal};
+use super::{free_port, wait_until};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running `interlock run`; dropped, it is killed.
+#[derive(Debug)]
+pub struct Interlock {
+    /// Port that clients connect to, on 127.0.0.1.
+    pub port: u16,
+    /// Port of the admin address (`/metrics`, `/api/conflicts`, …), on 127.0.0.1.
+    pub admin_port: u16,
+    child: Child,
+    /// Kills the child when the test process dies without running destructors.
+    watchdog: Child,
+    log: tempfile::TempDir,
+}
+
+impl Interlock {
+    /// In front of a server, with a control connection as root, and `args` more (`&["--action", "reorder"]`).
+    pub fn start(server: &Server, args: &[&str]) -> Interlock {
+        let upstream = server.address();
+        let url = server.url();
+        let mut all = vec!["--upstream", &upstream, "--control-url", &url];
+        all.extend(args);
+        Interlock::start_raw(&all)
+    }
+
+    /// As [`Interlock::start`], with settings of the environment: `("INTERLOCK__SHUTDOWN__GRACE", "1s")`.
+    pub fn start_with(server: &Server, args: &[&str], environment: &[(&str, &str)]) -> Interlock {
+        let upstream = server.address();
+        let url = server.url();
+        let mut all = vec!["--upstream", &upstream, "--control-url", &url];
+        all.extend(args);
+        Interlock::start_bare(&all, environment)
+    }
+
+    /// With these arguments only, apart from the two addresses that it listens on.
+    pub fn start_raw(args: &[&str]) -> Interlock {
+        Interlock::start_bare(args, &[])
+    }
+
+    /// As [`Interlock::start_raw`], with settings of the environment.
+    pub fn start_bare(args: &[&str], environment: &[(&str, &str)]) -> Interlock {
+        let (port, admin_port) = (free_port(), free_port());
+        let log = tempfile::tempdir().expect("a temporary directory");
+        let stderr = File::create(log.path().join("stderr")).expect("a file in it");
+        let stdout = File::create(log.path().join("stdout")).expect("a file in it");
+        let child = Command::new(env!("CARGO_BIN_EXE_interlock"))
+            .arg("run")
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--admin-listen", &format!("127.0.0.1:{admin_port}")])
+            .args(args)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .expect("the program starts");
+        let watchdog = Command::new("sh")
+            .args(["-c", "read -r _; kill -KILL \"$1\"", "watchdog", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh starts");
+        let mut interlock = Interlock { port, admin_port, child, watchdog, log };
+        wait_until("interlock listens", Duration::from_secs(20), || {
+            if let Some(status) = interlock.child.try_wait().expect("it is a child") {
+                panic!("interlock ended at once, {status}: {}", interlock.output());
+            }
+            // The admin address: a connection to the other one would open a server connection.
+            TcpStream::connect(("127.0.0.1", interlock.admin_port)).is_ok()
+                && interlock.get("/healthz").is_some_and(|(status, _)| status == 200)
+        });
+        interlock
+    }
+
+    /// `127.0.0.1:PORT` for clients.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The URL for clients that take one: root without a password, schema `test`.
+    pub fn url(&self) -> String {
+        format!("mysql://root@127.0.0.1:{}/test", self.port)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, `"TERM"` or `"HUP"`.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Waits for its end; panics when it has not ended after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        wait_until("interlock ends", limit, || {
+            status = self.child.try_wait().expect("it is a child");
+            status.is_some()
+        });
+        status.expect("wait_until returned, so there is one")
+    }
+
+    /// True as long as the process lives.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is a child").is_none()
+    }
+
+    /// Everything that it has written to stdout and stderr.
+    pub fn output(&self) -> String {
+        let read = |name| std::fs::read_to_string(self.log.path().join(name)).unwrap_or_default();
+        read("stdout") + &read("stderr")
+    }
+
+    /// HTTP GET on the admin address: status and body; `None` when nobody answers.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
+    /// One sample of `/metrics` by its name and labels as printed; `None` when it is not there.
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics")?;
+        text.lines().find_map(|line| line.strip_prefix(sample)?.trim().parse().ok())
+    }
+
+    /// The answer of `/api/status`.
+    pub fn status(&self) -> serde_json::Value {
+        let (status, body) = self.get("/api/status").expect("the admin address answers");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).expect("the answer is JSON")
+    }
+
+    /// Waits until no session, transaction, lock, wait or hold is left; nothing must have panicked.
+    pub fn assert_nothing_is_left(&self) {
+        let figures = ["sessions", "transactions", "locks", "wait_edges", "held"];
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let status = self.status();
+            if figures.iter().all(|figure| status[figure] == 0) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "something is left: {status}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let output = self.output();
+        assert!(!output.contains("panicked"), "{output}");
+    }
+
+    /// The answer of `/api/conflicts?after=0`.
+    pub fn conflicts(&self) -> Vec<serde_json::Value> {
+        let (status, body) = self.get("/api/conflicts?after=0").expect("the admin address answers");
+        assert_eq!(status, 200, "{body}");
+        let mut answer: serde_json::Value = serde_json::from_str(&body).expect("the answer is JSON");
+        match answer["conflicts"].take() {
+            serde_json::Value::Array(list) => list,
+            other => panic!("conflicts is not a list: {other}"),
+        }
+    }
+}
+
+impl Drop for Interlock {
+    fn drop(&mut self) {
+        // The watchdog first: it must not outlive the child, whose number the kernel may give away again.
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- interlock said:\n{}", self.output());
+        }
+    }
+}

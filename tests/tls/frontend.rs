@@ -1,0 +1,138 @@
+//! TLS towards clients: offered, required, with client certificates, and read again on SIGHUP.
+
+use super::certificates::{Authority, write};
+use super::client::Client;
+use super::support::{Interlock, Login, RawClient, wait_until};
+use super::{AUTHORITY, interlock, offered, shared, text};
+use std::path::Path;
+use std::time::Duration;
+
+const CIPHER: &str =
+    "SELECT VARIABLE_VALUE FROM performance_schema.session_status WHERE VARIABLE_NAME = 'Ssl_cipher'";
+
+#[test]
+fn a_certificate_is_offered_and_used() {
+    shared(|server| {
+        let identity = AUTHORITY.issue("offered", "127.0.0.1");
+        let interlock = interlock(&server.address(), &offered(&identity));
+        let tls = Client::tls(interlock.port, "root", "", &AUTHORITY);
+        assert_eq!(tls.ask("SELECT 1 + 1").expect("TLS is taken"), "2");
+        // Somebody who does not know the authority is not fooled: it was this certificate.
+        let stranger = Client::tls(interlock.port, "root", "", &Authority::new());
+        assert_eq!(stranger.ask("SELECT 1").expect_err("an unknown authority").code, None);
+        // The legs are apart: the server's has no TLS (mode = disabled).
+        if server.is_mysql() {
+            assert_eq!(tls.ask(CIPHER).expect("a session"), "");
+        }
+        assert_eq!(Client::plain(interlock.port, "root", "").ask("SELECT 2").expect("plain, too"), "2");
+        interlock.assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn required_refuses_plain_clients() {
+    shared(|server| {
+        let identity = AUTHORITY.issue("required", "127.0.0.1");
+        let mut keys = offered(&identity).to_vec();
+        keys.push(("frontend.tls.required", "true"));
+        let interlock = interlock(&server.address(), &keys);
+        let mut plain = RawClient::connect(interlock.port);
+        let last = plain.authenticate(&Login::default());
+        let (code, text) = last.error().expect("an error packet");
+        assert!(code == 3159 && text.contains("frontend.tls.required"), "{code} {text}");
+        assert_eq!(last.sequence, 2);
+        assert_eq!(plain.read_to_end().map(|rest| rest.len()).ok(), Some(0));
+        let tls = Client::tls(interlock.port, "root", "", &AUTHORITY);
+        assert_eq!(tls.ask("SELECT 1").expect("TLS is taken"), "1");
+        interlock.assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn client_certificates_are_verified() {
+    shared(|server| {
+        let identity = AUTHORITY.issue("asking", "127.0.0.1");
+        let mut keys = offered(&identity).to_vec();
+        keys.push(("frontend.tls.client_ca", text(&AUTHORITY.ca)));
+        let interlock = interlock(&server.address(), &keys);
+        let client = Client::tls(interlock.port, "root", "", &AUTHORITY);
+        let good = client.clone().with_identity(&AUTHORITY, &AUTHORITY.issue("client", "client.example"));
+        assert_eq!(good.ask("SELECT 1").expect("a good certificate"), "1");
+        let stranger = Authority::new();
+        let foreign = stranger.issue("client", "client.example");
+        for bad in [client.clone(), client.with_identity(&AUTHORITY, &foreign)] {
+            let refused = bad.ask("SELECT 1").expect_err("no certificate, or a wrong one");
+            assert_eq!(refused.code, None, "TLS itself says no: {}", refused.text);
+            assert!(refused.text.contains("received fatal alert"), "{}", refused.text);
+        }
+        interlock.assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn certificates_are_read_again_on_sighup() {
+    let Some(server) = &*super::MYSQL else { return };
+    let (old, new) = (Authority::new(), Authority::new());
+    let identity = old.issue("served", "127.0.0.1");
+    // The other leg trusts whoever signs in this file.
+    let trusted = old.ca.with_file_name("trusted.pem");
+    write(&trusted, &pem(&AUTHORITY.ca));
+    let keys = [("upstream.tls.mode", "verify_ca"), ("upstream.tls.ca", text(&trusted))];
+    let interlock = interlock(&server.address(), &[&offered(&identity)[..], &keys].concat());
+    let serves = |authority: &Authority| {
+        Client::tls(interlock.port, "root", "", authority).ask("SELECT 1").is_ok_and(|one| one == "1")
+    };
+    assert!(serves(&old) && !serves(&new));
+
+    identity.replace_by(&new.issue("fresh", "127.0.0.1"));
+    assert!(serves(&old), "not before the signal");
+    reload(&interlock, AGAIN, "frontend");
+    assert!(serves(&new) && !serves(&old));
+
+    write(&identity.cert, "no certificate");
+    reload(&interlock, KEPT, "frontend");
+    assert!(interlock.output().contains(text(&identity.cert)), "the message names the file");
+    assert!(serves(&new));
+
+    // A certificate and a key that do not belong together.
+    write(
+        &identity.cert,
+        &std::fs::read_to_string(old.issue("other", "127.0.0.1").cert).expect("it is there"),
+    );
+    reload(&interlock, KEPT, "frontend");
+    assert!(serves(&new) && !serves(&old));
+
+    identity.replace_by(&old.issue("good", "127.0.0.1"));
+    reload(&interlock, AGAIN, "frontend");
+    assert!(serves(&old));
+
+    // Each leg by itself: the server's goes on being renewed while the clients' files are broken.
+    write(&identity.key, "no key");
+    write(&trusted, &pem(&new.ca));
+    reload(&interlock, AGAIN, "upstream");
+    let refused = Client::tls(interlock.port, "root", "", &old).ask("SELECT 1").expect_err("not trusted");
+    assert!(refused.code == Some(2026) && refused.text.contains("UnknownIssuer"), "{refused:?}");
+    write(&trusted, "no certificate");
+    reload(&interlock, KEPT, "upstream");
+    write(&trusted, &pem(&AUTHORITY.ca));
+    reload(&interlock, AGAIN, "upstream");
+    assert!(serves(&old));
+    interlock.assert_nothing_is_left();
+}
+
+const AGAIN: &str = "certificates read again";
+const KEPT: &str = "certificates not replaced";
+
+/// Sends SIGHUP and waits until one more of these messages has been logged for the leg.
+fn reload(interlock: &Interlock, message: &str, leg: &str) {
+    let leg = format!("leg=\"{leg}\"");
+    let said =
+        || interlock.output().lines().filter(|line| line.contains(message) && line.contains(&leg)).count();
+    let before = said();
+    interlock.signal("HUP");
+    wait_until(message, Duration::from_secs(5), || said() > before);
+}
+
+fn pem(file: &Path) -> String {
+    std::fs::read_to_string(file).expect("it was written before")
+}
