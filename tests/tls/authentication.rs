@@ -1,6 +1,6 @@
 //! Passwords: each plugin, over every combination of the two legs.
 
-use super::client::Client;
+use super::client::{Client, Refused};
 use super::support::{Interlock, Login, RawClient, Server};
 use super::{AUTHORITY, MARIADB, MYSQL, interlock, offered, run};
 use std::path::{Path, PathBuf};
@@ -48,6 +48,15 @@ fn wrong_password(server: &Server, interlock: &Interlock, user: &str) {
     }
 }
 
+/// One login in 256 by `ed25519` fails, with and without a proxy: the client library cuts a last byte of zero
+/// off the server's 32-byte nonce (`AuthSwitchRequest::plugin_data` of mysql_common 0.37, which takes it for
+/// the terminator of the older plugins) and signs the rest. It is tried again; a fault of the relay's own
+/// would fail each time.
+fn lucky(plugin: &str, login: impl Fn() -> Result<String, Refused>) -> Result<String, Refused> {
+    let tries = if plugin == "ed25519" { 4 } else { 1 };
+    (1..tries).find_map(|_| login().ok()).map_or_else(&login, Ok)
+}
+
 /// An account with this plugin logs in over all combinations, with and without a change of user.
 fn over_all_legs(server: &Server, plugin: &str, create: &str) {
     for (way, interlock) in ways(server, plugin, &[("upstream.tls.allow_plain_client", "true")]) {
@@ -61,13 +70,13 @@ fn over_all_legs(server: &Server, plugin: &str, create: &str) {
             };
             // First with a cold cache of the server, then with a warm one.
             for _ in 0..2 {
-                let found = client(&user, PASSWORD).ask("SELECT USER()");
+                let found = lucky(plugin, || client(&user, PASSWORD).ask("SELECT USER()"));
                 let found = found.unwrap_or_else(|refused| panic!("{user}: {refused:?}"));
                 assert!(found.starts_with(&user), "{found}");
             }
             run(server, "FLUSH PRIVILEGES");
             for _ in 0..2 {
-                let found = client("root", "").change_user(&user, PASSWORD);
+                let found = lucky(plugin, || client("root", "").change_user(&user, PASSWORD));
                 let found = found.unwrap_or_else(|refused| panic!("change to {user}: {refused:?}"));
                 assert!(found.starts_with(&user), "{found}");
             }
