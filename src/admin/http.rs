@@ -6,17 +6,19 @@
 //! | `/healthz` | 200 while the process serves |
 //! | `/readyz` | 200 if the server can be reached, else 503 and the reason |
 //! | `/api/status` | JSON: version, action, sessions, … |
+//! | `/api/locks`, `waits`, … | JSON: the rows of a table ([`tables`]) |
 //! | `/api/conflicts?after=SEQ` | JSON: conflict records after a number |
 //!
 //! This room knows none of the others: what it shows is handed in as closures.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -24,6 +26,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+
+use super::view::tables::{self, Row};
+use super::view::{MAX_LOCKS, View};
 
 /// Is the server reachable? The error is one line for people.
 pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
@@ -39,12 +44,16 @@ pub struct Sources {
     pub ready: Ready,
     /// The answer of `/api/conflicts` for records after a number.
     pub conflicts: Arc<dyn Fn(u64) -> Value + Send + Sync>,
-    /// The answer of `/api/status`.
-    pub status: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// The rows of every other table.
+    pub view: View,
 }
 
 /// How long an answer of `ready` is given again.
 const READY_LIFE: Duration = Duration::from_secs(1);
+/// Rows of an answer unless `limit` says otherwise.
+const DEFAULT_LIMIT: usize = 1000;
+/// The most that `limit` can ask for.
+const MAX_LIMIT: usize = 10_000;
 /// Longest time of `ready`; Kubernetes' probes wait for one second by default.
 const READY_TIMEOUT: Duration = Duration::from_millis(900);
 /// After the stop, how long answers under way may take.
@@ -90,6 +99,7 @@ fn router(sources: Sources) -> Router {
         .route("/readyz", get(ready))
         .route("/api/status", get(status))
         .route("/api/conflicts", get(conflicts))
+        .route("/api/{table}", get(table))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "no such page") })
         .with_state(Arc::new(Admin { sources, ready: Mutex::new(None) }))
 }
@@ -106,7 +116,43 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Response {
-    axum::Json((admin.sources.status)()).into_response()
+    axum::Json(admin.sources.view.status()).into_response()
+}
+
+/// `/api/locks` and its like: `{"locks": [rows], "truncated": false}`. A column's name as a parameter keeps
+/// the rows with that value; `limit` is the most rows of the answer.
+async fn table(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+    Query(mut wanted): Query<BTreeMap<String, String>>,
+) -> Response {
+    let Some(table) = tables::find(&name).filter(|table| table.name != "conflicts") else {
+        return error(StatusCode::NOT_FOUND, "no such table");
+    };
+    let limit = match wanted.remove("limit").map(|text| text.parse::<usize>()) {
+        None => DEFAULT_LIMIT,
+        Some(Ok(limit)) => limit.min(MAX_LIMIT),
+        Some(Err(_)) => return error(StatusCode::BAD_REQUEST, "limit must be a whole number, 0 or more"),
+    };
+    let columns = table.columns();
+    if let Some(unknown) = wanted.keys().find(|key| !columns.iter().any(|column| column.name == **key)) {
+        return error(StatusCode::BAD_REQUEST, &format!("{name} has no column {unknown}"));
+    }
+    let scan = if wanted.is_empty() { limit + 1 } else { MAX_LOCKS };
+    let rows = (table.rows)(&admin.sources.view, scan).into_iter();
+    let fits = |row: &Row| wanted.iter().all(|(column, value)| plain(&row[column]) == *value);
+    let mut rows: Vec<Row> = rows.filter(fits).take(limit + 1).collect();
+    let truncated = rows.len() > limit;
+    rows.truncate(limit);
+    axum::Json(json!({ table.name: rows, "truncated": truncated })).into_response()
+}
+
+/// A value as a parameter writes it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// The query of `/api/conflicts`.
@@ -178,7 +224,7 @@ mod tests {
                 Box::pin(async move { result })
             }),
             conflicts: Arc::new(|after| json!({ "next": after, "conflicts": [] })),
-            status: Arc::new(|| json!({ "version": "1" })),
+            view: View::empty(),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(serve(listener, sources, async {
@@ -206,9 +252,14 @@ mod tests {
         };
         check("/healthz", "200", "\r\n\r\nok\n").await;
         check("/metrics", "200", "\r\n\r\na_total 1\n").await;
-        check("/api/status", "200", "{\"version\":\"1\"}").await;
-        check("/api/conflicts", "200", "{\"conflicts\":[],\"next\":0}").await;
-        check("/api/conflicts?after=7", "200", "{\"conflicts\":[],\"next\":7}").await;
+        check("/api/status", "200", "\"rejected\":0}").await;
+        check("/api/locks", "200", "{\"locks\":[],\"truncated\":false}").await;
+        check("/api/locks?table=orders&limit=5", "200", "{\"locks\":[],\"truncated\":false}").await;
+        check("/api/locks?colour=red", "400", "{\"error\":\"locks has no column colour\"}").await;
+        check("/api/waits?limit=-1", "400", "whole number, 0 or more\"}").await;
+        check("/api/rocks", "404", "{\"error\":\"no such table\"}").await;
+        check("/api/conflicts", "200", "{\"next\":0,\"conflicts\":[]}").await;
+        check("/api/conflicts?after=7", "200", "{\"next\":7,\"conflicts\":[]}").await;
         check("/api/conflicts?after=x", "400", "{\"error\":\"after must be a whole number, 0 or more\"}")
             .await;
         check("/nothing", "404", "{\"error\":\"no such page\"}").await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
-use super::{Admission, Admitted};
+use super::{Admission, Admitted, HoldLook};
 use crate::id::{SessionId, Token, TxnId};
 use crate::scheduler::conflict::{Decision, HoldEnd, Woken};
 
@@ -39,6 +39,8 @@ impl Hold {
         seq: u64,
     ) -> Hold {
         let since = Instant::now();
+        let look = HoldLook { token, session, txn, since: since.into_std(), patience, conflict: seq };
+        admission.holds.insert(token, look);
         let deadline = Box::pin(tokio::time::sleep_until(since + patience));
         Hold { admission, session, txn, token, woken, deadline, since, seq, done: false }
     }
@@ -76,6 +78,7 @@ impl Future for Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        self.admission.holds.remove(&self.token);
         if self.done {
             return;
         }

@@ -89,6 +89,16 @@ impl Ledger {
         Page { next: ring.last, conflicts }
     }
 
+    /// The newest conflicts, newest first, at most `limit`.
+    pub fn newest(&self, limit: usize) -> Vec<Record> {
+        self.ring.lock().records.iter().rev().take(limit).cloned().collect()
+    }
+
+    /// One conflict, if it is still kept.
+    pub fn get(&self, seq: u64) -> Option<Record> {
+        self.ring.lock().record(seq).map(|record| record.clone())
+    }
+
     /// Both sides' statements of a conflict, for a log line.
     pub fn statements(&self, seq: u64) -> String {
         let ring = self.ring.lock();
@@ -300,7 +310,7 @@ fn now() -> String {
 }
 
 /// The part of the index in words. Key values are literals: they are shown only without redaction.
-fn in_words(kind: Kind, range: &Range, redact: bool) -> String {
+pub fn in_words(kind: Kind, range: &Range, redact: bool) -> String {
     let edge = |key: &crate::lock::key::Key| match (key.is_lowest(), key.is_supremum()) {
         (true, _) => "the first record".to_owned(),
         (_, true) => "the end".to_owned(),

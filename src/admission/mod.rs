@@ -64,6 +64,8 @@ pub struct Admission {
     settings: Settings,
     /// Who has to be told when a held statement may go on. Entered before the statement is queued.
     waiting: DashMap<Token, oneshot::Sender<Woken>>,
+    /// The same statements for those who look.
+    holds: DashMap<Token, HoldLook>,
     /// Sessions and what their transactions have done.
     pub registry: Registry,
     /// Conflicts, newest last.
@@ -101,6 +103,23 @@ pub enum Admitted {
     },
 }
 
+/// A held statement as a look at it shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldLook {
+    /// Its place in the queue.
+    pub token: Token,
+    /// Whose statement it is.
+    pub session: SessionId,
+    /// The transaction that it belongs to.
+    pub txn: TxnId,
+    /// Since when it is held.
+    pub since: Instant,
+    /// The longest that it will be.
+    pub patience: Duration,
+    /// The conflict's number in the ledger.
+    pub conflict: u64,
+}
+
 /// The names that a report shows for an index.
 pub type Names<'a> = &'a dyn Fn(IndexId) -> Resource;
 
@@ -110,6 +129,7 @@ impl Admission {
         Arc::new(Admission {
             scheduler: Scheduler::new(settings.limits, settings.fence_lifetime),
             waiting: DashMap::new(),
+            holds: DashMap::new(),
             registry: Registry::default(),
             ledger: Ledger::new(settings.keep, metrics.clone()),
             transactions: Counter::default(),
@@ -195,6 +215,28 @@ impl Admission {
             }
         };
         (admitted, contended.report)
+    }
+
+    /// The statements held now, oldest first.
+    pub fn holds(&self) -> Vec<HoldLook> {
+        let mut holds: Vec<HoldLook> = self.holds.iter().map(|hold| *hold).collect();
+        holds.sort_unstable_by_key(|hold| hold.token);
+        holds
+    }
+
+    /// Lets a held statement go on, whatever is in its way. False: it is not held (any more).
+    pub fn release(&self, token: Token) -> bool {
+        // Looked up first: if its session goes in this moment, the delivery finds nobody and gives the locks back.
+        let Some(txn) = self.holds.get(&token).map(|hold| hold.txn) else { return false };
+        let Some((refs, mut woken)) = self.scheduler.expire(token, self.now()) else { return false };
+        woken.push(Woken {
+            token,
+            txn,
+            decision: Decision::Forward { refs, waits: true },
+            end: HoldEnd::Operator,
+        });
+        self.deliver(woken);
+        true
     }
 
     /// A statement was answered. Returns the locks that stay.

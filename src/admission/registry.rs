@@ -1,9 +1,12 @@
 //! The session registry: who is connected, and what each open transaction has done so far.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 
@@ -26,16 +29,57 @@ pub struct Entry {
     pub server_thread: u32,
     /// The program's name, if it told one.
     pub program: Option<String>,
+    /// The client's address.
+    pub client: String,
+    /// When it logged in.
+    pub opened: Instant,
     user: Mutex<Arc<str>>,
     history: Mutex<History>,
+    now: Now,
+    killed: AtomicBool,
+    waker: AtomicWaker,
     /// Statements remembered per transaction; later ones push the middle out.
     limit: usize,
+}
+
+/// What a session is doing, written with each command and answer, read by whoever looks.
+#[derive(Debug, Default)]
+struct Now {
+    /// A command has not been answered.
+    busy: AtomicBool,
+    /// The server says that a transaction is open.
+    open: AtomicBool,
+    /// The transaction that asks for locks; 0: none.
+    txn: AtomicU64,
 }
 
 #[derive(Debug)]
 struct History {
     began: Instant,
     steps: Vec<(Duration, Arc<str>)>,
+    /// Statements since BEGIN, those that were pushed out included.
+    count: usize,
+}
+
+/// A session as a look at it shows it.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The session.
+    pub entry: Arc<Entry>,
+    /// User name.
+    pub user: Arc<str>,
+    /// A command has not been answered.
+    pub busy: bool,
+    /// A transaction is open.
+    pub open: bool,
+    /// The transaction that asks for locks.
+    pub txn: Option<TxnId>,
+    /// Since the transaction began, or the last statement outside of one.
+    pub age: Duration,
+    /// Statements since then.
+    pub statements: usize,
+    /// The newest of them.
+    pub statement: Option<Arc<str>>,
 }
 
 impl Registry {
@@ -53,12 +97,16 @@ impl Registry {
 
     /// A transaction asks for its first lock.
     pub fn began(&self, txn: TxnId, session: &Arc<Entry>) {
+        session.now.txn.store(txn.0, Ordering::Relaxed);
         self.transactions.insert(txn, session.clone());
     }
 
     /// A transaction has ended.
     pub fn ended(&self, txn: TxnId) {
-        self.transactions.remove(&txn);
+        if let Some((_, session)) = self.transactions.remove(&txn) {
+            // A prepared XA transaction may end after another one has begun.
+            let _ = session.now.txn.compare_exchange(txn.0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// The session that runs a transaction.
@@ -69,6 +117,21 @@ impl Registry {
     /// A session by its number.
     pub fn session(&self, id: SessionId) -> Option<Arc<Entry>> {
         self.sessions.get(&id).map(|entry| entry.clone())
+    }
+
+    /// All sessions, oldest first.
+    pub fn look(&self) -> Vec<Look> {
+        // Copied out shard by shard; each session is looked at without a guard.
+        let mut entries: Vec<Arc<Entry>> = self.sessions.iter().map(|entry| entry.clone()).collect();
+        entries.sort_unstable_by_key(|entry| entry.id);
+        entries.into_iter().map(Entry::look).collect()
+    }
+
+    /// Transactions whose session has gone on to another one: prepared by XA.
+    pub fn prepared(&self) -> Vec<(TxnId, Arc<Entry>)> {
+        let gone_on = |txn: &TxnId, entry: &Entry| entry.now.txn.load(Ordering::Relaxed) != txn.0;
+        let all = self.transactions.iter().filter(|item| gone_on(item.key(), item.value()));
+        all.map(|item| (*item.key(), item.value().clone())).collect()
     }
 
     /// Number of sessions.
@@ -89,10 +152,67 @@ impl Entry {
         server_thread: u32,
         user: &str,
         program: Option<String>,
+        client: String,
         limit: usize,
     ) -> Entry {
-        let history = Mutex::new(History { began: Instant::now(), steps: Vec::new() });
-        Entry { id, server_thread, program, user: Mutex::new(user.into()), history, limit }
+        let opened = Instant::now();
+        Entry {
+            id,
+            server_thread,
+            program,
+            client,
+            opened,
+            user: Mutex::new(user.into()),
+            history: Mutex::new(History { began: opened, steps: Vec::new(), count: 0 }),
+            now: Now::default(),
+            killed: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            limit,
+        }
+    }
+
+    /// A command was passed on or kept back.
+    pub fn busy(&self) {
+        self.now.busy.store(true, Ordering::Relaxed);
+    }
+
+    /// A command was answered: are others under way, and is a transaction open?
+    pub fn answered(&self, busy: bool, open: bool) {
+        self.now.busy.store(busy, Ordering::Relaxed);
+        self.now.open.store(open, Ordering::Relaxed);
+    }
+
+    /// Closes the session: [`poll_killed`](Self::poll_killed) becomes ready.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Ready once somebody has killed the session.
+    pub fn poll_killed(&self, context: &mut Context<'_>) -> Poll<()> {
+        // Registered before it is read, so that a kill in between is not lost.
+        self.waker.register(context.waker());
+        if self.killed.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn look(self: Arc<Entry>) -> Look {
+        let (age, statements, statement) = {
+            let history = self.history.lock();
+            let newest = history.steps.last().map(|(_, text)| text.clone());
+            (history.began.elapsed(), history.count, newest)
+        };
+        let txn = Some(self.now.txn.load(Ordering::Relaxed)).filter(|txn| *txn != 0).map(TxnId);
+        let user = self.user.lock().clone();
+        Look {
+            user,
+            busy: self.now.busy.load(Ordering::Relaxed),
+            open: self.now.open.load(Ordering::Relaxed),
+            txn,
+            age,
+            statements,
+            statement,
+            entry: self,
+        }
     }
 
     /// COM_CHANGE_USER has succeeded.
@@ -107,7 +227,9 @@ impl Entry {
         if first {
             history.steps.clear();
             history.began = now;
+            history.count = 0;
         }
+        history.count += 1;
         if history.steps.len() >= self.limit.max(2) {
             // The first statements took the oldest locks, the last ones the newest: the middle goes.
             let middle = self.limit.max(2) / 2;

@@ -76,6 +76,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         knowledge: knowledge(&config, &metrics)?,
         settings: map::session(&config),
         metrics,
+        digests: Arc::default(),
         watch: drain.watch(),
     });
     let admin = admin::start(&config, &backend, &shared, &drain).await?;
@@ -83,7 +84,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         let (shared, tls) = (shared.clone(), tls.clone());
         let factory = move |_worker| {
             let (shared, tls) = (shared.clone(), tls.clone());
-            let plans = Rc::new(Plans::new(shared.settings.max_plans));
+            let plans = Rc::new(Plans::new(shared.settings.max_plans, shared.digests.clone()));
             let handler: Handler = Rc::new(move |stream, peer| {
                 serve(shared.clone(), stream, peer, tls.current(), plans.clone())
             });

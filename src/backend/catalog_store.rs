@@ -203,6 +203,15 @@ impl Catalog {
         self.entries.len()
     }
 
+    /// The known tables by number, for reports.
+    pub fn by_id(&self) -> HashMap<TableId, Arc<Table>> {
+        let known = self.entries.iter().filter_map(|entry| match &entry.state {
+            State::Known(table, _) => Some((table.id, table.clone())),
+            _ => None,
+        });
+        known.collect()
+    }
+
     /// Is nothing kept?
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

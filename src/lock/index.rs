@@ -119,6 +119,11 @@ impl IndexLocks {
         self.tree.is_empty()
     }
 
+    /// Up to `count` locks, each with the part of the index that it may reach; see [`IntervalTree::page`].
+    pub fn page(&self, from: usize, count: usize) -> (impl Iterator<Item = (&Range, &Held)>, Option<usize>) {
+        self.tree.page(from, count)
+    }
+
     /// What `request` meets, the strongest relation per holder, appended to `found`.
     pub fn conflicts(
         &self,

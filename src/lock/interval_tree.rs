@@ -133,6 +133,15 @@ impl<T> IntervalTree<T> {
         self.visit_below(self.root, range, visit);
     }
 
+    /// Up to `count` entries in no particular order, from position `from` on, and the position to go on from;
+    /// `None` at the end. For looking at large trees in bites: an entry that stays is seen once.
+    pub fn page(&self, from: usize, count: usize) -> (impl Iterator<Item = (&Range, &T)>, Option<usize>) {
+        let to = (from + count).min(self.nodes.len());
+        let page = self.nodes.get(from..to).unwrap_or_default();
+        let entries = page.iter().filter_map(|node| Some((&node.range, node.value.as_ref()?)));
+        (entries, (to < self.nodes.len()).then_some(to))
+    }
+
     /// As [`visit`](Self::visit), with handles: for entries that are to be changed afterwards.
     pub fn handles(&self, range: &Range, keep: impl Fn(&T) -> bool) -> Vec<Handle> {
         let mut found = Vec::new();

@@ -7,11 +7,14 @@ use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
-use super::index::{Conflict, IndexLocks, Neighbours};
+use super::index::{Conflict, Held, IndexLocks, Neighbours};
 use super::interval_tree::Handle;
 use super::range::Range;
 use super::request::{Request, Settled};
 use crate::id::{IndexId, TableId, TxnId};
+
+/// Locks of one index that are copied out under one guard: some ten microseconds.
+const BITE: usize = 256;
 
 /// A lock in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +96,25 @@ impl LockTable {
     /// Takes in what a probe of the server has shown.
     pub fn learn(&self, index: IndexId, seen: &Neighbours, now: u64) {
         self.indexes.entry(index).or_default().learn(seen, now + self.fence_lifetime);
+    }
+
+    /// Copies locks out, at most `limit`, each with its index and the part of it that it may reach. An index
+    /// is read in bites, so that no statement waits for longer than one bite; the copy is of no single moment.
+    pub fn look(&self, limit: usize) -> Vec<(IndexId, Range, Held)> {
+        let mut indexes: Vec<IndexId> = self.indexes.iter().map(|locks| *locks.key()).collect();
+        indexes.sort_unstable_by_key(|index| (index.table.0, index.index));
+        let mut found = Vec::new();
+        for index in indexes {
+            let mut from = Some(0);
+            while let (Some(start), true) = (from, found.len() < limit) {
+                let Some(locks) = self.indexes.get(&index) else { break };
+                let (page, next) = locks.page(start, BITE);
+                let left = limit - found.len();
+                found.extend(page.take(left).map(|(reach, held)| (index, reach.clone(), held.clone())));
+                from = next;
+            }
+        }
+        found
     }
 
     /// Number of locks now, over all indexes.

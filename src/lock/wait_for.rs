@@ -46,6 +46,16 @@ impl WaitFor {
         self.edges.remove(&from);
     }
 
+    /// All edges with where they come from, at most `limit`, oldest waiter first.
+    pub fn look(&self, limit: usize) -> Vec<(TxnId, Edge)> {
+        let mut from: Vec<TxnId> = self.edges.iter().map(|entry| *entry.key()).collect();
+        from.sort_unstable();
+        from.into_iter()
+            .flat_map(|from| self.edges_of(from).into_iter().map(move |e| (from, e)))
+            .take(limit)
+            .collect()
+    }
+
     /// Number of edges.
     pub fn len(&self) -> usize {
         self.edges.iter().map(|e| e.len()).sum()

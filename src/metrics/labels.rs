@@ -26,6 +26,8 @@ label! {
         Error = "error",
         /// interlock shut down.
         Shutdown = "shutdown",
+        /// An operator closed the session.
+        Killed = "killed",
     }
 }
 
@@ -207,6 +209,7 @@ label_for!(HoldEnd = "end" {
     HolderStalled = "holder_stalled",
     Deadline = "deadline",
     ClientGone = "client_gone",
+    Operator = "operator",
 });
 
 impl CommandKind {

@@ -14,7 +14,7 @@ use prometheus::{Encoder, Histogram, HistogramOpts, IntGauge, PullingGauge, Regi
 use crate::lock::mode::Certainty;
 use crate::scheduler::conflict::{ConflictKind, HoldEnd, Taken};
 use counters::{Counters, Rate};
-use label::Labels;
+use label::{Label, Labels};
 use labels::{
     CatalogLoad, CommandKind, ConnectionEnd, Direction, Errno, FailOpen, Predicted, Prediction, Probe,
     StatementKind, TimeSpent,
@@ -246,6 +246,36 @@ impl Metrics {
 
 /// Media type of [`Metrics::render`].
 pub const MEDIA_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Conflicts by what came of them, over all kinds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Outcomes {
+    /// Would have come, but for interlock.
+    pub averted: u64,
+    /// Foreseen, and came.
+    pub happened: u64,
+    /// Foreseen, and did not come.
+    pub did_not_happen: u64,
+    /// Refused.
+    pub rejected: u64,
+}
+
+impl Metrics {
+    /// What came of conflicts since the start.
+    pub fn outcomes(&self) -> Outcomes {
+        let kinds = ConflictKind::ALL;
+        let came = |outcome| kinds.iter().map(|kind| self.predictions.get((*kind, outcome))).sum();
+        let rejected = |kind: &ConflictKind| -> u64 {
+            Certainty::ALL.iter().map(|sure| self.conflicts.get((*kind, Taken::Rejected, *sure))).sum()
+        };
+        Outcomes {
+            averted: came(Prediction::Averted),
+            happened: came(Prediction::Happened),
+            did_not_happen: came(Prediction::DidNotHappen),
+            rejected: kinds.iter().map(rejected).sum(),
+        }
+    }
+}
 
 fn build_info() -> Result<Box<dyn Collector>, prometheus::Error> {
     let opts = prometheus::opts!(

@@ -79,6 +79,8 @@ pub enum HoldEnd {
     Deadline,
     /// The held client has gone.
     ClientGone,
+    /// Somebody released it by hand.
+    Operator,
 }
 
 /// Kinds of conflict.

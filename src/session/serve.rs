@@ -1,5 +1,6 @@
 //! One client's life, from its accepted connection to its end.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use tracing::{debug, info};
 
-use super::analyze::{Analyzer, Plans};
+use super::analyze::{Analyzer, Digests, Plans};
 use super::login::{self, LoggedIn, LoginError, change_user};
 use super::relay::{End, Negotiated, Observer, Relay, RelayLimits};
 use crate::admission::Admission;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub settings: Settings,
     /// What is counted.
     pub metrics: Metrics,
+    /// The statements that are known.
+    pub digests: Arc<Digests>,
     /// The shutdown.
     pub watch: Watch,
 }
@@ -121,12 +124,22 @@ async fn run(shared: &Arc<Shared>, session: LoggedIn, plans: Rc<Plans>) -> Conne
     let mut analysis = Analyzer::new(shared.clone(), plans, facts);
     let _open = Open::enter(&shared.metrics);
     debug!(session = %analysis.id(), thread = analysis.server_thread(), "connection opened");
+    let entry = analysis.entry().clone();
     let mut watch = shared.watch.clone();
     let mut relay = Relay::new(negotiated, limits);
     let traffic = Traffic(&shared.metrics);
     let end = loop {
         let end = relay.run(&mut client, &mut server, &mut analysis, &mut watch, &traffic);
-        match end.await {
+        let end = tokio::select! {
+            biased;
+            end = end => end,
+            // Both connections close: the server rolls back.
+            () = poll_fn(|context| entry.poll_killed(context)) => {
+                info!(session = %entry.id, "session killed by an operator");
+                break ConnectionEnd::Killed;
+            }
+        };
+        match end {
             Ok(End::ChangeUser(packet)) => {
                 let change =
                     change_user(&shared.login, &reauthentication, capabilities, client, server, &packet);

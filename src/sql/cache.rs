@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::binding::Binding;
 use super::digest::Digest;
@@ -18,7 +19,7 @@ use super::statement::{SqlMode, Statement, Value};
 pub const DEFAULT_CAPACITY: usize = 10_000;
 
 /// A statement that was read.
-#[derive(PartialEq, Debug)]
+#[derive(Debug)]
 pub struct Plan {
     /// What it does.
     pub statement: Statement,
@@ -26,6 +27,49 @@ pub struct Plan {
     pub text: Arc<str>,
     /// The digest's number. It does not depend on the process.
     pub hash: u128,
+    /// What became of its executions.
+    pub uses: Uses,
+}
+
+/// What became of the executions of a plan. A plan belongs to one thread, so counting is cheap; others read.
+#[derive(Debug, Default)]
+pub struct Uses {
+    /// Answered.
+    pub executions: AtomicU64,
+    /// Answered with an error.
+    pub errors: AtomicU64,
+    /// Answered with a deadlock error.
+    pub deadlocks: AtomicU64,
+    /// Conflicts that were met.
+    pub conflicts: AtomicU64,
+    /// Held.
+    pub holds: AtomicU64,
+    /// The server's time, nanoseconds.
+    pub server_nanos: AtomicU64,
+}
+
+impl Uses {
+    /// An execution was answered.
+    pub fn answered(&self, errno: Option<u16>, server_nanos: u64) {
+        self.executions.fetch_add(1, Ordering::Relaxed);
+        self.server_nanos.fetch_add(server_nanos, Ordering::Relaxed);
+        if let Some(errno) = errno {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+            self.deadlocks.fetch_add(u64::from(errno == 1213), Ordering::Relaxed);
+        }
+    }
+
+    /// An execution met a conflict.
+    pub fn met(&self, held: bool) {
+        self.conflicts.fetch_add(1, Ordering::Relaxed);
+        self.holds.fetch_add(u64::from(held), Ordering::Relaxed);
+    }
+}
+
+impl PartialEq for Plan {
+    fn eq(&self, other: &Plan) -> bool {
+        self.hash == other.hash && self.text == other.text && self.statement == other.statement
+    }
 }
 
 /// A text with its plan.
@@ -108,8 +152,12 @@ impl PlanCache {
         }
         self.counters.parses += 1;
         let parsed = parse(text, reading, &digest);
-        let plan =
-            Arc::new(Plan { statement: parsed.statement, text: parsed.text.into(), hash: digest.hash });
+        let plan = Arc::new(Plan {
+            statement: parsed.statement,
+            text: parsed.text.into(),
+            hash: digest.hash,
+            uses: Uses::default(),
+        });
         // The hash of a text that was not read to its end says nothing of the rest.
         if !digest.too_long {
             self.insert(key, Arc::clone(&plan));

@@ -22,6 +22,13 @@ impl Analyzer {
             Pending::Statement { plan, part, locking } => {
                 let plan = plan.clone();
                 let number = *part;
+                if answer.last {
+                    let errno = match answer.result {
+                        ResultKind::Error { code, .. } => Some(code),
+                        _ => None,
+                    };
+                    plan.uses.answered(errno, answer.server_time.as_nanos() as u64);
+                }
                 *part += 1;
                 let locking = match locking {
                     Some(several) if !answer.last => several.next_part(),

@@ -35,7 +35,7 @@ use crate::txn::effect::{Ending, Outcome, STATUS_AUTOCOMMIT};
 use crate::txn::state::TransactionState;
 use crate::wire::command::{self, Command};
 use crate::wire::error::ErrorPacket;
-pub use plans::Plans;
+pub use plans::{Digests, Plans};
 use prepared::Prepared;
 
 /// A transaction's list of locks that is longer than this is not kept for the next one.
@@ -153,7 +153,8 @@ impl Analyzer {
         let mariadb = facts.server_version.contains("MariaDB");
         let id = shared.admission.session();
         let history = shared.settings.history;
-        let entry = Entry::new(id, facts.server_thread, &facts.user, facts.program.clone(), history);
+        let (user, program) = (&facts.user, facts.program.clone());
+        let entry = Entry::new(id, facts.server_thread, user, program, facts.peer.clone(), history);
         let entry = shared.admission.registry.open(entry);
         let mut state = TransactionState::new(statement::defaults(&shared, mariadb), facts.schema);
         state.observed(facts.status);
@@ -182,6 +183,11 @@ impl Analyzer {
     /// The session's number.
     pub fn id(&self) -> SessionId {
         self.entry.id
+    }
+
+    /// The session as the registry knows it.
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.entry
     }
 
     /// The server's connection id.
@@ -253,6 +259,7 @@ fn touches_nothing(statement: &Statement) -> bool {
 impl Analysis for Analyzer {
     fn command(&mut self, command: &Command<'_>, pending: usize) -> Verdict {
         self.code = command.code;
+        self.entry.busy();
         match command.code {
             _ if command.truncated => {
                 self.fail_open(FailOpen::TooLong);
@@ -323,6 +330,7 @@ impl Analysis for Analyzer {
 
     fn answer(&mut self, answer: &Answer) {
         self.answered(answer);
+        self.entry.answered(!self.pending.is_empty(), self.state.is_open());
     }
 
     fn may_close(&self) -> bool {

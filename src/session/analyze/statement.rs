@@ -227,6 +227,9 @@ impl Analyzer {
         let names = |index: IndexId| resource(&plan.statement, index, &table);
         let requests = submission.requests.clone();
         let (admitted, report) = shared.admission.contend(submission, can_look, &names);
+        if let Some(report) = &report {
+            plan.uses.met(report.taken == Taken::Held);
+        }
         match (admitted, report) {
             (Admitted::Look { request }, _) => {
                 self.looked.gap = true;
