@@ -1,7 +1,7 @@
 # Every target does its own set-up: see tests/support/setup.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: demo test lint bench drivers fuzz build
+.PHONY: demo test scenarios examine lint bench drivers fuzz build
 
 # More for the demo, for example: make demo DEMO="--pattern hot --seconds 10"
 DEMO ?=
@@ -16,6 +16,21 @@ demo:
 test:
 	@tests/support/setup
 	cargo test --quiet
+
+# The lock model's score on tests/scenarios, both servers, with every miss and false alarm; some of them:
+# make scenarios SCENARIOS=foreign-key
+scenarios:
+	@tests/support/setup
+	@SCENARIOS="$(SCENARIOS)" cargo test --quiet --test model -- --nocapture --exact scenarios::the_model_is_as_good_as_it_was
+
+# The lock model's score on random cases; failing ones are shown as small as they go.
+# make examine CASES=10000 SEED=3 SERVER=mysql
+CASES ?= 1000
+SEED ?= 1
+examine:
+	@tests/support/setup
+	@EXAMINE_CASES=$(CASES) EXAMINE_SEED=$(SEED) EXAMINE_SERVER=$(SERVER) \
+	    cargo test --quiet --test model -- --nocapture --ignored examine_all
 
 # Format, lints and documentation; a warning is a fault.
 lint:

@@ -322,35 +322,53 @@ impl RawClient {
     ///
     /// For logins without DEPRECATE_EOF, as [`Login::default`] is.
     pub fn query(&mut self, sql: &str) -> Vec<Packet> {
-        self.command(0x03, sql.as_bytes());
+        self.try_query(sql).expect("an answer arrives")
+    }
+
+    /// As [`RawClient::query`].
+    ///
+    /// # Errors
+    /// When the connection ends (it was killed) or nothing comes in time.
+    pub fn try_query(&mut self, sql: &str) -> io::Result<Vec<Packet>> {
+        let length = (sql.len() as u32 + 1).to_le_bytes();
+        self.try_send_bytes(&[&length[..3], &[0, 0x03], sql.as_bytes()].concat())?;
         let mut packets = Vec::new();
-        while self.receive_result(&mut packets) {}
-        packets
+        while self.receive_result(&mut packets)? {}
+        Ok(packets)
+    }
+
+    /// The rows of a query with one result, as text; panics if the server refuses it.
+    pub fn rows(&mut self, sql: &str) -> Vec<Vec<Option<String>>> {
+        let packets = self.query(sql);
+        assert_eq!(packets[0].error(), None, "{sql}");
+        let is_end = |packet: &&Packet| packet.is_eof() && packet.payload.len() < 9;
+        let rows = packets.iter().skip_while(|packet| !is_end(packet)).skip(1);
+        rows.take_while(|packet| !is_end(packet)).map(|packet| text_row(&packet.payload)).collect()
     }
 
     /// Reads one result; true if the server announces another.
-    fn receive_result(&mut self, packets: &mut Vec<Packet>) -> bool {
-        let first = self.receive();
+    fn receive_result(&mut self, packets: &mut Vec<Packet>) -> io::Result<bool> {
+        let first = self.try_receive()?;
         packets.push(first.clone());
         match first.payload[0] {
-            0xFF => return false,
-            0x00 => return more_results(&first.payload, ok_status_at(&first.payload)),
+            0xFF => return Ok(false),
+            0x00 => return Ok(more_results(&first.payload, ok_status_at(&first.payload))),
             _ => {}
         }
         for _ in 0..2 {
             // Columns up to the first EOF, rows up to the second.
             loop {
-                let packet = self.receive();
+                let packet = self.try_receive()?;
                 packets.push(packet.clone());
                 if packet.error().is_some() {
-                    return false;
+                    return Ok(false);
                 }
                 if packet.is_eof() && packet.payload.len() < 9 {
                     break;
                 }
             }
         }
-        packets.last().is_some_and(|eof| more_results(&eof.payload, 3))
+        Ok(packets.last().is_some_and(|eof| more_results(&eof.payload, 3)))
     }
 
     /// Reads time out after this.
@@ -418,6 +436,28 @@ fn ok_status_at(payload: &[u8]) -> usize {
         };
     }
     at
+}
+
+/// The columns of a row of the text protocol.
+fn text_row(mut rest: &[u8]) -> Vec<Option<String>> {
+    let mut row = Vec::new();
+    while let [first, after @ ..] = rest {
+        let (width, length) = match first {
+            0xFB => {
+                row.push(None);
+                rest = after;
+                continue;
+            }
+            0xFC => (2, u64::from(u16::from_le_bytes([after[0], after[1]]))),
+            0xFD => (3, u64::from(u32::from_le_bytes([after[0], after[1], after[2], 0]))),
+            0xFE => (8, u64::from_le_bytes(after[..8].try_into().expect("eight bytes"))),
+            length => (0, u64::from(*length)),
+        };
+        let (text, next) = after[width..].split_at(length as usize);
+        row.push(Some(String::from_utf8_lossy(text).into_owned()));
+        rest = next;
+    }
+    row
 }
 
 fn more_results(payload: &[u8], status_at: usize) -> bool {

@@ -1,0 +1,146 @@
+//! The random examiner.
+//!
+//! `make examine` sets `EXAMINE_CASES`, `EXAMINE_SEED`, `EXAMINE_SERVER` (`mysql`, `mariadb`; default both) and
+//! `EXAMINE_SHOW` (classes of faults that are shown with a case).
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::case::Case;
+use crate::score::{self, Fault, Score};
+use crate::stage::Stage;
+use crate::support::{Kind, Server};
+use crate::truth::Watch;
+use crate::{random, shrink};
+
+/// Cases that share one schema.
+const PER_SCHEMA: u64 = 8;
+/// Failing cases that are made smaller and printed.
+const SHOWN: u64 = 12;
+
+/// A number of the environment.
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// What an examination found.
+#[derive(Default)]
+struct Findings {
+    score: Score,
+    /// Failing cases with their first fault: the later ones are often its consequences.
+    failing: Vec<(Case, Fault)>,
+}
+
+/// Plays random cases on one server; its score.
+fn examine(server: &Server, cases: u64, seed: u64, lanes: u64, shown: u64) -> Score {
+    let watch = Watch::start(server);
+    let next = AtomicU64::new(0);
+    let findings = Mutex::new(Findings::default());
+    std::thread::scope(|scope| {
+        for lane in 0..lanes {
+            let (watch, next, findings) = (&watch, &next, &findings);
+            scope.spawn(move || {
+                let mut stage = Stage::start(server, watch, &format!("examine_{lane}"));
+                loop {
+                    let group = next.fetch_add(1, Ordering::SeqCst);
+                    if group * PER_SCHEMA >= cases {
+                        return;
+                    }
+                    group_of_cases(&mut stage, seed, group, cases, findings);
+                }
+            });
+        }
+    });
+    let findings = findings.into_inner().expect("no lane panicked");
+    println!("{:?}: seed {seed}, {}", server.kind, findings.score);
+    show(server, &watch, &findings.failing, shown);
+    findings.score
+}
+
+fn group_of_cases(stage: &mut Stage<'_>, seed: u64, group: u64, cases: u64, findings: &Mutex<Findings>) {
+    let schema = random::schema(seed, group);
+    let mut clean = false;
+    for number in group * PER_SCHEMA..((group + 1) * PER_SCHEMA).min(cases) {
+        let case = random::case(seed, number, &schema);
+        if !clean {
+            stage.prepare(&case.schema).unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
+        }
+        let played = stage.play(&case);
+        // Only a case that was rolled back as a whole leaves the tables as they were.
+        clean = case.leaves_nothing();
+        let faults = score::faults(&played);
+        let mut findings = findings.lock().expect("no lane panicked");
+        findings.score.add(&played);
+        findings.failing.extend(faults.into_iter().next().map(|fault| (case, fault)));
+    }
+}
+
+/// The classes of faults, the most frequent first, each with one case made as small as it goes.
+fn show(server: &Server, watch: &Watch, failing: &[(Case, Fault)], shown: u64) {
+    let mut classes: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
+    for (case, fault) in failing {
+        classes.entry(&fault.class).or_default().push(case);
+    }
+    let mut classes: Vec<_> = classes.into_iter().collect();
+    classes.sort_by_key(|(_, cases)| std::cmp::Reverse(cases.len()));
+    println!("\n{:?}: first faults by class", server.kind);
+    for (class, cases) in &classes {
+        println!("{:>5}  {class}", cases.len());
+    }
+    let mut stage = Stage::start(server, watch, "examine_again");
+    for (class, cases) in classes.into_iter().take(shown as usize) {
+        let mut line = String::new();
+        let mut fails = |case: &Case| {
+            if stage.prepare(&case.schema).is_err() {
+                return false;
+            }
+            let fault = score::faults(&stage.play(case)).into_iter().next();
+            let same = fault.filter(|fault| fault.class == class);
+            same.map(|fault| line = fault.line).is_some()
+        };
+        // A case may have failed because of what the one before it had left, or because of the moment.
+        match cases.iter().take(3).find(|case| fails(case)) {
+            Some(case) => {
+                let small = shrink::shrink(case, &mut fails);
+                println!("\n# {:?}: {line}\n[[scenario]]\n{}", server.kind, small.as_toml());
+            }
+            None => println!("\n# {:?}: {class}: not again when played alone", server.kind),
+        }
+    }
+}
+
+fn chosen() -> Vec<Kind> {
+    match std::env::var("EXAMINE_SERVER").as_deref() {
+        Ok("mysql") => vec![Kind::MySql],
+        Ok("mariadb") => vec![Kind::MariaDb],
+        _ => Kind::ALL.to_vec(),
+    }
+}
+
+/// Settings of a server that makes and drops many tables.
+const QUICK: &[&str] = &["--innodb-flush-log-at-trx-commit=0"];
+
+/// What the model has reached on cases that nobody has chosen; the aim is 95 % everywhere.
+#[test]
+fn the_model_is_as_good_as_it_was_on_random_cases() {
+    for kind in Kind::ALL {
+        let Some(server) = Server::start_with(kind, QUICK) else { continue };
+        let score = examine(&server, 400, 7, 3, 0);
+        assert!(score.waits.recall() > 0.65, "{kind:?}: {score}");
+        assert!(score.waits.precision() > 0.60, "{kind:?}: {score}");
+        assert!(score.deadlocks.recall() > 0.45, "{kind:?}: {score}");
+        assert!(score.deadlocks.false_alarm_rate() < 0.15, "{kind:?}: {score}");
+    }
+}
+
+#[test]
+#[ignore = "as long as one likes: make examine CASES=N SEED=S"]
+fn examine_all() {
+    let (cases, seed) = (number("EXAMINE_CASES", 1000), number("EXAMINE_SEED", 1));
+    for kind in chosen() {
+        if let Some(server) = Server::start_with(kind, QUICK) {
+            examine(&server, cases, seed, number("EXAMINE_LANES", 3), number("EXAMINE_SHOW", SHOWN));
+        }
+    }
+}
