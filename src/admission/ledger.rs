@@ -36,7 +36,7 @@ pub struct Ledger {
     ring: Mutex<Ring>,
     /// Conflicts without an outcome: most transactions end with no need to look at the ring.
     pending: AtomicUsize,
-    keep: usize,
+    keep: AtomicUsize,
     metrics: Metrics,
 }
 
@@ -79,7 +79,17 @@ pub enum Happened {
 impl Ledger {
     /// A ledger that keeps the newest `keep` conflicts.
     pub fn new(keep: usize, metrics: Metrics) -> Ledger {
-        Ledger { ring: Mutex::default(), pending: AtomicUsize::new(0), keep: keep.max(1), metrics }
+        Ledger {
+            ring: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            keep: AtomicUsize::new(keep.max(1)),
+            metrics,
+        }
+    }
+
+    /// How many are kept from now on.
+    pub fn keep(&self, keep: usize) {
+        self.keep.store(keep.max(1), Ordering::Relaxed);
     }
 
     /// Conflicts after a number, oldest first.
@@ -142,7 +152,7 @@ impl Ledger {
     }
 
     fn push(&self, ring: &mut Ring, record: Record, requester: TxnId, holders: &[TxnId]) -> u64 {
-        let seq = ring.push(record, self.keep, requester, holders);
+        let seq = ring.push(record, self.keep.load(Ordering::Relaxed), requester, holders);
         self.pending.store(ring.pending.len(), Ordering::SeqCst);
         seq
     }

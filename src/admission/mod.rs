@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
@@ -61,7 +62,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Admission {
     scheduler: Scheduler,
-    settings: Settings,
+    settings: ArcSwap<Settings>,
     /// Who has to be told when a held statement may go on. Entered before the statement is queued.
     waiting: DashMap<Token, oneshot::Sender<Woken>>,
     /// The same statements for those who look.
@@ -140,7 +141,7 @@ impl Admission {
             looks: Budget::new(LOOKS_PER_SECOND),
             log_suppressed: AtomicU64::new(0),
             metrics,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
         })
     }
 
@@ -149,9 +150,22 @@ impl Admission {
         &self.scheduler
     }
 
-    /// How admission works.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// How admission works now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// How admission works from now on. What is held stays held for as long as it was promised.
+    pub fn configure(&self, settings: Settings) {
+        self.scheduler.limit(settings.limits);
+        self.ledger.keep(settings.keep);
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// A shutdown: what is held goes on now, and nothing is held any more.
+    pub fn release_all(&self) {
+        let woken = self.scheduler.release_all(self.now());
+        self.deliver(woken);
     }
 
     /// A number for a new session.
@@ -181,7 +195,7 @@ impl Admission {
         let (sender, receiver) = oneshot::channel();
         self.waiting.insert(token, sender);
         let (session, txn) = (submission.session, submission.txn);
-        let patience = Duration::from_millis(submission.patience_ms).min(self.settings.hold_timeout);
+        let patience = Duration::from_millis(submission.patience_ms).min(self.settings.load().hold_timeout);
         let contended = self.scheduler.contend(token, submission, self.now());
         self.deliver(contended.woken);
         if !matches!(contended.decision, Decision::Hold) {
@@ -319,7 +333,7 @@ impl Admission {
 
     fn write_down(&self, report: &Report, resource: Resource) -> u64 {
         self.metrics.conflicts.inc((report.kind, report.taken, report.certainty));
-        let seq = self.ledger.report(report, resource, &self.registry, self.settings.redact);
+        let seq = self.ledger.report(report, resource, &self.registry, self.settings.load().redact);
         let Some(suppressed) = self.may_log() else { return seq };
         tracing::warn!(
             target: "interlock::conflict",

@@ -1,12 +1,14 @@
 //! The admin address: hands the rooms' figures to the HTTP room as closures.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -28,34 +30,62 @@ use crate::sql::cache::Plan;
 /// How long `/readyz` waits for the server.
 const REACH_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// Opens the admin address, if the configuration has one.
+/// What the admin address shows and does.
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) backend: &'a backend::Config,
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) drain: &'a Drain,
+}
+
+/// Opens the admin address, if the configuration has one or a socket of it was inherited. Returns its task
+/// and a copy of its socket.
 pub(super) async fn start(
-    config: &Config,
-    backend: &backend::Config,
-    shared: &Arc<Shared>,
-    drain: &Drain,
-) -> Result<Option<JoinHandle<()>>, AppError> {
-    watch_levels(shared)?;
-    let Some(address) = &config.admin.listen else { return Ok(None) };
-    let failed = |source| AppError::Admin { address: address.to_string(), source };
-    let listener = match address {
-        Address::Tcp { host, port } => TcpListener::bind((host.as_str(), *port)).await.map_err(failed)?,
-        Address::Unix(_) => return Err(failed(std::io::ErrorKind::Unsupported.into())),
-    };
+    parts: Parts<'_>,
+    inherited: Option<std::net::TcpListener>,
+    handed_over: Arc<Notify>,
+) -> Result<Option<(JoinHandle<()>, OwnedFd)>, AppError> {
+    watch_levels(parts.shared)?;
+    let Some(listener) = listener(parts.config, inherited).await? else { return Ok(None) };
     info!(admin = ?listener.local_addr().ok(), "admin address open");
-    let sources = sources(config, backend, shared, drain);
-    let mut stop = drain.watch();
+    let socket = listener.as_fd().try_clone_to_owned()?;
+    let mut stop = parts.drain.watch();
+    let sources = sources(parts);
     let stop = async move {
-        stop.reached(Phase::Closing).await;
+        tokio::select! {
+            _ = stop.reached(Phase::Closing) => {}
+            // Whoever has taken over answers from now on, and not sometimes this process.
+            () = handed_over.notified() => {}
+        }
     };
-    Ok(Some(tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         if let Err(error) = http::serve(listener, sources, stop).await {
             warn!(%error, "the admin address has failed");
         }
-    })))
+    });
+    Ok(Some((task, socket)))
 }
 
-fn sources(config: &Config, backend: &backend::Config, shared: &Arc<Shared>, drain: &Drain) -> Sources {
+async fn listener(
+    config: &Config,
+    inherited: Option<std::net::TcpListener>,
+) -> Result<Option<TcpListener>, AppError> {
+    if let Some(inherited) = inherited {
+        inherited.set_nonblocking(true)?;
+        return Ok(Some(TcpListener::from_std(inherited)?));
+    }
+    let Some(address) = &config.admin.listen else { return Ok(None) };
+    let failed = |source| AppError::Admin { address: address.to_string(), source };
+    match address {
+        Address::Tcp { host, port } => {
+            TcpListener::bind((host.as_str(), *port)).await.map(Some).map_err(failed)
+        }
+        Address::Unix(_) => Err(failed(std::io::ErrorKind::Unsupported.into())),
+    }
+}
+
+fn sources(parts: Parts<'_>) -> Sources {
+    let Parts { backend, shared, drain, .. } = parts;
     let control = shared.knowledge.as_ref().map(|knowledge| knowledge.control.clone());
     let reach = Reach::new(control, &backend.address, REACH_TIMEOUT);
     let metrics = shared.metrics.clone();
@@ -76,14 +106,13 @@ fn sources(config: &Config, backend: &backend::Config, shared: &Arc<Shared>, dra
         conflicts: Arc::new(move |after| {
             serde_json::to_value(conflicts.admission.ledger.page(after)).unwrap_or(Value::Null)
         }),
-        view: view(config, shared),
+        view: view(shared),
     }
 }
 
 /// The rows that the API, the console and the page show.
-fn view(config: &Config, shared: &Arc<Shared>) -> View {
-    let (names, digests) = (shared.clone(), shared.digests.clone());
-    let action = format!("{:?}", config.policy.action).to_lowercase();
+fn view(shared: &Arc<Shared>) -> View {
+    let (names, digests, action) = (shared.clone(), shared.digests.clone(), shared.clone());
     View {
         admission: shared.admission.clone(),
         metrics: shared.metrics.clone(),
@@ -93,7 +122,7 @@ fn view(config: &Config, shared: &Arc<Shared>) -> View {
         }),
         digests: Arc::new(move || rows_of(&digests.plans())),
         signatures: Arc::new(Vec::new),
-        action: Arc::new(move || action.clone()),
+        action: Arc::new(move || format!("{:?}", action.settings().action).to_lowercase()),
         started: Instant::now(),
     }
 }

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::admission;
 use crate::backend::catalog_store::CatalogOptions;
 use crate::backend::control::{ControlOptions, ControlTls, ControlTlsMode};
 use crate::backend::endpoint::Endpoint;
 use crate::backend::stream::Keepalive;
 use crate::config::{Action, Address, Config, ProxyVersion, TlsMode};
-use crate::scheduler::policy;
+use crate::scheduler::policy::{self, Limits};
 use crate::session::serve::Settings;
 use crate::{backend, frontend};
 
@@ -98,6 +99,17 @@ pub(super) fn control(config: &Config) -> Option<ControlOptions> {
 /// The catalog.
 pub(super) fn catalog(config: &Config) -> CatalogOptions {
     CatalogOptions { refresh: config.control.refresh, ..CatalogOptions::default() }
+}
+
+/// The door to the scheduler.
+pub(super) fn admission(config: &Config) -> admission::Settings {
+    admission::Settings {
+        hold_timeout: config.reorder.hold_timeout,
+        limits: Limits { max_held: config.reorder.max_held, max_queue: config.reorder.max_queue },
+        fence_lifetime: config.control.fence_lifetime,
+        keep: config.conflicts.keep,
+        redact: config.redact,
+    }
 }
 
 /// Every session.

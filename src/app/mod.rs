@@ -1,34 +1,39 @@
 //! Composition root: builds every room from the configuration, starts them, and ends them in order.
 //!
-//! The end, in phases: stop accepting, let idle sessions go and open transactions end (`shutdown.grace`),
+//! The end, in phases: let go on what is held, stop accepting, let idle sessions go and open transactions end (`shutdown.grace`),
 //! close the rest with error 1053.
 
 mod admin;
 mod map;
+mod notify;
+pub mod reload;
+mod signals;
+pub mod sockets;
+mod upgrade;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::admission::{Admission, Settings as AdmissionSettings};
+use crate::admission::Admission;
 use crate::backend::catalog_loader::Loader;
 use crate::backend::catalog_store::{Catalog, LoadEnd};
 use crate::backend::control::{Control, ControlError, Lane};
 use crate::backend::probe::{ProbeEnd, Prober};
-use crate::backend::tls::TlsError;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::frontend::listener::{BindError, Listener};
-use crate::frontend::tls::Tls;
 use crate::frontend::worker::{Handler, Workers};
 use crate::metrics::{Metrics, MetricsError};
-use crate::scheduler::policy::Limits;
 use crate::session::analyze::Plans;
-use crate::session::login;
 use crate::session::serve::{Knowledge, Shared, serve};
 use crate::shutdown::{Drain, Phase};
+use reload::{ReloadError, Reloader, SetLevel, Source};
+use signals::Successor;
+use sockets::Sockets;
 
 /// Why the proxy cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +41,9 @@ pub enum AppError {
     /// The clients' address.
     #[error(transparent)]
     Listen(#[from] BindError),
-    /// Certificates of the clients' side.
-    #[error("frontend.tls: {0}")]
-    FrontendTls(TlsError),
-    /// Certificates of the server's side, or the login's own key.
-    #[error("upstream.tls: {0}")]
-    Login(#[from] login::SettingsError),
+    /// Certificates.
+    #[error(transparent)]
+    Certificates(#[from] ReloadError),
     /// The control account.
     #[error("control.url: {0}")]
     Control(#[from] ControlError),
@@ -61,48 +63,75 @@ pub enum AppError {
     System(#[from] std::io::Error),
 }
 
+/// What a process begins with.
+pub struct Start {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// Where it came from, for those who ask to have it read again.
+    pub source: Source,
+    /// Changes the level of the log.
+    pub set_level: SetLevel,
+    /// Sockets that are open already.
+    pub sockets: Sockets,
+}
+
 /// Builds every room from the configuration, runs until a signal, and drains.
-pub async fn run(config: Config) -> Result<(), AppError> {
+pub async fn run(start: Start) -> Result<(), AppError> {
+    let Start { loaded, source, set_level, sockets } = start;
+    let config = loaded.config.clone();
     let (frontend, backend) = (map::frontend(&config), map::backend(&config));
-    let listener = Listener::bind(&frontend).await?;
-    let tls = Arc::new(Tls::new(&frontend.tls).map_err(AppError::FrontendTls)?);
-    let login = login::Settings::new(backend.clone(), frontend.handshake_timeout, frontend.tls.required)?;
+    let listener = Listener::open(&frontend, sockets.clients).await?;
     let metrics = Metrics::new(&prometheus::Registry::new())?;
     let drain = Drain::new();
-    let admission = Admission::new(admission_settings(&config), metrics.clone());
     let shared = Arc::new(Shared {
-        login,
-        admission,
+        live: ArcSwap::from_pointee(reload::live(&config, None)?),
+        admission: Admission::new(map::admission(&config), metrics.clone()),
         knowledge: knowledge(&config, &metrics)?,
-        settings: map::session(&config),
         metrics,
         digests: Arc::default(),
         watch: drain.watch(),
     });
-    let admin = admin::start(&config, &backend, &shared, &drain).await?;
+    let reloader = Arc::new(Reloader::new(source, set_level, shared.clone(), listener.connections(), loaded));
+    let handed_over = Arc::new(Notify::new());
+    let admin = admin::start(
+        admin::Parts { config: &config, backend: &backend, shared: &shared, drain: &drain },
+        sockets.admin,
+        handed_over.clone(),
+    )
+    .await?;
     let workers = {
-        let (shared, tls) = (shared.clone(), tls.clone());
+        let shared = shared.clone();
+        let plans = config.limits.plans;
         let factory = move |_worker| {
-            let (shared, tls) = (shared.clone(), tls.clone());
-            let plans = Rc::new(Plans::new(shared.settings.max_plans, shared.digests.clone()));
-            let handler: Handler = Rc::new(move |stream, peer| {
-                serve(shared.clone(), stream, peer, tls.current(), plans.clone())
-            });
+            let shared = shared.clone();
+            let plans = Rc::new(Plans::new(plans, shared.digests.clone()));
+            let handler: Handler =
+                Rc::new(move |stream, peer| serve(shared.clone(), stream, peer, plans.clone()));
             handler
         };
         Workers::start(&frontend, Arc::new(factory))?
     };
     info!(listen = %listener.address(), upstream = %config.upstream.address, "ready for clients");
+    let mut process = vec![(sockets::CLIENTS, listener.duplicate()?)];
+    let admin = admin.map(|(task, socket)| {
+        process.push((sockets::ADMIN, socket));
+        task
+    });
+    let successor = Successor { sockets: process, file: listener.file(), handed_over };
     let open = listener.connections();
     let mut stop = drain.watch();
-    let signals = tokio::spawn(signals(drain.clone(), tls, shared.clone(), config.shutdown.grace)?);
+    let watchdog = tokio::spawn(notify::watchdog(workers.pulse()));
+    let signals = tokio::spawn(signals::listen(drain.clone(), shared.clone(), reloader, successor)?);
     let stop = async move {
         stop.reached(Phase::Draining).await;
     };
+    notify::ready();
+    upgrade::taken_over();
     listener.serve(&workers, stop).await;
     info!(open = open.open(), "no longer accepting");
     workers.join().await;
     signals.abort();
+    watchdog.abort();
     info!("all sessions have ended");
     drain.close();
     if let Some(admin) = admin {
@@ -140,55 +169,4 @@ fn knowledge(config: &Config, metrics: &Metrics) -> Result<Option<Knowledge>, Ap
         let _ = first.query(Lane::Probe, "DO 0".to_owned()).await;
     });
     Ok(Some(Knowledge { control, catalog, prober }))
-}
-
-fn admission_settings(config: &Config) -> AdmissionSettings {
-    AdmissionSettings {
-        hold_timeout: config.reorder.hold_timeout,
-        limits: Limits { max_held: config.reorder.max_held, max_queue: config.reorder.max_queue },
-        fence_lifetime: config.control.fence_lifetime,
-        keep: config.conflicts.keep,
-        redact: config.redact,
-    }
-}
-
-/// The task that listens to signals.
-fn signals(
-    drain: Drain,
-    tls: Arc<Tls>,
-    shared: Arc<Shared>,
-    grace: Duration,
-) -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut reload = signal(SignalKind::hangup())?;
-    Ok(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = reload.recv() => reload_certificates(&tls, &shared),
-            }
-        }
-        info!(?grace, "shutting down: open transactions may end");
-        drain.drain();
-        tokio::select! {
-            () = tokio::time::sleep(grace) => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        warn!(sessions = drain.waiting(), "grace period over or second signal: closing what is left");
-        drain.close();
-        std::future::pending::<()>().await;
-    })
-}
-
-/// Each leg by itself: a broken file of one must not keep the other's certificates from being renewed.
-fn reload_certificates(tls: &Tls, shared: &Shared) {
-    for (leg, outcome) in [("frontend", tls.reload()), ("upstream", shared.login.connector.reload())] {
-        match outcome {
-            Ok(()) => info!(leg, "certificates read again"),
-            Err(error) => warn!(leg, %error, "certificates not replaced"),
-        }
-    }
 }

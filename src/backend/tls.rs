@@ -7,7 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -42,30 +41,20 @@ pub enum TlsError {
 
 /// Makes TLS sessions with the server.
 pub struct Connector {
-    settings: TlsConfig,
     name: ServerName<'static>,
-    config: RwLock<Arc<ClientConfig>>,
+    config: Arc<ClientConfig>,
 }
 
 impl Connector {
     /// Reads the files that the configuration names.
     pub fn new(config: &Config) -> Result<Self, TlsError> {
-        let settings = config.tls.clone();
-        let name = server_name(&settings, &config.address)?;
-        let client = Arc::new(client_config(&settings)?);
-        Ok(Self { settings, name, config: RwLock::new(client) })
-    }
-
-    /// Reads the files again; connections made from now on use them. On an error the old ones stay.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let client = Arc::new(client_config(&self.settings)?);
-        *self.config.write() = client;
-        Ok(())
+        let name = server_name(&config.tls, &config.address)?;
+        Ok(Self { name, config: Arc::new(client_config(&config.tls)?) })
     }
 
     /// The TLS handshake on a connection to the server.
     pub async fn connect(&self, stream: Stream) -> io::Result<Stream> {
-        let connector = TlsConnector::from(Arc::clone(&self.config.read()));
+        let connector = TlsConnector::from(Arc::clone(&self.config));
         let tls = connector.connect(self.name.clone(), stream.into_socket()?).await?;
         Ok(Stream::Tls(Box::new(tls.into())))
     }

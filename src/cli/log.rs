@@ -8,6 +8,7 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::util::TryInitError;
 
+use crate::app::reload::SetLevel;
 use crate::config::{LogConfig, LogFormat};
 
 /// Why logs cannot be written.
@@ -21,14 +22,25 @@ pub enum LogError {
     Installed(#[from] TryInitError),
 }
 
-/// Installs the process's subscriber; to be called once.
-pub fn install(config: &LogConfig) -> Result<(), LogError> {
+/// Installs the process's subscriber; to be called once. What it returns changes the level later.
+pub fn install(config: &LogConfig) -> Result<SetLevel, LogError> {
     let filter = EnvFilter::try_new(&config.level)?;
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.format {
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
-        LogFormat::Text => lines.with_ansi(false).finish().try_init()?,
-        LogFormat::Auto => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?,
+    // A filter that can be replaced costs one atomic load for each line that might be written.
+    macro_rules! install {
+        ($lines:expr) => {{
+            let lines = $lines.with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.finish().try_init()?;
+            Box::new(move |level: &str| {
+                let filter = EnvFilter::try_new(level).map_err(|error| error.to_string())?;
+                handle.reload(filter).map_err(|error| error.to_string())
+            })
+        }};
     }
-    Ok(())
+    Ok(match config.format {
+        LogFormat::Json => install!(lines.json().flatten_event(true)),
+        LogFormat::Text => install!(lines.with_ansi(false)),
+        LogFormat::Auto => install!(lines.with_ansi(std::io::stderr().is_terminal())),
+    })
 }

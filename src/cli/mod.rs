@@ -41,7 +41,8 @@ The account for control connections reads definitions and keys, and changes noth
 
 Signals:
   SIGTERM, SIGINT   stop accepting, let open transactions end (shutdown.grace), then exit 0
-  SIGHUP            read the certificates again
+  SIGHUP            read the configuration and the certificates again, or say why not
+  SIGUSR2           start the program anew, hand it the listening sockets, then as SIGTERM
 
 Admin address: /metrics /healthz /readyz /api/status /api/conflicts?after=SEQ";
 

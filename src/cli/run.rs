@@ -3,21 +3,37 @@
 use std::process::ExitCode;
 
 use super::{ConfigArgs, log};
-use crate::{app, config};
+use crate::app;
+use crate::app::Start;
+use crate::app::reload::Source;
+use crate::app::sockets::Sockets;
 
 /// Runs until a signal ends it. Exits 0 after an orderly shutdown, 1 if it could not start.
 pub fn run(args: &ConfigArgs) -> ExitCode {
-    let config = match config::load(&args.overrides(), std::env::vars()) {
-        Ok(config) => config,
+    // First of all: the environment can only be changed while there is one thread.
+    let sockets = match Sockets::from_environment() {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            eprintln!("interlock: inherited sockets (LISTEN_FDS): {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let source = Source { overrides: args.overrides(), environment: std::env::vars().collect() };
+    let loaded = match source.load() {
+        Ok(loaded) => loaded,
         Err(faults) => {
             eprintln!("{faults}");
             return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = log::install(&config.log) {
-        eprintln!("interlock: logging cannot be set up: {error}");
-        return ExitCode::FAILURE;
-    }
+    let config = &loaded.config;
+    let set_level = match log::install(&config.log) {
+        Ok(set_level) => set_level,
+        Err(error) => {
+            eprintln!("interlock: logging cannot be set up: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.frontend.workers > 0 {
         builder.worker_threads(config.frontend.workers);
@@ -29,7 +45,7 @@ pub fn run(args: &ConfigArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(app::run(config)) {
+    match runtime.block_on(app::run(Start { loaded, source, set_level, sockets })) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "interlock cannot run");

@@ -96,12 +96,42 @@ pub const KEYS: &[(&str, Rule)] = &[
     ("log.level", Rule::LogFilter),
     ("log.format", Rule::OneOf(&["auto", "text", "json"])),
     ("shutdown.grace", Rule::Duration(0, DAY)),
+    ("reload.poll", Rule::Duration(0, DAY)),
     ("limits.prepared_statements", Rule::Integer(0, MANY)),
     ("limits.plans", Rule::Integer(1, MANY)),
     ("limits.history", Rule::Integer(1, 100_000)),
     ("limits.savepoints", Rule::Integer(0, 100_000)),
     ("limits.locks_per_transaction", Rule::Integer(1, MANY)),
 ];
+
+/// The keys that a reload puts in force; a name that ends in a dot stands for all keys of its section. Every
+/// other key needs a restart. Limits hold for what begins after the reload.
+pub const LIVE: &[&str] = &[
+    "redact",
+    "frontend.handshake_timeout",
+    "frontend.max_statement_bytes",
+    "frontend.max_connections",
+    "frontend.tls.",
+    "upstream.connect_timeout",
+    "upstream.tls.",
+    "control.fresh",
+    "control.first_use_timeout",
+    "policy.",
+    "reorder.",
+    "conflicts.keep",
+    "log.level",
+    "shutdown.grace",
+    "reload.",
+    "limits.prepared_statements",
+    "limits.history",
+    "limits.savepoints",
+    "limits.locks_per_transaction",
+];
+
+/// Can the key change while the process runs?
+pub fn is_live(key: &str) -> bool {
+    LIVE.iter().any(|live| *live == key || live.ends_with('.') && key.starts_with(live))
+}
 
 /// The rule of a key; `None` if there is no such key.
 pub fn rule(key: &str) -> Option<Rule> {

@@ -26,10 +26,31 @@ pub struct Overrides {
 }
 
 /// A value with the place where it stands.
+#[derive(Clone, Debug)]
 struct Entry {
     key: String,
     value: Value,
     origin: Origin,
+}
+
+/// A configuration with the values that it was made of, so that a later one can be compared with it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What was set, by key; what is not here is at its default.
+    set: BTreeMap<String, Entry>,
+}
+
+/// A key whose value is another than before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The key.
+    pub key: String,
+    /// What it was, as shown to people.
+    pub from: String,
+    /// What it is.
+    pub to: String,
 }
 
 /// Reads the file, the environment and the flags over the defaults.
@@ -40,6 +61,14 @@ pub fn load(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, Faults> {
+    load_layers(overrides, environment).map(|loaded| loaded.config)
+}
+
+/// As [`load`], for those who will load again.
+pub fn load_layers(
+    overrides: &Overrides,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, Faults> {
     let mut faults = Vec::new();
     let mut entries = Vec::new();
     if let Some(path) = &overrides.file {
@@ -50,28 +79,83 @@ pub fn load(
         from_text(key, text, Origin::Flag(flag), &mut entries, &mut faults);
     }
 
-    let mut origins = BTreeMap::new();
-    let mut builder = ::config::Config::builder();
+    // A later layer wins; the faults of all layers are told.
+    let mut set = BTreeMap::new();
     for entry in entries {
-        if let Some(fault) = check(&entry) {
-            faults.push(fault);
-            continue;
+        match check(&entry) {
+            Some(fault) => faults.push(fault),
+            None => drop(set.insert(entry.key.clone(), entry)),
         }
-        let value = to_config(entry.value, &entry.origin);
+    }
+    build(set, faults)
+}
+
+/// From the values to the configuration.
+fn build(set: BTreeMap<String, Entry>, mut faults: Vec<Fault>) -> Result<Loaded, Faults> {
+    let mut builder = ::config::Config::builder();
+    for entry in set.values() {
+        let value = to_config(entry.value.clone(), &entry.origin);
         // The key is one of `KEYS`, so it is a valid path and this cannot fail; if it did, it is reported.
         builder = match builder.set_override(&entry.key, value) {
             Ok(builder) => builder,
             Err(error) => return Err(internal(&error, faults)),
         };
-        origins.insert(entry.key, entry.origin);
     }
     let merged = builder.build().and_then(|merged| merged.try_deserialize::<Config>());
     let config = match merged {
         Ok(config) => config,
         Err(error) => return Err(internal(&error, faults)),
     };
+    let origins = set.iter().map(|(key, entry)| (key.clone(), entry.origin.clone())).collect();
     validate::validate(&config, &origins, &mut faults);
-    if faults.is_empty() { Ok(config) } else { Err(Faults(faults)) }
+    if faults.is_empty() { Ok(Loaded { config, set }) } else { Err(Faults(faults)) }
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    /// The keys that `newer` changes.
+    pub fn changes(&self, newer: &Loaded) -> Vec<Change> {
+        let (before, after) = (shown(&self.config), shown(&newer.config));
+        let differs = |key: &str| {
+            // What is shown of a secret is the same for all: its value has to be looked at.
+            let secret = before.get(key).is_some_and(|text| text.contains("***"));
+            let value = |loaded: &Loaded| loaded.set.get(key).map(|entry| entry.value.clone());
+            before.get(key) != after.get(key) || secret && value(self) != value(newer)
+        };
+        let text = |shown: &BTreeMap<String, String>, key: &str| shown.get(key).cloned().unwrap_or_default();
+        let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        keys.into_iter()
+            .filter(|key| differs(key))
+            .map(|key| Change { key: key.clone(), from: text(&before, key), to: text(&after, key) })
+            .collect()
+    }
+
+    /// This configuration with those keys of `newer` that `takes` picks. Together they may be faulty where
+    /// each is good alone.
+    pub fn with(&self, newer: &Loaded, takes: impl Fn(&str) -> bool) -> Result<Loaded, Faults> {
+        let mut set = self.set.clone();
+        set.retain(|key, _| !takes(key));
+        let taken = newer.set.iter().filter(|(key, _)| takes(key));
+        set.extend(taken.map(|(key, entry)| (key.clone(), entry.clone())));
+        build(set, Vec::new())
+    }
+}
+
+/// The values by key, as `interlock check` prints them.
+fn shown(config: &Config) -> BTreeMap<String, String> {
+    fn walk(prefix: &str, table: toml::Table, into: &mut BTreeMap<String, String>) {
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            match value {
+                Value::Table(inner) if keys::rule(&key).is_none() => walk(&key, inner, into),
+                value => drop(into.insert(key, value.to_string())),
+            }
+        }
+    }
+    let mut into = BTreeMap::new();
+    walk("", toml::Table::try_from(config).unwrap_or_default(), &mut into);
+    into
 }
 
 fn read_file(path: &Path, entries: &mut Vec<Entry>, faults: &mut Vec<Fault>) {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Network};
 pub use fault::{Fault, Faults, Origin};
-pub use load::{Overrides, load};
+pub use load::{Change, Loaded, Overrides, load, load_layers};
 pub use secret::ControlUrl;
 
 /// The whole configuration.
@@ -48,6 +48,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The end of the process.
     pub shutdown: ShutdownConfig,
+    /// Changes while the process runs.
+    pub reload: ReloadConfig,
     /// Limits of memory.
     pub limits: LimitsConfig,
 }
@@ -283,6 +285,15 @@ pub struct ShutdownConfig {
     pub grace: Duration,
 }
 
+/// Changes while the process runs.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReloadConfig {
+    /// How often the files are looked at for a change; zero: only when asked to.
+    #[serde(with = "humantime_serde")]
+    pub poll: Duration,
+}
+
 /// Limits of memory.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -322,6 +333,7 @@ impl Default for Config {
             conflicts: ConflictsConfig::default(),
             log: LogConfig::default(),
             shutdown: ShutdownConfig::default(),
+            reload: ReloadConfig::default(),
             limits: LimitsConfig::default(),
         }
     }

@@ -169,3 +169,54 @@ fn the_effective_configuration_reads_back_and_hides_the_password() {
     again.control.url = config.control.url.clone();
     assert_eq!(again, config);
 }
+
+/// Loads a file's text for comparison.
+fn layers(file: &str) -> Loaded {
+    let mut temp = tempfile::NamedTempFile::new().unwrap();
+    temp.write_all(file.as_bytes()).unwrap();
+    let overrides = Overrides { file: Some(temp.path().to_owned()), flags: Vec::new() };
+    load_layers(&overrides, []).unwrap()
+}
+
+#[test]
+fn changes_are_found_by_value_and_secrets_too() {
+    let old = layers("[reorder]\nhold_timeout = \"60s\"\n[control]\nurl = \"mysql://u:one@h:1\"\n");
+    let same = layers("[reorder]\nhold_timeout = \"1m\"\n[control]\nurl = \"mysql://u:one@h:1\"\n");
+    assert_eq!(old.changes(&same), []);
+    let new = layers("[policy]\naction = \"reject\"\n[control]\nurl = \"mysql://u:two@h:1\"\n");
+    let changes = old.changes(&new);
+    let keys: Vec<&str> = changes.iter().map(|change| change.key.as_str()).collect();
+    assert_eq!(keys, ["control.url", "policy.action", "reorder.hold_timeout"]);
+    assert_eq!((changes[1].from.as_str(), changes[1].to.as_str()), ("\"flag\"", "\"reject\""));
+    assert!(changes.iter().all(|change| !format!("{change:?}").contains("two")), "{changes:?}");
+}
+
+#[test]
+fn only_the_picked_keys_are_taken_over() {
+    let old = layers("[reorder]\nmax_held = 5\n[frontend]\nworkers = 1\n");
+    let new = layers("[policy]\naction = \"reject\"\n[frontend]\nworkers = 2\n");
+    let both = old.with(&new, keys::is_live).unwrap();
+    assert_eq!(both.config.policy.action, Action::Reject);
+    assert_eq!(both.config.frontend.workers, 1);
+    assert_eq!(both.config.reorder.max_held, Config::default().reorder.max_held, "no longer set");
+    // What is left to do.
+    let left: Vec<String> = both.changes(&new).into_iter().map(|change| change.key).collect();
+    assert_eq!(left, ["frontend.workers"]);
+}
+
+#[test]
+fn the_file_names_the_keys_that_change_live() {
+    let comment: String = DOCUMENTED
+        .lines()
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| line[1..].to_owned())
+        .collect();
+    for live in keys::LIVE {
+        let shown = if live.ends_with('.') { format!("{live}*") } else { (*live).to_owned() };
+        assert!(comment.contains(&format!(" {shown}")), "{shown} is not in the head of interlock.toml");
+        assert!(keys::KEYS.iter().any(|(key, _)| keys::is_live(key) && key.starts_with(live)), "{live}");
+    }
+    let (_, list) = comment.split_once("dropping a connection:").unwrap();
+    let (list, _) = list.split_once(". A change").unwrap();
+    assert_eq!(list.split(',').count(), keys::LIVE.len(), "{list}");
+}

@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -33,10 +36,19 @@ pub struct BindError {
 /// A bound socket that clients can already queue on.
 pub struct Listener {
     socket: Bound,
-    /// Kept for its drop.
-    _file: Option<SocketFile>,
+    /// Removed on drop.
+    file: SocketFile,
     address: Endpoint,
     connections: Connections,
+}
+
+/// A listening socket that was open before this process.
+#[derive(Debug)]
+pub enum Inherited {
+    /// A TCP socket.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket.
+    Unix(std::os::unix::net::UnixListener),
 }
 
 enum Bound {
@@ -44,23 +56,61 @@ enum Bound {
     Unix(UnixListener),
 }
 
-/// The file of a Unix socket, removed with its listener.
-struct SocketFile(PathBuf);
+/// The file of a Unix socket, removed with its listener unless somebody else listens there now.
+struct SocketFile {
+    path: PathBuf,
+    keep: Arc<AtomicBool>,
+}
+
+/// The fate of a Unix socket's file.
+#[derive(Clone, Debug)]
+pub struct Keep(Arc<AtomicBool>);
+
+impl Keep {
+    /// Somebody else listens on it now: it stays.
+    pub fn keep(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Listener {
-    /// Binds the configured address. Needs a runtime.
-    pub async fn bind(config: &Config) -> Result<Self, BindError> {
-        let connections = Connections::new(config.max_connections);
-        match bind(&config.listen).await {
+    /// Takes the inherited socket, or binds the configured address. Needs a runtime.
+    pub async fn open(config: &Config, inherited: Option<Inherited>) -> Result<Self, BindError> {
+        // The file of an inherited socket belongs to who has made it.
+        let keep = Arc::new(AtomicBool::new(inherited.is_some()));
+        let opened = match inherited {
+            Some(inherited) => adopt(inherited),
+            None => bind(&config.listen).await,
+        };
+        match opened {
             Ok((socket, address)) => {
-                let file = match &address {
-                    Endpoint::Unix(path) => Some(SocketFile(path.clone())),
-                    Endpoint::Tcp { .. } => None,
+                let path = match &address {
+                    Endpoint::Unix(path) => path.clone(),
+                    Endpoint::Tcp { .. } => PathBuf::new(),
                 };
-                Ok(Self { socket, _file: file, address, connections })
+                let connections = Connections::new(config.max_connections);
+                Ok(Self { socket, file: SocketFile { path, keep }, address, connections })
             }
             Err(source) => Err(BindError { address: config.listen.clone(), source }),
         }
+    }
+
+    /// Binds the configured address. Needs a runtime.
+    pub async fn bind(config: &Config) -> Result<Self, BindError> {
+        Self::open(config, None).await
+    }
+
+    /// A copy of the socket, for a process that takes over.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Bound::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Bound::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// The fate of the socket's file, if it has one.
+    pub fn file(&self) -> Keep {
+        Keep(Arc::clone(&self.file.keep))
     }
 
     /// The address in use: the port that the system chose, if the configured one is 0.
@@ -99,6 +149,23 @@ impl Listener {
     }
 }
 
+/// The address is what the socket is bound to, not what the configuration says.
+fn adopt(inherited: Inherited) -> io::Result<(Bound, Endpoint)> {
+    match inherited {
+        Inherited::Tcp(listener) => {
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            let endpoint = Endpoint::Tcp { host: address.ip().to_string(), port: address.port() };
+            Ok((Bound::Tcp(TcpListener::from_std(listener)?), endpoint))
+        }
+        Inherited::Unix(listener) => {
+            listener.set_nonblocking(true)?;
+            let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
+            Ok((Bound::Unix(UnixListener::from_std(listener)?), Endpoint::Unix(path)))
+        }
+    }
+}
+
 async fn bind(address: &Endpoint) -> io::Result<(Bound, Endpoint)> {
     match address {
         Endpoint::Tcp { host, port } => {
@@ -130,7 +197,9 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = fs::remove_file(&self.0);
+        if !self.path.as_os_str().is_empty() && !self.keep.load(Ordering::Relaxed) {
+            // Gone already is as good.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }

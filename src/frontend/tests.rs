@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::config::Config;
 use super::listener::Listener;
-use super::tls::Tls;
+use super::tls::server_config;
 use super::welcome::Connections;
 use super::worker::{HandlerFactory, Workers};
 use crate::backend::endpoint::Endpoint;
@@ -160,7 +160,7 @@ async fn a_unix_socket_comes_and_goes_with_its_listener() {
 }
 
 #[test]
-fn certificates_are_read_again_or_kept() {
+fn certificates_are_read_or_their_fault_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     let write = || {
@@ -169,23 +169,18 @@ fn certificates_are_read_again_or_kept() {
         std::fs::write(&key, fresh.signing_key.serialize_pem()).expect("a file");
     };
     let mut settings = config().tls;
-    assert!(Tls::new(&settings).expect("no TLS is fine").current().is_none());
+    assert!(server_config(&settings).expect("no TLS is fine").is_none());
     settings.required = true;
-    assert!(Tls::new(&settings).is_err());
+    assert!(server_config(&settings).is_err());
     settings.cert = Some(cert.clone());
-    assert!(Tls::new(&settings).is_err());
+    assert!(server_config(&settings).is_err());
     settings.key = Some(key.clone());
-    assert!(Tls::new(&settings).is_err());
+    assert!(server_config(&settings).is_err());
     write();
-    let tls = Tls::new(&settings).expect("good files");
-    let first = tls.current().expect("TLS");
+    assert!(server_config(&settings).expect("good files").is_some());
     std::fs::write(&cert, "nothing").expect("a file");
-    let error = tls.reload().expect_err("no certificate").to_string();
+    let error = server_config(&settings).expect_err("no certificate").to_string();
     assert!(error.contains("cert.pem"), "{error}");
-    assert!(Arc::ptr_eq(&first, &tls.current().expect("TLS")));
-    write();
-    tls.reload().expect("good files");
-    assert!(!Arc::ptr_eq(&first, &tls.current().expect("TLS")));
 }
 
 #[test]

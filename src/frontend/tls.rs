@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
@@ -10,33 +9,8 @@ use rustls::server::WebPkiClientVerifier;
 use super::config::TlsConfig;
 use crate::backend::tls::{TlsError, read_authorities, read_certificates, read_key};
 
-/// The TLS configuration in force; replaced as a whole when its files are read again.
-pub struct Tls {
-    settings: TlsConfig,
-    current: RwLock<Option<Arc<ServerConfig>>>,
-}
-
-impl Tls {
-    /// Reads the files that the configuration names.
-    pub fn new(settings: &TlsConfig) -> Result<Self, TlsError> {
-        let current = RwLock::new(server_config(settings)?);
-        Ok(Self { settings: settings.clone(), current })
-    }
-
-    /// What new connections use; `None` without a certificate.
-    pub fn current(&self) -> Option<Arc<ServerConfig>> {
-        self.current.read().clone()
-    }
-
-    /// Reads the files again; connections made from now on use them. On an error the old ones stay.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = server_config(&self.settings)?;
-        *self.current.write() = fresh;
-        Ok(())
-    }
-}
-
-fn server_config(settings: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+/// Reads the files that the configuration names; `None` if it names no certificate.
+pub fn server_config(settings: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsError> {
     let (cert, key) = match (&settings.cert, &settings.key) {
         (Some(cert), Some(key)) => (cert, key),
         (None, None) if settings.required => {

@@ -36,7 +36,7 @@ pub(super) enum Socket {
 #[derive(Clone, Debug)]
 pub struct Connections {
     open: Arc<AtomicUsize>,
-    max: usize,
+    max: Arc<AtomicUsize>,
 }
 
 /// A connection's place among [`Connections`], free again when dropped.
@@ -46,7 +46,7 @@ pub(super) struct Place(Arc<AtomicUsize>);
 impl Connections {
     /// None open yet.
     pub fn new(max: usize) -> Self {
-        Self { open: Arc::default(), max }
+        Self { open: Arc::default(), max: Arc::new(AtomicUsize::new(max)) }
     }
 
     /// How many are open.
@@ -54,9 +54,15 @@ impl Connections {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// How many may be from now on. Those that are open stay.
+    pub fn limit(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
     /// A place, if there is one left.
     pub(super) fn enter(&self) -> Option<Place> {
-        let one_more = |open| (open < self.max).then_some(open + 1);
+        let max = self.max.load(Ordering::Relaxed);
+        let one_more = |open| (open < max).then_some(open + 1);
         let entered = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         entered.ok().map(|_| Place(Arc::clone(&self.open)))
     }

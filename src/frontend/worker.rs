@@ -29,8 +29,33 @@ pub struct Workers {
     next: AtomicUsize,
 }
 
+/// What a worker is asked to do.
+enum Task {
+    /// Serve a client.
+    Serve(Accepted),
+    /// Say that the thread's loop turns.
+    Beat(oneshot::Sender<()>),
+}
+
+/// Tells whether the worker threads live; it does not keep them.
+pub struct Pulse(Vec<mpsc::WeakUnboundedSender<Task>>);
+
+impl Pulse {
+    /// Waits until every thread has answered. Threads that have ended need not; true then too.
+    pub async fn beat(&self) -> bool {
+        let mut answers = Vec::new();
+        for inbox in self.0.iter().filter_map(mpsc::WeakUnboundedSender::upgrade) {
+            let (answer, answered) = oneshot::channel();
+            if inbox.send(Task::Beat(answer)).is_ok() {
+                answers.push(answered);
+            }
+        }
+        futures_util::future::join_all(answers).await.iter().all(Result::is_ok)
+    }
+}
+
 struct Worker {
-    inbox: mpsc::UnboundedSender<Accepted>,
+    inbox: mpsc::UnboundedSender<Task>,
     /// Fires when the thread has ended.
     ended: oneshot::Receiver<()>,
 }
@@ -49,9 +74,14 @@ impl Workers {
     /// Gives a connection to the next thread in turn.
     pub(super) fn assign(&self, accepted: Accepted) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len();
-        if self.threads[turn].inbox.send(accepted).is_err() {
+        if self.threads[turn].inbox.send(Task::Serve(accepted)).is_err() {
             warn!(worker = turn, "worker thread is gone, connection dropped");
         }
+    }
+
+    /// The life signs of the threads.
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.threads.iter().map(|worker| worker.inbox.downgrade()).collect())
     }
 
     /// Takes no more connections, and waits until those that are open have ended.
@@ -81,8 +111,16 @@ impl Worker {
     }
 }
 
-async fn serve(mut assigned: mpsc::UnboundedReceiver<Accepted>, handler: Handler, welcome: Rc<Welcome>) {
-    while let Some(accepted) = assigned.recv().await {
+async fn serve(mut assigned: mpsc::UnboundedReceiver<Task>, handler: Handler, welcome: Rc<Welcome>) {
+    while let Some(task) = assigned.recv().await {
+        let accepted = match task {
+            Task::Serve(accepted) => accepted,
+            Task::Beat(answer) => {
+                // Nobody waits any more: it took too long.
+                let _ = answer.send(());
+                continue;
+            }
+        };
         let (handler, welcome) = (Rc::clone(&handler), Rc::clone(&welcome));
         spawn_local(async move {
             // Boxed, so that its state is given back before the session begins.

@@ -100,6 +100,18 @@ label! {
 }
 
 label! {
+    /// What came of reading the configuration again.
+    Reloaded = "result" {
+        /// Something changed, or would after a restart.
+        Applied = "applied",
+        /// It says what is in force; certificates were read again.
+        Unchanged = "unchanged",
+        /// It is faulty: the old one stays.
+        Refused = "refused",
+    }
+}
+
+label! {
     /// What came of a prediction.
     Prediction = "outcome" {
         /// What was predicted came.
@@ -210,6 +222,7 @@ label_for!(HoldEnd = "end" {
     Deadline = "deadline",
     ClientGone = "client_gone",
     Operator = "operator",
+    Shutdown = "shutdown",
 });
 
 impl CommandKind {

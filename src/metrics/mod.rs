@@ -17,7 +17,7 @@ use counters::{Counters, Rate};
 use label::{Label, Labels};
 use labels::{
     CatalogLoad, CommandKind, ConnectionEnd, Direction, Errno, FailOpen, Predicted, Prediction, Probe,
-    StatementKind, TimeSpent,
+    Reloaded, StatementKind, TimeSpent,
 };
 
 /// All families. Cheap to clone.
@@ -60,6 +60,10 @@ pub struct Metrics {
     pub probes: Counters<Probe>,
     /// How long statements waited for them.
     pub probe_seconds: Histogram,
+    /// Configurations read again.
+    pub config_reloads: Counters<Reloaded>,
+    /// Keys whose new value waits for a restart.
+    pub config_pending: IntGauge,
     /// Where the time of statements went, in nanoseconds; shown in seconds.
     pub time: Counters<TimeSpent>,
 }
@@ -191,6 +195,16 @@ impl Metrics {
                 "interlock_probe_seconds",
                 "How long statements waited for the neighbours of a key.",
                 ASK_BUCKETS,
+            )?,
+            config_reloads: family.counters(
+                "interlock_config_reloads_total",
+                "Times that the configuration was read again while running, by result; refused means that it \
+                 is faulty and the old one is still in force.",
+                Rate::Rare,
+            )?,
+            config_pending: family.gauge(
+                "interlock_config_pending_keys",
+                "Keys of the configuration whose new value was read but needs a restart to come into force.",
             )?,
             time: family.counters_in(
                 "interlock_statement_seconds_total",

@@ -81,6 +81,8 @@ pub enum HoldEnd {
     ClientGone,
     /// Somebody released it by hand.
     Operator,
+    /// interlock shuts down.
+    Shutdown,
 }
 
 /// Kinds of conflict.

@@ -23,7 +23,7 @@ mod simulation;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
 use crate::id::{Counter, IndexId, Token, TxnId};
@@ -46,7 +46,7 @@ pub struct Scheduler {
     /// are any. Raised before the locks are looked at and read after they were given up, so no one is missed.
     contenders: AtomicUsize,
     tokens: Counter,
-    limits: Limits,
+    limits: RwLock<Limits>,
 }
 
 /// The answer to a statement with conflicts.
@@ -69,7 +69,7 @@ impl Scheduler {
             queue: Mutex::default(),
             contenders: AtomicUsize::new(0),
             tokens: Counter::default(),
-            limits,
+            limits: RwLock::new(limits),
         }
     }
 
@@ -81,6 +81,11 @@ impl Scheduler {
     /// The wait-for graph, to look at.
     pub fn graph(&self) -> &WaitFor {
         &self.graph
+    }
+
+    /// How much may be held from now on; what is held already stays.
+    pub fn limit(&self, limits: Limits) {
+        *self.limits.write() = limits;
     }
 
     /// Statements held now.
@@ -134,6 +139,23 @@ impl Scheduler {
         let mut woken = Vec::new();
         let refs = self.force(&hold.submission, &mut queue, &mut woken, now);
         Some((refs, woken))
+    }
+
+    /// The process is about to end: every held statement goes on, oldest first, and none is held any more.
+    pub fn release_all(&self, now: u64) -> Vec<Woken> {
+        // Nothing fits in any more: whoever decides to hold does so under the queue's mutex, before or after.
+        self.limit(Limits { max_held: 0, max_queue: 0 });
+        let mut woken = Vec::new();
+        let mut queue = self.queue.lock();
+        for token in queue.tokens(|_| true) {
+            // One that goes on may have let others on.
+            let Some(hold) = queue.remove(token) else { continue };
+            self.contenders.fetch_sub(1, Ordering::SeqCst);
+            let refs = self.force(&hold.submission, &mut queue, &mut woken, now);
+            let decision = Decision::Forward { refs, waits: true };
+            woken.push(Woken { token, txn: hold.submission.txn, decision, end: HoldEnd::Shutdown });
+        }
+        woken
     }
 
     // ## Held => gone
@@ -272,7 +294,7 @@ impl Scheduler {
             return (Decision::Forward { refs, waits: false }, None);
         }
         let judged = judge::judge(submission, conflicts, &self.graph);
-        let full = queue.is_full(&self.limits, &judged);
+        let full = queue.is_full(&self.limits.read(), &judged);
         match policy::decide(submission, &judged, full) {
             policy::Verdict::Forward => {
                 let edges = judge::edges(&judged.conflicts, false);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use futures_util::future::LocalBoxFuture;
 use tracing::{debug, info};
 
@@ -21,22 +22,52 @@ use crate::metrics::labels::{ConnectionEnd, Direction, Errno};
 use crate::scheduler::policy::Action;
 use crate::shutdown::{Phase, Watch};
 
+/// How long a login may go on when the process shuts down.
+const LOGIN_GRACE: Duration = Duration::from_secs(3);
+
 /// What all sessions share.
 pub struct Shared {
-    /// How to log in.
-    pub login: login::Settings,
+    /// What a reload of the configuration replaces.
+    pub live: ArcSwap<Live>,
     /// The door to the scheduler.
     pub admission: Arc<Admission>,
     /// What can be asked of the server; `None` without a control account.
     pub knowledge: Option<Knowledge>,
-    /// How statements are analysed.
-    pub settings: Settings,
     /// What is counted.
     pub metrics: Metrics,
     /// The statements that are known.
     pub digests: Arc<Digests>,
     /// The shutdown.
     pub watch: Watch,
+}
+
+/// A snapshot of everything that a reload of the configuration replaces, as one. It never changes; a reload
+/// puts another in its place, and each statement and each login looks at the one that is there.
+pub struct Live {
+    /// How to log in.
+    pub login: login::Settings,
+    /// TLS towards clients; `None` without a certificate.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// How statements are analysed.
+    pub settings: Settings,
+}
+
+/// The settings in force. Not to be kept: it is cheap to take, and a kept one is soon out of date.
+pub struct Current(Guard<Arc<Live>>);
+
+impl Shared {
+    /// The settings in force: one atomic load.
+    pub fn settings(&self) -> Current {
+        Current(self.live.load())
+    }
+}
+
+impl std::ops::Deref for Current {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.0.settings
+    }
 }
 
 /// What can be asked of the server.
@@ -81,18 +112,23 @@ pub fn serve(
     shared: Arc<Shared>,
     stream: Stream,
     peer: Peer,
-    tls: Option<Arc<rustls::ServerConfig>>,
     plans: Rc<Plans>,
 ) -> LocalBoxFuture<'static, ()> {
     Box::pin(async move {
-        // A login that is under way when the process shuts down is not waited for.
+        // A login that is under way when the process shuts down may end well; somebody who only holds a
+        // connection open is not waited for.
         let mut watch = shared.watch.clone();
-        let login = login::login(&shared.login, stream, peer, tls);
+        let live = shared.live.load_full();
+        let login = login::login(&live.login, stream, peer, live.tls.clone());
         let login = tokio::select! {
             login = login => login,
-            _ = watch.reached(Phase::Draining) => return,
+            () = async {
+                watch.reached(Phase::Draining).await;
+                tokio::time::sleep(LOGIN_GRACE).await;
+            } => return,
         };
-        drop(watch);
+        // A session may last for days: it must not keep the settings of its first day.
+        drop((live, watch));
         let end = match login {
             Ok(session) => run(&shared, session, plans).await,
             Err(error) => {
@@ -117,7 +153,7 @@ async fn run(shared: &Arc<Shared>, session: LoggedIn, plans: Rc<Plans>) -> Conne
         is_mariadb: facts.server_version.contains("MariaDB"),
     };
     let limits = RelayLimits {
-        max_analysed: shared.settings.max_statement,
+        max_analysed: shared.settings().max_statement,
         bridge_change_user: reauthentication.is_needed(),
         ..RelayLimits::default()
     };
@@ -141,8 +177,9 @@ async fn run(shared: &Arc<Shared>, session: LoggedIn, plans: Rc<Plans>) -> Conne
         };
         match end {
             Ok(End::ChangeUser(packet)) => {
+                let live = shared.live.load_full();
                 let change =
-                    change_user(&shared.login, &reauthentication, capabilities, client, server, &packet);
+                    change_user(&live.login, &reauthentication, capabilities, client, server, &packet);
                 match change.await {
                     Ok(changed) => {
                         (client, server, reauthentication) =

@@ -44,7 +44,8 @@ impl Analyzer {
             return None;
         }
         let (catalog, runtime) = (knowledge.catalog.clone(), knowledge.control.runtime().clone());
-        let (fresh, timeout) = (self.shared.settings.fresh, self.shared.settings.first_use_timeout);
+        let settings = self.shared.settings();
+        let (fresh, timeout) = (settings.fresh, settings.first_use_timeout);
         Some(Box::pin(async move {
             let loads = wanted.into_iter().map(|(schema, name)| {
                 let catalog = catalog.clone();

@@ -152,7 +152,7 @@ impl Analyzer {
     pub fn new(shared: Arc<Shared>, plans: Rc<Plans>, facts: LoginFacts) -> Analyzer {
         let mariadb = facts.server_version.contains("MariaDB");
         let id = shared.admission.session();
-        let history = shared.settings.history;
+        let history = shared.settings().history;
         let (user, program) = (&facts.user, facts.program.clone());
         let entry = Entry::new(id, facts.server_thread, user, program, facts.peer.clone(), history);
         let entry = shared.admission.registry.open(entry);
@@ -171,7 +171,7 @@ impl Analyzer {
             code: 0,
             tried: HashSet::new(),
             touched: None,
-            prepared: Prepared::new(shared.settings.max_prepared),
+            prepared: Prepared::new(shared.settings().max_prepared),
             pending: VecDeque::new(),
             waiting: None,
             looked: Looked::default(),

@@ -16,6 +16,7 @@ use crate::lock::table::LockRefs;
 use crate::metrics::labels::{FailOpen, StatementKind};
 use crate::scheduler::conflict::{Submission, Taken};
 use crate::scheduler::policy::Action;
+use crate::shutdown::Phase;
 use crate::sql::binding::Binding;
 use crate::sql::cache::{Analysed, Plan};
 use crate::sql::set;
@@ -34,7 +35,7 @@ pub(super) struct Execution<'a> {
 
 /// What a new session begins with on this server.
 pub(super) fn defaults(shared: &Shared, mariadb: bool) -> SessionDefaults {
-    let max_savepoints = shared.settings.max_savepoints;
+    let max_savepoints = shared.settings().max_savepoints;
     let mut defaults = SessionDefaults { mariadb, max_savepoints, ..SessionDefaults::default() };
     if let Some(facts) = shared.knowledge.as_ref().and_then(|k| k.control.known_facts()) {
         defaults.autocommit = facts.autocommit;
@@ -179,7 +180,7 @@ impl Analyzer {
         if let Some(reason) = intent.unknown {
             self.fail_open(FailOpen::of(reason));
         }
-        let full = self.held.len() >= self.shared.settings.max_locks;
+        let full = self.held.len() >= self.shared.settings().max_locks;
         if full {
             self.fail_open(FailOpen::LockLimit);
         }
@@ -304,13 +305,15 @@ impl Analyzer {
             Some(Tag::Flag | Tag::Off) => Action::Flag,
             Some(Tag::Reorder) => Action::Reorder,
             Some(Tag::Reject) => Action::Reject,
-            None => self.shared.settings.action,
+            // A shutdown waits for nobody who waits for somebody.
+            None if self.shared.watch.phase() != Phase::Running => Action::Flag,
+            None => self.shared.settings().action,
         }
     }
 
     /// The text that is kept for reports.
     fn shown(&self, plan: &Plan, text: &[u8]) -> Arc<str> {
-        if self.shared.settings.redact {
+        if self.shared.settings().redact {
             return plan.text.clone();
         }
         const LONGEST: usize = 4096;

@@ -84,5 +84,5 @@ async fn to_server(server: &mut Leg, payload: &[u8]) -> Result<(), LoginError> {
 
 /// The key exists wherever the legs ask for it; without it the login is refused as any other.
 fn own_key(settings: &Settings) -> Result<&OwnKey, LoginError> {
-    settings.own_key.as_ref().ok_or(LoginError::Refused(Refusal::PlainClient))
+    settings.own_key.as_deref().ok_or(LoginError::Refused(Refusal::PlainClient))
 }

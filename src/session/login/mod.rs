@@ -51,7 +51,7 @@ pub struct Settings {
     pub connector: Connector,
     /// Key for clients without TLS whose server leg is secure; `None` without
     /// `upstream.tls.allow_plain_client`.
-    pub own_key: Option<OwnKey>,
+    pub own_key: Option<Arc<OwnKey>>,
     /// Limit for the whole login.
     pub handshake_timeout: Duration,
     /// Refuse clients without TLS (`frontend.tls.required`). A Unix socket counts as TLS.
@@ -59,17 +59,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings for a configuration; reads the files that it names.
+    /// Settings for a configuration; reads the files that it names. A key that is there already is kept:
+    /// clients may have been told of it.
     pub fn new(
         backend: backend::Config,
         handshake_timeout: Duration,
         tls_required: bool,
+        own_key: Option<Arc<OwnKey>>,
     ) -> Result<Self, SettingsError> {
         let connector = Connector::new(&backend)?;
-        let own_key = if backend.tls.allow_plain_client {
-            Some(OwnKey::generate().map_err(|_| SettingsError::Key)?)
-        } else {
-            None
+        let own_key = match own_key {
+            _ if !backend.tls.allow_plain_client => None,
+            None => Some(Arc::new(OwnKey::generate().map_err(|_| SettingsError::Key)?)),
+            kept => kept,
         };
         Ok(Self { backend, connector, own_key, handshake_timeout, tls_required })
     }

@@ -78,7 +78,7 @@ async fn an_unreachable_server_is_named() {
     bench.backend.address = endpoint(closed.local_addr().expect("an address"));
     drop(closed);
     let settings =
-        Settings::new(bench.backend.clone(), bench.handshake_timeout, false).expect("good settings");
+        Settings::new(bench.backend.clone(), bench.handshake_timeout, false, None).expect("good settings");
     let (mut client, far) = pair().await;
     let (outcome, packet) =
         tokio::join!(login(&settings, far.into(), Peer::Local, None), async { read(&mut client).await });

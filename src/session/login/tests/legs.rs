@@ -173,7 +173,7 @@ async fn a_server_must_offer_the_tls_that_is_required() {
 async fn a_change_of_user_is_mediated_too() {
     let mut backend = backend::Config::default();
     backend.tls.allow_plain_client = true;
-    let settings = Settings::new(backend, Duration::from_secs(20), false).expect("good settings");
+    let settings = Settings::new(backend, Duration::from_secs(20), false, None).expect("good settings");
     let transports =
         Transports { client: Transport::Plain, server: Transport::Tls, allow_plain_client: true };
     let reauthentication = Reauthentication { transports, scramble: SCRAMBLE.into() };

@@ -96,7 +96,7 @@ impl Bench {
         S: Future<Output = ()>,
         C: Future<Output = ()>,
     {
-        let settings = Settings::new(self.backend.clone(), self.handshake_timeout, self.tls_required)
+        let settings = Settings::new(self.backend.clone(), self.handshake_timeout, self.tls_required, None)
             .expect("good settings");
         let (near, far) = pair().await;
         let peer = Stream::from(far);
