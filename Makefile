@@ -56,3 +56,8 @@ fuzz:
 
 build:
 	cargo build --release
+
+# Manifests, units, image and scripts of deploy/, by the tools that exist for them.
+.PHONY: deploy-check
+deploy-check:
+	@deploy/check

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod healthcheck;
 pub mod log;
 pub mod run;
 
@@ -61,6 +62,8 @@ enum Command {
     Run(ConfigArgs),
     /// Print every fault of a configuration and exit 1, or the configuration in force and exit 0.
     Check(ConfigArgs),
+    /// Ask a running interlock whether it serves: exit 0, or the reason and 1. For images without a shell.
+    Healthcheck(healthcheck::Args),
     /// Run the get-or-create deadlock three times: direct, flagged, reordered.
     Demo(demo::Args),
 }
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Demo(args) => demo::run(&args),
     }
 }
