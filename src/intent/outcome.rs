@@ -50,7 +50,7 @@ pub fn settle(
         .iter()
         .map(|request| match request.kind {
             _ if *answered == Answered::Failed(READ_ONLY) => Settled::Released,
-            Kind::Insert { unique } => inserted(request, unique, answered, generated),
+            Kind::Insert { check } => inserted(request, check.is_some(), answered, generated),
             _ if matches!(answered, Answered::Failed(code) if NOT_GRANTED.contains(code)) => {
                 if searched == 1 { Settled::Released } else { Settled::Kept }
             }

@@ -131,19 +131,26 @@ impl<'a> Row<'a> {
             }
         }
         if key.is_lowest() {
-            // A hidden row id: always the next number.
+            // A hidden row id: always the next number, and nobody else's.
             key.push_end();
             end = true;
+            unique = false;
         }
         let range = if end { Range { high: key.after(), low: key } } else { Range::entries(&key) };
         Some(Request {
             index: IndexId { table: self.table.id, index: at as u16 },
             mode: Mode::X,
             range,
-            kind: Kind::Insert { unique },
+            kind: Kind::Insert { check: unique.then_some(self.check()) },
             certainty,
             rule: if unique { "insert-unique" } else { "insert-entry" },
         })
+    }
+
+    /// The mode in which an equal key is locked: REPLACE and ON DUPLICATE KEY UPDATE go on to change it.
+    fn check(self) -> Mode {
+        let changes = self.insert.replace || self.insert.on_duplicate.is_some();
+        if changes { Mode::X } else { Mode::S }
     }
 
     fn new_value(self, at: usize, column: &Column) -> New<'a> {

@@ -37,12 +37,20 @@ pub struct Held {
     pub kind: Kind,
     /// The part of the index that the statement named. The tree's range says how far its gap may reach.
     pub named: Range,
+    /// The part of it that has been asked for: a statement that waits has not come to the rest yet.
+    pub asked: Range,
+    /// When it was asked for: smaller is earlier.
+    pub order: u64,
+    /// Its statement is expected to wait, for this lock or for one before it.
+    pub waits: bool,
     /// The statement has not been answered yet: the lock may be waited for, or turn out otherwise.
     pub tentative: bool,
     /// The reach of the gap was read from the server, it is not only the nearest known records.
     pub exact: bool,
     /// The holder has inserted into its own gap: records seen there now no longer bound the lock.
     pub frozen: bool,
+    /// It was asked for as a new entry.
+    pub insert: bool,
     /// The holder wrote this record: it exists for others once the transaction has committed.
     pub inserted: bool,
     /// How sure the model is of this lock.
@@ -77,6 +85,47 @@ pub struct Conflict {
     pub kind: Kind,
     /// The part of the index that the lock covers, its gaps included.
     pub range: Range,
+}
+
+/// Who asks, and by which rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The transaction.
+    pub txn: TxnId,
+    /// Position of the request in the statement's list.
+    pub number: usize,
+    /// When it asks: locks that are waited for and were asked for later stand behind it.
+    pub order: u64,
+    /// Milliseconds of the caller's clock.
+    pub now: u64,
+    /// The holder of a lock passes those that wait for this very lock when it asks for more on the same
+    /// record. MySQL does; on MariaDB it queues behind them, which is a deadlock.
+    pub overtakes: bool,
+}
+
+/// What a request has met.
+#[derive(Clone, Debug, Default)]
+pub struct Met {
+    /// Locks in its way, the strongest relation per holder.
+    pub conflicts: Vec<Conflict>,
+    /// Transactions that wait for something else already and will wait for this lock when they come to it.
+    pub behind: Vec<TxnId>,
+}
+
+/// How far a request gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Got {
+    /// The part of its range that is asked for before the statement waits; empty if it waits before that.
+    pub asked: Range,
+    /// The statement waits, here or before.
+    pub waits: bool,
+}
+
+impl Got {
+    /// All of a range, without waiting.
+    pub fn all(range: &Range) -> Got {
+        Got { asked: range.clone(), waits: false }
+    }
 }
 
 /// What a probe of the server has shown around a place.
@@ -124,25 +173,33 @@ impl IndexLocks {
         self.tree.page(from, count)
     }
 
-    /// What `request` meets, the strongest relation per holder, appended to `found`.
-    pub fn conflicts(
-        &self,
-        txn: TxnId,
-        number: usize,
-        request: &Request,
-        reach: &Range,
-        now: u64,
-        found: &mut Vec<Conflict>,
-    ) {
-        let first = found.len();
+    /// What `request` meets, appended to `met`. Returns how far it gets: the part of it that is asked for
+    /// before it waits.
+    pub fn meet(&self, asking: Asking, request: &Request, reach: &Range, met: &mut Met) -> Range {
+        let first = met.conflicts.len();
+        let mut asked = request.range.clone();
         self.tree.visit(reach, &mut |_, extent, held| {
-            if held.txn == txn {
+            if held.txn == asking.txn || (held.waits && held.order > asking.order) {
                 return;
             }
-            let Some((relation, certainty)) = self.relate(request, reach, extent, held, now) else { return };
+            if held.waits && held.insert && request.kind.gaps() && reach.contains(&held.named.low) {
+                met.behind.push(held.txn);
+            }
+            let Some((relation, certainty)) = self.relate(asking, request, reach, extent, held) else {
+                return;
+            };
+            if relation == Relation::Wait && !held.has_come_to(request) {
+                met.behind.push(held.txn);
+                return;
+            }
+            // A search goes from record to record, and stops at the first that it has to wait for.
+            let further = held.named.high < asked.high && asked.low < held.named.high;
+            if relation == Relation::Wait && further && !request.kind.inserts() {
+                asked.high = held.named.high.clone();
+            }
             let conflict = Conflict {
                 holder: held.txn,
-                request: number,
+                request: asking.number,
                 relation,
                 hazard: relation == Relation::Hazard,
                 certainty: certainty.min(request.certainty).min(held.certainty),
@@ -150,41 +207,59 @@ impl IndexLocks {
                 kind: held.kind,
                 range: extent.clone(),
             };
-            let full = found.len() - first >= MAX_HOLDERS;
-            match found[first..].iter_mut().find(|c| c.holder == held.txn) {
-                Some(known) => {
-                    let hazard = known.hazard || conflict.hazard;
-                    if (known.relation, known.certainty) < (relation, conflict.certainty) {
-                        *known = conflict;
-                    }
-                    known.hazard = hazard;
-                }
-                None if full => {}
-                None => found.push(conflict),
-            }
+            add(&mut met.conflicts, first, conflict);
         });
+        asked
     }
 
-    /// Notes a request of a statement that is about to be sent.
-    pub fn enter(&mut self, txn: TxnId, request: &Request, reach: Range) -> Handle {
+    /// Notes a request of a statement that is about to be sent; `got`: how far it gets.
+    pub fn enter(&mut self, asking: Asking, request: &Request, reach: Range, got: Got) -> Handle {
         let held = Held {
-            txn,
+            txn: asking.txn,
             mode: request.mode,
             kind: request.kind,
             named: request.range.clone(),
+            asked: got.asked,
+            order: asking.order,
+            waits: got.waits,
             tentative: true,
             exact: false,
             frozen: false,
             inserted: false,
+            insert: request.kind.inserts(),
             certainty: request.certainty,
         };
         self.tree.insert(reach, held)
     }
 
+    /// A statement that waits was looked at again: this is how far it gets now.
+    pub fn advance(&mut self, handle: Handle, got: Got) {
+        if let Some((_, held)) = self.tree.get_mut(handle)
+            && held.tentative
+        {
+            (held.asked, held.waits) = (got.asked, got.waits);
+        }
+    }
+
+    /// An insert waits for the duplicate check on a record that is there. Until it goes on it counts as what
+    /// it asks for: the record, and in a secondary index the gap below as well (which then blocks inserts,
+    /// those of the record's owner too).
+    pub fn checks(&mut self, handle: Handle, mode: Mode, clustered: bool, now: u64) {
+        let Some((_, held)) = self.tree.get_mut(handle) else { return };
+        held.kind = if clustered { Kind::Record } else { Kind::NextKey };
+        held.mode = mode;
+        let named = held.named.clone();
+        if !clustered {
+            let below = self.fences.around(&named, now).low;
+            self.tree.set_range(handle, Range { low: below, high: named.high });
+        }
+    }
+
     /// The statement was answered: the lock is what it became. False if nothing is held any more.
     pub fn settle(&mut self, handle: Handle, settled: &Settled, believe_until: u64) -> bool {
         let Some((_, held)) = self.tree.get_mut(handle) else { return false };
-        held.tentative = false;
+        (held.tentative, held.waits) = (false, false);
+        held.asked = held.named.clone();
         match settled {
             Settled::Kept => true,
             Settled::Released => {
@@ -199,9 +274,13 @@ impl IndexLocks {
             }
             Settled::Became(kind, range) => {
                 let looked_up = held.kind == Kind::RecordOrGap;
-                held.inserted |= held.kind.inserts();
+                held.inserted |= held.insert;
+                if held.insert {
+                    held.mode = Mode::X;
+                }
                 held.kind = *kind;
                 held.named = range.clone();
+                held.asked = range.clone();
                 let (txn, inserted) = (held.txn, held.inserted);
                 if looked_up {
                     let missed = if *kind == Kind::Gap { 1.0 } else { 0.0 };
@@ -277,13 +356,16 @@ impl IndexLocks {
 
     fn relate(
         &self,
+        asking: Asking,
         request: &Request,
         reach: &Range,
         extent: &Range,
         held: &Held,
-        now: u64,
     ) -> Option<(Relation, Certainty)> {
-        if let Some(certainty) = self.waits_for_record(request, held, now) {
+        let now = asking.now;
+        if let Some(certainty) = self.waits_for_record(request, held, now)
+            && !(held.waits && self.goes_first(asking, request, held))
+        {
             return Some((Relation::Wait, certainty));
         }
         if request.kind.inserts() {
@@ -306,9 +388,8 @@ impl IndexLocks {
     /// Does the request wait for a record that `held` covers, and how sure is that?
     fn waits_for_record(&self, request: &Request, held: &Held, now: u64) -> Option<Certainty> {
         let asked = match request.kind {
-            // The duplicate check asks for S on an equal key.
-            Kind::Insert { unique: true } => Mode::S,
-            Kind::Insert { unique: false } | Kind::Gap => return None,
+            Kind::Insert { check } => check?,
+            Kind::Gap => return None,
             _ => request.mode,
         };
         let covers = held.kind.records() || held.kind.inserts();
@@ -320,6 +401,27 @@ impl IndexLocks {
         Some(if exists && !held.tentative { Certainty::Certain } else { Certainty::Likely })
     }
 
+    /// Does the requester pass a lock that is still waited for, because it holds the record already? What it
+    /// has it need not ask for; more than it has it gets before those that wait for it, where the server
+    /// lets it overtake.
+    fn goes_first(&self, asking: Asking, request: &Request, waiting: &Held) -> bool {
+        let common = Range {
+            low: waiting.named.low.clone().max(request.range.low.clone()),
+            high: waiting.named.high.clone().min(request.range.high.clone()),
+        };
+        let wanted = request.kind.check().unwrap_or(request.mode);
+        let mut first = false;
+        self.tree.visit(&common, &mut |_, _, own| {
+            let has = own.txn == asking.txn
+                && !own.tentative
+                && own.kind.records()
+                && own.named.covers(&common)
+                && !own.mode.compatible(waiting.mode);
+            first |= has && (own.mode == Mode::X || wanted == Mode::S || asking.overtakes);
+        });
+        first
+    }
+
     /// The holder has put a record into gaps of its own: both halves stay locked.
     fn freeze(&mut self, txn: TxnId, place: &Range) {
         for handle in self.tree.handles(place, |held| held.txn == txn && held.kind.gaps()) {
@@ -327,6 +429,29 @@ impl IndexLocks {
                 held.frozen = true;
             }
         }
+    }
+}
+
+impl Held {
+    /// Has a statement that waits come to the place of `request` yet? One that was answered has.
+    fn has_come_to(&self, request: &Request) -> bool {
+        self.asked == self.named || (!self.asked.is_empty() && request.range.low < self.asked.high)
+    }
+}
+
+/// Adds a conflict to those from `first` on: the strongest relation of each holder stays.
+fn add(found: &mut Vec<Conflict>, first: usize, conflict: Conflict) {
+    let full = found.len() - first >= MAX_HOLDERS;
+    match found[first..].iter_mut().find(|c| c.holder == conflict.holder) {
+        Some(known) => {
+            let hazard = known.hazard || conflict.hazard;
+            if (known.relation, known.certainty) < (conflict.relation, conflict.certainty) {
+                *known = conflict;
+            }
+            known.hazard = hazard;
+        }
+        None if full => {}
+        None => found.push(conflict),
     }
 }
 
@@ -366,17 +491,21 @@ mod tests {
         Request { index, mode, range, kind, certainty: Certain, rule: "test" }
     }
 
+    fn asking(txn: u64) -> Asking {
+        Asking { txn: TxnId(txn), number: 0, order: 9, now: 0, overtakes: true }
+    }
+
     fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {
-        let mut found = Vec::new();
+        let mut met = Met::default();
         let reach = locks.reach(request, 0);
-        locks.conflicts(TxnId(txn), 0, request, &reach, 0, &mut found);
-        assert!(found.len() <= 1);
-        found.pop().map(|c| (c.relation, c.certainty))
+        locks.meet(asking(txn), request, &reach, &mut met);
+        assert!(met.conflicts.len() <= 1);
+        met.conflicts.pop().map(|c| (c.relation, c.certainty))
     }
 
     fn enter(locks: &mut IndexLocks, request: &Request) -> Handle {
         let reach = locks.reach(request, 0);
-        locks.enter(TxnId(1), request, reach)
+        locks.enter(asking(1), request, reach, Got::all(&request.range))
     }
 
     /// Transaction 1 has looked 9 up and found nothing, between the records 7 and 12.
@@ -404,9 +533,9 @@ mod tests {
 
     #[test]
     fn an_insert_waits_for_the_gap() {
-        let insert = request(Kind::Insert { unique: true }, Mode::X, 8);
+        let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 8);
         assert_eq!(met(&mut gap_at_nine(true), 2, &insert), Some((Wait, Certain)));
-        let beyond = request(Kind::Insert { unique: true }, Mode::X, 13);
+        let beyond = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 13);
         assert_eq!(met(&mut gap_at_nine(true), 2, &beyond), None);
         let record = request(Kind::Record, Mode::X, 12);
         assert_eq!(met(&mut gap_at_nine(true), 2, &record), None, "a gap lock does not cover the record");
@@ -415,10 +544,10 @@ mod tests {
     #[test]
     fn the_holders_own_insert_does_not_narrow_its_gap() {
         let mut locks = gap_at_nine(false);
-        let handle = enter(&mut locks, &request(Kind::Insert { unique: true }, Mode::X, 9));
+        let handle = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
         locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9);
         locks.learn(&Neighbours { place: key(11), present: false, below: Some(key(9)), above: None }, 9);
-        let insert = request(Kind::Insert { unique: true }, Mode::X, 8);
+        let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 8);
         assert_eq!(met(&mut locks, 2, &insert), Some((Wait, Likely)));
     }
 
@@ -426,10 +555,11 @@ mod tests {
     #[test]
     fn a_wait_does_not_hide_a_hazard() {
         let mut locks = gap_at_nine(true);
-        enter(&mut locks, &request(Kind::Insert { unique: true }, Mode::X, 9));
+        enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
         let asked = request(Kind::RecordOrGap, Mode::X, 9);
-        let (mut found, reach) = (Vec::new(), locks.reach(&asked, 0));
-        locks.conflicts(TxnId(2), 0, &asked, &reach, 0, &mut found);
+        let (mut met, reach) = (Met::default(), locks.reach(&asked, 0));
+        locks.meet(asking(2), &asked, &reach, &mut met);
+        let found = met.conflicts;
         assert_eq!((found.len(), found[0].relation, found[0].hazard), (1, Wait, true));
     }
 
@@ -445,6 +575,70 @@ mod tests {
         locks.release(handle, true, 9);
         assert_eq!(met(&mut locks, 2, &exclusive), None);
         assert!(locks.is_empty());
+    }
+
+    /// Transaction 2 asks for what 1 has, and waits.
+    fn held_and_waited_for(mode: Mode, waiting: Mode) -> IndexLocks {
+        let mut locks = IndexLocks::default();
+        let handle = enter(&mut locks, &request(Kind::Record, mode, 5));
+        locks.settle(handle, &Settled::Kept, 9);
+        let waits = request(Kind::Record, waiting, 5);
+        let reach = locks.reach(&waits, 0);
+        locks.enter(asking(2), &waits, reach, Got { waits: true, ..Got::all(&waits.range) });
+        locks
+    }
+
+    #[test]
+    fn nobody_overtakes_a_waiting_request() {
+        let shared = request(Kind::Record, Mode::S, 5);
+        let mut locks = held_and_waited_for(Mode::S, Mode::X);
+        assert_eq!(met(&mut locks, 3, &shared), Some((Wait, Likely)));
+    }
+
+    #[test]
+    fn what_one_has_one_need_not_ask_for() {
+        let mut locks = held_and_waited_for(Mode::X, Mode::S);
+        assert_eq!(met(&mut locks, 1, &request(Kind::Record, Mode::X, 5)), None);
+        assert_eq!(met(&mut locks, 1, &request(Kind::NextKey, Mode::X, 5)), None, "the gap alone");
+    }
+
+    #[test]
+    fn mysql_lets_an_upgrade_pass_its_own_waiter_and_mariadb_does_not() {
+        let exclusive = request(Kind::Record, Mode::X, 5);
+        let mut locks = held_and_waited_for(Mode::S, Mode::X);
+        assert_eq!(met(&mut locks, 1, &exclusive), None);
+        let mut met = Met::default();
+        locks.meet(Asking { overtakes: false, ..asking(1) }, &exclusive, &exclusive.range, &mut met);
+        assert_eq!(met.conflicts.len(), 1);
+    }
+
+    /// Two inserts of one key into a secondary unique index: the second asks for a next-key lock, whose gap
+    /// keeps the first from inserting below.
+    #[test]
+    fn a_waiting_duplicate_check_blocks_the_gap_below() {
+        let insert = |value| request(Kind::Insert { check: Some(Mode::S) }, Mode::X, value);
+        let mut locks = IndexLocks::default();
+        let handle = enter(&mut locks, &insert(5));
+        locks.settle(handle, &Settled::Became(Kind::Record, insert(5).range), 9);
+        let reach = locks.reach(&insert(5), 0);
+        let second =
+            locks.enter(asking(2), &insert(5), reach, Got { waits: true, ..Got::all(&insert(5).range) });
+        assert_eq!(met(&mut locks, 1, &insert(4)), None);
+        locks.checks(second, Mode::S, false, 0);
+        assert_eq!(met(&mut locks, 1, &insert(4)), Some((Wait, Likely)));
+    }
+
+    #[test]
+    fn what_a_waiting_statement_has_not_come_to_is_in_nobodys_way() {
+        let mut locks = IndexLocks::default();
+        let scan = Request { range: Range::all(), ..request(Kind::NextKey, Mode::X, 0) };
+        let got = Got { asked: Range { low: Key::lowest(), high: key(5).after() }, waits: true };
+        locks.enter(asking(2), &scan, Range::all(), got);
+        assert_eq!(met(&mut locks, 1, &request(Kind::Record, Mode::X, 4)), Some((Wait, Likely)));
+        let beyond = request(Kind::Record, Mode::X, 6);
+        let mut met = Met::default();
+        locks.meet(asking(1), &beyond, &beyond.range, &mut met);
+        assert_eq!((met.conflicts.len(), met.behind), (0, vec![TxnId(2)]));
     }
 
     #[test]

@@ -33,11 +33,11 @@ pub enum Kind {
     Gap,
     /// Records and gaps from the gap below the range's first record to the gap above its last one.
     NextKey,
-    /// A new entry at `range.low`: waits for gap locks there, then holds the record exclusively. With
-    /// `unique`, another transaction's lock on the same key makes it wait for the duplicate check.
+    /// A new entry at `range.low`: waits for gap locks there, then holds the record exclusively.
     Insert {
-        /// The index is unique and the key has no NULL.
-        unique: bool,
+        /// The index is unique and the key has no NULL: the mode in which the duplicate check asks for an
+        /// equal key. S, or X where the statement goes on to change what it finds.
+        check: Option<Mode>,
     },
 }
 
@@ -55,6 +55,14 @@ impl Kind {
     /// Is it an insert intention?
     pub fn inserts(self) -> bool {
         matches!(self, Kind::Insert { .. })
+    }
+
+    /// The mode of an insert's duplicate check.
+    pub fn check(self) -> Option<Mode> {
+        match self {
+            Kind::Insert { check } => check,
+            _ => None,
+        }
     }
 
     /// InnoDB's names, for reports.

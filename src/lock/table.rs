@@ -7,11 +7,12 @@ use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
-use super::index::{Conflict, Held, IndexLocks, Neighbours};
+use super::index::{Asking, Got, Held, IndexLocks, Met, Neighbours, Relation};
 use super::interval_tree::Handle;
+use super::mode::Mode;
 use super::range::Range;
 use super::request::{Request, Settled};
-use crate::id::{IndexId, TableId, TxnId};
+use crate::id::{Counter, IndexId, TableId, TxnId};
 
 /// Locks of one index that are copied out under one guard: some ten microseconds.
 const BITE: usize = 256;
@@ -23,6 +24,8 @@ pub struct LockRef {
     pub index: IndexId,
     /// Which lock there.
     pub handle: Handle,
+    /// When it was asked for.
+    order: u64,
 }
 
 /// The locks of one statement, in the order of its requests.
@@ -34,24 +37,57 @@ pub struct LockTable {
     indexes: DashMap<IndexId, IndexLocks, FxBuildHasher>,
     /// How long a record that was met is believed to exist, milliseconds.
     fence_lifetime: u64,
+    /// Numbers the statements in the order in which they ask.
+    order: Counter,
 }
 
 impl LockTable {
     /// An empty table; records that were met are believed to exist for `fence_lifetime` milliseconds.
     pub fn new(fence_lifetime: u64) -> LockTable {
-        LockTable { indexes: DashMap::with_hasher(FxBuildHasher), fence_lifetime }
+        LockTable { indexes: DashMap::with_hasher(FxBuildHasher), fence_lifetime, order: Counter::default() }
     }
 
-    /// Notes the requests of a statement and returns what stands in their way. `now` in milliseconds.
-    pub fn enter(&self, txn: TxnId, requests: &[Request], now: u64) -> (LockRefs, Vec<Conflict>) {
-        let (mut refs, mut conflicts) = (LockRefs::new(), Vec::new());
+    /// Notes the requests of a statement and returns what stands in their way. `now` in milliseconds;
+    /// `overtakes`: see [`Asking`].
+    ///
+    /// The server asks in order and stops at the first lock that it has to wait for: what comes behind it is
+    /// noted as not asked for yet.
+    pub fn enter(&self, txn: TxnId, requests: &[Request], overtakes: bool, now: u64) -> (LockRefs, Met) {
+        let (mut refs, mut met, mut stopped) = (LockRefs::new(), Met::default(), false);
+        let order = self.order.next();
         for (number, request) in requests.iter().enumerate() {
+            let asking = Asking { txn, number, order, now, overtakes };
             let mut locks = self.indexes.entry(request.index).or_default();
             let reach = locks.reach(request, now);
-            locks.conflicts(txn, number, request, &reach, now, &mut conflicts);
-            refs.push(LockRef { index: request.index, handle: locks.enter(txn, request, reach) });
+            let (got, checks) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
+            let handle = locks.enter(asking, request, reach, got);
+            if let Some(mode) = checks {
+                locks.checks(handle, mode, request.index.index == 0, now);
+            }
+            refs.push(LockRef { index: request.index, handle, order });
         }
-        (refs, conflicts)
+        (refs, met)
+    }
+
+    /// Looks again at a statement that waits at the server, after something in its way has gone: how far it
+    /// gets now, and what stands in its way then.
+    pub fn again(
+        &self,
+        txn: TxnId,
+        requests: &[Request],
+        refs: &[LockRef],
+        overtakes: bool,
+        now: u64,
+    ) -> Met {
+        let (mut met, mut stopped) = (Met::default(), false);
+        for (number, (request, lock)) in requests.iter().zip(refs).enumerate() {
+            let asking = Asking { txn, number, order: lock.order, now, overtakes };
+            let Some(mut locks) = self.indexes.get_mut(&request.index) else { continue };
+            let reach = locks.reach(request, now);
+            let (got, _) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
+            locks.advance(lock.handle, got);
+        }
+        met
     }
 
     /// Takes back what [`enter`](Self::enter) has noted.
@@ -126,4 +162,25 @@ impl LockTable {
     pub fn is_empty(&self) -> bool {
         self.indexes.iter().all(|locks| locks.is_empty())
     }
+}
+
+/// Asks for one lock. Returns how far that gets and, for an insert that waits for a record with an equal
+/// key, the mode of its duplicate check.
+fn ask(
+    locks: &IndexLocks,
+    asking: Asking,
+    request: &Request,
+    reach: &Range,
+    stopped: &mut bool,
+    met: &mut Met,
+) -> (Got, Option<Mode>) {
+    let first = met.conflicts.len();
+    let asked = locks.meet(asking, request, reach, met);
+    let mut waits = met.conflicts[first..].iter().filter(|c| c.relation == Relation::Wait).peekable();
+    let asks = waits.peek().is_some();
+    let record = waits.any(|c| c.kind.records() || c.kind.inserts());
+    let asked = if *stopped { Range { high: request.range.low.clone(), ..asked } } else { asked };
+    let checks = request.kind.check().filter(|_| record && !*stopped);
+    *stopped |= asks;
+    (Got { asked, waits: *stopped }, checks)
 }

@@ -41,6 +41,16 @@ impl WaitFor {
         }
     }
 
+    /// `from`, if it waits for somebody already, will come to wait for `to` as well.
+    pub fn comes_to(&self, from: TxnId, to: TxnId) {
+        if from != to
+            && let Some(mut edges) = self.edges.get_mut(&from)
+            && edges.iter().all(|edge| edge.to != to)
+        {
+            edges.push(Edge { to, held: false, certainty: Certainty::Likely });
+        }
+    }
+
     /// `from` waits no more.
     pub fn clear(&self, from: TxnId) {
         self.edges.remove(&from);
@@ -99,6 +109,11 @@ impl WaitFor {
     /// Those that `from` waits for.
     pub fn edges_of(&self, from: TxnId) -> Vec<Edge> {
         self.edges.get(&from).map(|edges| edges.clone()).unwrap_or_default()
+    }
+
+    /// Does `from` wait for `to`, at the server or in interlock?
+    pub fn waits_for(&self, from: TxnId, to: TxnId) -> bool {
+        self.edges.get(&from).is_some_and(|edges| edges.iter().any(|e| e.to == to))
     }
 
     /// Is `from` kept back by interlock behind `to`?

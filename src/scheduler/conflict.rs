@@ -25,6 +25,8 @@ pub struct Submission {
     /// The longest that it may be held, besides the general limit: a part of the session's own lock wait
     /// timeout, milliseconds.
     pub patience_ms: u64,
+    /// Whoever holds a lock passes those that wait for it: see [`crate::lock::index::Asking`].
+    pub overtakes: bool,
     /// The locks are kept after the statement (it runs in a transaction). An autocommit statement cannot
     /// be part of a hazard.
     pub keeps: bool,

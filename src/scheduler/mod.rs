@@ -17,6 +17,7 @@ pub mod conflict;
 pub mod hold_queue;
 pub mod policy;
 mod judge;
+mod server_queue;
 #[cfg(test)]
 mod simulation;
 
@@ -27,7 +28,7 @@ use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
 use crate::id::{Counter, IndexId, Token, TxnId};
-use crate::lock::index::Neighbours;
+use crate::lock::index::{Conflict, Met, Neighbours};
 use crate::lock::range::Range;
 use crate::lock::request::Settled;
 use crate::lock::table::{LockRef, LockRefs, LockTable};
@@ -35,12 +36,14 @@ use crate::lock::wait_for::WaitFor;
 use conflict::{Decision, HoldEnd, Judged, Report, Submission, Woken};
 use hold_queue::{Hold, HoldQueue};
 use policy::Limits;
+use server_queue::ServerQueue;
 
 /// Decides on statements, and again whenever a transaction ends.
 #[derive(Debug)]
 pub struct Scheduler {
     locks: LockTable,
     graph: WaitFor,
+    server_queue: ServerQueue,
     queue: Mutex<HoldQueue>,
     /// Statements that are held or are about to be: who gives locks up looks at the queue only if there
     /// are any. Raised before the locks are looked at and read after they were given up, so no one is missed.
@@ -66,6 +69,7 @@ impl Scheduler {
         Scheduler {
             locks: LockTable::new(fence_lifetime.as_millis() as u64),
             graph: WaitFor::default(),
+            server_queue: ServerQueue::default(),
             queue: Mutex::default(),
             contenders: AtomicUsize::new(0),
             tokens: Counter::default(),
@@ -103,8 +107,8 @@ impl Scheduler {
 
     /// Notes the statement's requests if nothing conflicts; `None`: ask [`contend`](Self::contend).
     pub fn enter(&self, submission: &Submission, now: u64) -> Option<LockRefs> {
-        let (refs, conflicts) = self.locks.enter(submission.txn, &submission.requests, now);
-        if conflicts.is_empty() {
+        let (refs, met) = self.note(submission, now);
+        if met.conflicts.is_empty() {
             return Some(refs);
         }
         self.locks.withdraw(&refs);
@@ -181,7 +185,11 @@ impl Scheduler {
         now: u64,
     ) -> (LockRefs, Vec<Woken>) {
         let indexes: SmallVec<[IndexId; 4]> = refs.iter().map(|lock| lock.index).collect();
+        self.server_queue.leave(txn);
         let kept = self.locks.settle(refs, settled, now);
+        if settled.iter().any(|settled| *settled != Settled::Kept) {
+            self.move_on(txn, now);
+        }
         // Only a lock that turned out to be less than it might have been can let somebody go on.
         let woken = self.wake(now, |hold| {
             let changed = || indexes.iter().zip(settled);
@@ -204,6 +212,7 @@ impl Scheduler {
     /// the server for no longer than the COMMIT takes. The hand-over costs no round trip.
     pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool, now: u64) -> Vec<Woken> {
         self.locks.release(refs, commits, now);
+        self.move_on(txn, now);
         self.wake(now, |hold| hold.blockers.contains(&txn))
     }
 
@@ -212,7 +221,9 @@ impl Scheduler {
     /// A transaction has ended: its locks go, and the statements that may go on are returned.
     pub fn ended(&self, txn: TxnId, refs: &[LockRef], committed: bool, now: u64) -> Vec<Woken> {
         self.graph.clear(txn);
+        self.server_queue.leave(txn);
         self.locks.release(refs, committed, now);
+        self.move_on(txn, now);
         self.wake(now, |hold| hold.blockers.contains(&txn))
     }
 
@@ -271,10 +282,10 @@ impl Scheduler {
         now: u64,
     ) -> LockRefs {
         self.graph.clear(submission.txn);
-        let (refs, conflicts) = self.locks.enter(submission.txn, &submission.requests, now);
-        if !conflicts.is_empty() {
-            let judged = judge::judge(submission, conflicts, &self.graph);
-            self.graph.set(submission.txn, judge::edges(&judged.conflicts, false));
+        let (refs, met) = self.note(submission, now);
+        if !met.conflicts.is_empty() {
+            let judged = judge::judge(submission, met.conflicts, &self.graph);
+            self.wait_at_server(submission, &refs, &judged.conflicts);
             self.free_chain(submission.txn, &judged, queue, woken, now);
         }
         refs
@@ -289,17 +300,15 @@ impl Scheduler {
         now: u64,
     ) -> (Decision, Option<Judged>) {
         self.graph.clear(submission.txn);
-        let (refs, conflicts) = self.locks.enter(submission.txn, &submission.requests, now);
-        if conflicts.is_empty() {
+        let (refs, met) = self.note(submission, now);
+        if met.conflicts.is_empty() {
             return (Decision::Forward { refs, waits: false }, None);
         }
-        let judged = judge::judge(submission, conflicts, &self.graph);
+        let judged = judge::judge(submission, met.conflicts, &self.graph);
         let full = queue.is_full(&self.limits.read(), &judged);
         match policy::decide(submission, &judged, full) {
             policy::Verdict::Forward => {
-                let edges = judge::edges(&judged.conflicts, false);
-                let waits = !edges.is_empty();
-                self.graph.set(submission.txn, edges);
+                let waits = self.wait_at_server(submission, &refs, &judged.conflicts);
                 self.free_chain(submission.txn, &judged, queue, woken, now);
                 (Decision::Forward { refs, waits }, Some(judged))
             }
@@ -313,6 +322,37 @@ impl Scheduler {
                 (Decision::Reject, Some(judged))
             }
         }
+    }
+
+    /// Notes the requests of a statement. Those that wait already, and will come to wait for them, have an
+    /// edge more.
+    fn note(&self, submission: &Submission, now: u64) -> (LockRefs, Met) {
+        let (refs, met) = self.locks.enter(submission.txn, &submission.requests, submission.overtakes, now);
+        for txn in &met.behind {
+            self.graph.comes_to(*txn, submission.txn);
+        }
+        (refs, met)
+    }
+
+    /// A statement goes to the server. False: nothing is in its way there.
+    fn wait_at_server(&self, submission: &Submission, refs: &LockRefs, conflicts: &[Conflict]) -> bool {
+        let edges = judge::edges(conflicts, false);
+        if edges.is_empty() {
+            self.graph.clear(submission.txn);
+            return false;
+        }
+        self.graph.set(submission.txn, edges);
+        self.server_queue.enter(submission, refs);
+        true
+    }
+
+    /// Something has gone that statements wait for at the server: they get further, and wait for others.
+    fn move_on(&self, gone: TxnId, now: u64) {
+        self.server_queue.each_behind(gone, &self.graph, |waiting| {
+            let (submission, refs) = (&waiting.submission, &waiting.refs);
+            let met = self.locks.again(submission.txn, &submission.requests, refs, submission.overtakes, now);
+            self.graph.set(submission.txn, judge::edges(&met.conflicts, false));
+        });
     }
 
     /// A statement is about to stall behind sessions that interlock itself holds back: those holds end at

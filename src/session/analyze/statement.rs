@@ -195,6 +195,7 @@ impl Analyzer {
             action: self.action(execution.analysed.digest.tag),
             requests: intent.requests,
             patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
+            overtakes: self.flavour == Flavour::MySql,
             keeps,
         };
         if intent.deletes {

@@ -1,0 +1,74 @@
+//! The statements that were passed on and are expected to wait at the server.
+//!
+//! When what they wait for has gone they get further: the locks that they come to then may be held by
+//! others, and the wait-for graph has to know before the next statement is judged. Most of the time the
+//! queue is empty, which one atomic read tells.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::conflict::Submission;
+use crate::id::TxnId;
+use crate::lock::table::LockRefs;
+use crate::lock::wait_for::WaitFor;
+
+/// A statement that waits at the server.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// What it asks for.
+    pub(super) submission: Submission,
+    /// Where that is noted.
+    pub(super) refs: LockRefs,
+}
+
+/// The statements that wait at the server, in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct ServerQueue {
+    waiting: Mutex<Queue>,
+    length: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    next: u64,
+    places: BTreeMap<u64, Waiting>,
+    of: std::collections::HashMap<TxnId, u64>,
+}
+
+impl ServerQueue {
+    /// A statement begins to wait.
+    pub(super) fn enter(&self, submission: &Submission, refs: &LockRefs) {
+        let mut queue = self.waiting.lock();
+        let place = queue.next;
+        queue.next += 1;
+        if let Some(old) = queue.of.insert(submission.txn, place) {
+            queue.places.remove(&old);
+        }
+        queue.places.insert(place, Waiting { submission: submission.clone(), refs: refs.clone() });
+        self.length.store(queue.places.len(), Ordering::SeqCst);
+    }
+
+    /// The transaction's statement was answered, or the transaction is over.
+    pub(super) fn leave(&self, txn: TxnId) {
+        if self.length.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut queue = self.waiting.lock();
+        if let Some(place) = queue.of.remove(&txn) {
+            queue.places.remove(&place);
+            self.length.store(queue.places.len(), Ordering::SeqCst);
+        }
+    }
+
+    /// Looks at every statement that waits for `txn`, oldest first.
+    pub(super) fn each_behind(&self, txn: TxnId, graph: &WaitFor, mut look: impl FnMut(&Waiting)) {
+        if self.length.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let queue = self.waiting.lock();
+        let behind = |waiting: &&Waiting| graph.waits_for(waiting.submission.txn, txn);
+        queue.places.values().filter(behind).for_each(&mut look);
+    }
+}
