@@ -11,6 +11,7 @@
 //! Who waits for whom follows InnoDB's lock compatibility (manual, "InnoDB Locking"): records by mode; an
 //! insert waits for gaps of others; gaps never wait.
 
+use super::asking::{Asking, Got, Met};
 use super::fence::Fences;
 use super::interval_tree::{Handle, IntervalTree};
 use super::key::Key;
@@ -85,47 +86,6 @@ pub struct Conflict {
     pub kind: Kind,
     /// The part of the index that the lock covers, its gaps included.
     pub range: Range,
-}
-
-/// Who asks, and by which rules.
-#[derive(Clone, Copy, Debug)]
-pub struct Asking {
-    /// The transaction.
-    pub txn: TxnId,
-    /// Position of the request in the statement's list.
-    pub number: usize,
-    /// When it asks: locks that are waited for and were asked for later stand behind it.
-    pub order: u64,
-    /// Milliseconds of the caller's clock.
-    pub now: u64,
-    /// The holder of a lock passes those that wait for this very lock when it asks for more on the same
-    /// record. MySQL does; on MariaDB it queues behind them, which is a deadlock.
-    pub overtakes: bool,
-}
-
-/// What a request has met.
-#[derive(Clone, Debug, Default)]
-pub struct Met {
-    /// Locks in its way, the strongest relation per holder.
-    pub conflicts: Vec<Conflict>,
-    /// Transactions that wait for something else already and will wait for this lock when they come to it.
-    pub behind: Vec<TxnId>,
-}
-
-/// How far a request gets.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Got {
-    /// The part of its range that is asked for before the statement waits; empty if it waits before that.
-    pub asked: Range,
-    /// The statement waits, here or before.
-    pub waits: bool,
-}
-
-impl Got {
-    /// All of a range, without waiting.
-    pub fn all(range: &Range) -> Got {
-        Got { asked: range.clone(), waits: false }
-    }
 }
 
 /// What a probe of the server has shown around a place.
@@ -473,6 +433,10 @@ fn gap_certainty(held: &Held, asked: &Range) -> Certainty {
 }
 
 #[cfg(test)]
+#[path = "index_waiting_tests.rs"]
+mod waiting_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::{IndexId, TableId};
@@ -575,70 +539,6 @@ mod tests {
         locks.release(handle, true, 9);
         assert_eq!(met(&mut locks, 2, &exclusive), None);
         assert!(locks.is_empty());
-    }
-
-    /// Transaction 2 asks for what 1 has, and waits.
-    fn held_and_waited_for(mode: Mode, waiting: Mode) -> IndexLocks {
-        let mut locks = IndexLocks::default();
-        let handle = enter(&mut locks, &request(Kind::Record, mode, 5));
-        locks.settle(handle, &Settled::Kept, 9);
-        let waits = request(Kind::Record, waiting, 5);
-        let reach = locks.reach(&waits, 0);
-        locks.enter(asking(2), &waits, reach, Got { waits: true, ..Got::all(&waits.range) });
-        locks
-    }
-
-    #[test]
-    fn nobody_overtakes_a_waiting_request() {
-        let shared = request(Kind::Record, Mode::S, 5);
-        let mut locks = held_and_waited_for(Mode::S, Mode::X);
-        assert_eq!(met(&mut locks, 3, &shared), Some((Wait, Likely)));
-    }
-
-    #[test]
-    fn what_one_has_one_need_not_ask_for() {
-        let mut locks = held_and_waited_for(Mode::X, Mode::S);
-        assert_eq!(met(&mut locks, 1, &request(Kind::Record, Mode::X, 5)), None);
-        assert_eq!(met(&mut locks, 1, &request(Kind::NextKey, Mode::X, 5)), None, "the gap alone");
-    }
-
-    #[test]
-    fn mysql_lets_an_upgrade_pass_its_own_waiter_and_mariadb_does_not() {
-        let exclusive = request(Kind::Record, Mode::X, 5);
-        let mut locks = held_and_waited_for(Mode::S, Mode::X);
-        assert_eq!(met(&mut locks, 1, &exclusive), None);
-        let mut met = Met::default();
-        locks.meet(Asking { overtakes: false, ..asking(1) }, &exclusive, &exclusive.range, &mut met);
-        assert_eq!(met.conflicts.len(), 1);
-    }
-
-    /// Two inserts of one key into a secondary unique index: the second asks for a next-key lock, whose gap
-    /// keeps the first from inserting below.
-    #[test]
-    fn a_waiting_duplicate_check_blocks_the_gap_below() {
-        let insert = |value| request(Kind::Insert { check: Some(Mode::S) }, Mode::X, value);
-        let mut locks = IndexLocks::default();
-        let handle = enter(&mut locks, &insert(5));
-        locks.settle(handle, &Settled::Became(Kind::Record, insert(5).range), 9);
-        let reach = locks.reach(&insert(5), 0);
-        let second =
-            locks.enter(asking(2), &insert(5), reach, Got { waits: true, ..Got::all(&insert(5).range) });
-        assert_eq!(met(&mut locks, 1, &insert(4)), None);
-        locks.checks(second, Mode::S, false, 0);
-        assert_eq!(met(&mut locks, 1, &insert(4)), Some((Wait, Likely)));
-    }
-
-    #[test]
-    fn what_a_waiting_statement_has_not_come_to_is_in_nobodys_way() {
-        let mut locks = IndexLocks::default();
-        let scan = Request { range: Range::all(), ..request(Kind::NextKey, Mode::X, 0) };
-        let got = Got { asked: Range { low: Key::lowest(), high: key(5).after() }, waits: true };
-        locks.enter(asking(2), &scan, Range::all(), got);
-        assert_eq!(met(&mut locks, 1, &request(Kind::Record, Mode::X, 4)), Some((Wait, Likely)));
-        let beyond = request(Kind::Record, Mode::X, 6);
-        let mut met = Met::default();
-        locks.meet(asking(1), &beyond, &beyond.range, &mut met);
-        assert_eq!((met.conflicts.len(), met.behind), (0, vec![TxnId(2)]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod range;
 pub mod request;
 pub mod interval_tree;
 pub mod fence;
+pub mod asking;
 pub mod index;
 pub mod table;
 pub mod wait_for;

@@ -7,7 +7,8 @@ use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
-use super::index::{Asking, Got, Held, IndexLocks, Met, Neighbours, Relation};
+use super::asking::{Asking, Got, Met};
+use super::index::{Held, IndexLocks, Neighbours, Relation};
 use super::interval_tree::Handle;
 use super::mode::Mode;
 use super::range::Range;

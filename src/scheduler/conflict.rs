@@ -25,7 +25,7 @@ pub struct Submission {
     /// The longest that it may be held, besides the general limit: a part of the session's own lock wait
     /// timeout, milliseconds.
     pub patience_ms: u64,
-    /// Whoever holds a lock passes those that wait for it: see [`crate::lock::index::Asking`].
+    /// Whoever holds a lock passes those that wait for it: see [`crate::lock::asking::Asking`].
     pub overtakes: bool,
     /// The locks are kept after the statement (it runs in a transaction). An autocommit statement cannot
     /// be part of a hazard.

@@ -28,7 +28,8 @@ use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
 use crate::id::{Counter, IndexId, Token, TxnId};
-use crate::lock::index::{Conflict, Met, Neighbours};
+use crate::lock::asking::Met;
+use crate::lock::index::{Conflict, Neighbours};
 use crate::lock::range::Range;
 use crate::lock::request::Settled;
 use crate::lock::table::{LockRef, LockRefs, LockTable};

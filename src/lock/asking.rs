@@ -1,0 +1,46 @@
+//! The words between a request and the locks of an index: who asks, what is met, how far one gets.
+
+use super::index::Conflict;
+use super::range::Range;
+use crate::id::TxnId;
+
+/// Who asks, and by which rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The transaction.
+    pub txn: TxnId,
+    /// Position of the request in the statement's list.
+    pub number: usize,
+    /// When it asks: locks that are waited for and were asked for later stand behind it.
+    pub order: u64,
+    /// Milliseconds of the caller's clock.
+    pub now: u64,
+    /// The holder of a lock passes those that wait for this very lock when it asks for more on the same
+    /// record. MySQL does; on MariaDB it queues behind them, which is a deadlock.
+    pub overtakes: bool,
+}
+
+/// What a request has met.
+#[derive(Clone, Debug, Default)]
+pub struct Met {
+    /// Locks in its way, the strongest relation per holder.
+    pub conflicts: Vec<Conflict>,
+    /// Transactions that wait for something else already and will wait for this lock when they come to it.
+    pub behind: Vec<TxnId>,
+}
+
+/// How far a request gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Got {
+    /// The part of its range that is asked for before the statement waits; empty if it waits before that.
+    pub asked: Range,
+    /// The statement waits, here or before.
+    pub waits: bool,
+}
+
+impl Got {
+    /// All of a range, without waiting.
+    pub fn all(range: &Range) -> Got {
+        Got { asked: range.clone(), waits: false }
+    }
+}

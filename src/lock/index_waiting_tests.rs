@@ -1,0 +1,98 @@
+//! Requests that wait: whom they block, and who passes them.
+
+use super::*;
+use crate::id::{IndexId, TableId};
+use Certainty::{Certain, Likely};
+use Relation::Wait;
+
+fn key(value: i128) -> Key {
+    let mut key = Key::default();
+    key.push_int(value, false);
+    key
+}
+
+fn request(kind: Kind, mode: Mode, value: i128) -> Request {
+    let range = Range::entries(&key(value));
+    let index = IndexId { table: TableId(1), index: 1 };
+    Request { index, mode, range, kind, certainty: Certain, rule: "test" }
+}
+
+fn asking(txn: u64) -> Asking {
+    Asking { txn: TxnId(txn), number: 0, order: 9, now: 0, overtakes: true }
+}
+
+fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {
+    let mut met = Met::default();
+    let reach = locks.reach(request, 0);
+    locks.meet(asking(txn), request, &reach, &mut met);
+    assert!(met.conflicts.len() <= 1);
+    met.conflicts.pop().map(|c| (c.relation, c.certainty))
+}
+
+fn enter(locks: &mut IndexLocks, request: &Request) -> Handle {
+    let reach = locks.reach(request, 0);
+    locks.enter(asking(1), request, reach, Got::all(&request.range))
+}
+
+/// Transaction 2 asks for what 1 has, and waits.
+fn held_and_waited_for(mode: Mode, waiting: Mode) -> IndexLocks {
+    let mut locks = IndexLocks::default();
+    let handle = enter(&mut locks, &request(Kind::Record, mode, 5));
+    locks.settle(handle, &Settled::Kept, 9);
+    let waits = request(Kind::Record, waiting, 5);
+    let reach = locks.reach(&waits, 0);
+    locks.enter(asking(2), &waits, reach, Got { waits: true, ..Got::all(&waits.range) });
+    locks
+}
+
+#[test]
+fn nobody_overtakes_a_waiting_request() {
+    let shared = request(Kind::Record, Mode::S, 5);
+    let mut locks = held_and_waited_for(Mode::S, Mode::X);
+    assert_eq!(met(&mut locks, 3, &shared), Some((Wait, Likely)));
+}
+
+#[test]
+fn what_one_has_one_need_not_ask_for() {
+    let mut locks = held_and_waited_for(Mode::X, Mode::S);
+    assert_eq!(met(&mut locks, 1, &request(Kind::Record, Mode::X, 5)), None);
+    assert_eq!(met(&mut locks, 1, &request(Kind::NextKey, Mode::X, 5)), None, "the gap alone");
+}
+
+#[test]
+fn mysql_lets_an_upgrade_pass_its_own_waiter_and_mariadb_does_not() {
+    let exclusive = request(Kind::Record, Mode::X, 5);
+    let mut locks = held_and_waited_for(Mode::S, Mode::X);
+    assert_eq!(met(&mut locks, 1, &exclusive), None);
+    let mut met = Met::default();
+    locks.meet(Asking { overtakes: false, ..asking(1) }, &exclusive, &exclusive.range, &mut met);
+    assert_eq!(met.conflicts.len(), 1);
+}
+
+/// Two inserts of one key into a secondary unique index: the second asks for a next-key lock, whose gap
+/// keeps the first from inserting below.
+#[test]
+fn a_waiting_duplicate_check_blocks_the_gap_below() {
+    let insert = |value| request(Kind::Insert { check: Some(Mode::S) }, Mode::X, value);
+    let mut locks = IndexLocks::default();
+    let handle = enter(&mut locks, &insert(5));
+    locks.settle(handle, &Settled::Became(Kind::Record, insert(5).range), 9);
+    let reach = locks.reach(&insert(5), 0);
+    let second = locks.enter(asking(2), &insert(5), reach, Got { waits: true, ..Got::all(&insert(5).range) });
+    assert_eq!(met(&mut locks, 1, &insert(4)), None);
+    locks.checks(second, Mode::S, false, 0);
+    assert_eq!(met(&mut locks, 1, &insert(4)), Some((Wait, Likely)));
+}
+
+#[test]
+fn what_a_waiting_statement_has_not_come_to_is_in_nobodys_way() {
+    let mut locks = IndexLocks::default();
+    let scan = Request { range: Range::all(), ..request(Kind::NextKey, Mode::X, 0) };
+    let got = Got { asked: Range { low: Key::lowest(), high: key(5).after() }, waits: true };
+    locks.enter(asking(2), &scan, Range::all(), got);
+    assert_eq!(met(&mut locks, 1, &request(Kind::Record, Mode::X, 4)), Some((Wait, Likely)));
+    let beyond = request(Kind::Record, Mode::X, 6);
+    let mut met = Met::default();
+    locks.meet(asking(1), &beyond, &beyond.range, &mut met);
+    assert_eq!((met.conflicts.len(), met.behind), (0, vec![TxnId(2)]));
+}
