@@ -45,6 +45,20 @@ fn deadlocks_direct_and_none_with_reorder() {
 }
 
 #[test]
+fn four_proxies_before_one_server_prevent_it_too() {
+    both(|server| {
+        for pattern in ["append", "hot"] {
+            let few = ["--proxies", "4", "--only", "reorder", "--seconds", "3", "--pattern", pattern];
+            let figures = demo(server, &few);
+            let reorder = &figures["runs"][0];
+            assert_eq!(reorder["deadlocks"], 0, "{figures}");
+            assert!(reorder["committed"].as_u64() > Some(30), "{figures}");
+            assert_eq!((&reorder["timeouts"], &reorder["errors"]), (&0.into(), &0.into()), "{figures}");
+        }
+    });
+}
+
+#[test]
 fn a_private_server_goes_with_the_demonstration() {
     if support::Server::start(support::Kind::MariaDb).is_none() {
         return;

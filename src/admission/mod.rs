@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::id::{Counter, IndexId, SessionId, Token, TxnId};
 use crate::lock::index::Neighbours;
-use crate::lock::request::Settled;
+use crate::lock::request::{Request, Settled};
 use crate::lock::table::{LockRef, LockRefs};
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Predicted, TimeSpent};
@@ -176,6 +176,11 @@ impl Admission {
     /// A number for a new transaction.
     pub fn transaction(&self) -> TxnId {
         TxnId(self.transactions.next())
+    }
+
+    /// May the request lock a gap into which its transaction inserts later?
+    pub fn may_lock_gap(&self, request: &Request) -> bool {
+        self.scheduler.locks().may_lock_gap(request, self.now())
     }
 
     /// Lets a statement on if nothing is in its way.

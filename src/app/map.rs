@@ -8,7 +8,7 @@ use crate::backend::catalog_store::CatalogOptions;
 use crate::backend::control::{ControlOptions, ControlTls, ControlTlsMode};
 use crate::backend::endpoint::Endpoint;
 use crate::backend::stream::Keepalive;
-use crate::config::{Action, Address, Config, ProxyVersion, TlsMode};
+use crate::config::{Action, Address, Config, Coordination, ProxyVersion, TlsMode};
 use crate::scheduler::policy::{self, Limits};
 use crate::session::serve::Settings;
 use crate::{backend, frontend};
@@ -120,6 +120,7 @@ pub(super) fn session(config: &Config) -> Settings {
             Action::Reorder => policy::Action::Reorder,
             Action::Reject => policy::Action::Reject,
         },
+        coordinates: config.coordination == Coordination::Server,
         redact: config.redact,
         max_statement: config.frontend.max_statement_bytes,
         max_prepared: config.limits.prepared_statements,

@@ -23,6 +23,7 @@ use crate::admission::Admission;
 use crate::backend::catalog_loader::Loader;
 use crate::backend::catalog_store::{Catalog, LoadEnd};
 use crate::backend::control::{Control, ControlError, Lane};
+use crate::backend::coordinator::Ends;
 use crate::backend::probe::{ProbeEnd, Prober};
 use crate::config::{Config, Loaded};
 use crate::frontend::listener::{BindError, Listener};
@@ -168,5 +169,5 @@ fn knowledge(config: &Config, metrics: &Metrics) -> Result<Option<Knowledge>, Ap
         // So that the first look at a gap finds a connection. If it fails, that look opens one.
         let _ = first.query(Lane::Probe, "DO 0".to_owned()).await;
     });
-    Ok(Some(Knowledge { control, catalog, prober }))
+    Ok(Some(Knowledge { control, catalog, prober, ends: Ends::new() }))
 }

@@ -8,6 +8,7 @@ pub mod config;
 pub mod connection;
 pub mod control;
 pub mod control_connect;
+pub mod coordinator;
 pub mod endpoint;
 pub mod literal;
 pub mod peer;

@@ -60,9 +60,18 @@ impl Prober {
     /// The entries around a key, or around the first parts of a key, of an index. `None`: not known; go on
     /// without.
     pub async fn neighbours(&self, table: &Table, index: u16, key: &[ProbeValue]) -> Option<Neighbours> {
+        self.ask(probe_sql::build(table, index, key)).await
+    }
+
+    /// The last entry of an index; the inner `None`: it has none. The outer `None`: not known.
+    pub async fn last(&self, table: &Table, index: u16) -> Option<Option<Vec<ProbeValue>>> {
+        self.ask(probe_sql::build_last(table, index)).await.map(|seen| seen.previous)
+    }
+
+    async fn ask(&self, sql: Option<ProbeSql>) -> Option<Neighbours> {
         let control = self.control.as_ref()?;
         let begin = Instant::now();
-        let result = match probe_sql::build(table, index, key) {
+        let result = match sql {
             None => Err(ProbeEnd::Unsupported),
             Some(sql) => {
                 let running = self.join(control, sql);

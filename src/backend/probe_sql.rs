@@ -112,6 +112,31 @@ pub fn build(table: &Table, index: u16, key: &[ProbeValue]) -> Option<ProbeSql> 
     })
 }
 
+/// Writes the probe for the last entry of an index: it is answered as the one before every key. `None`: as for
+/// [`build`].
+pub fn build_last(table: &Table, index: u16) -> Option<ProbeSql> {
+    let index = table.indexes.get(usize::from(index)).filter(|index| index.btree)?;
+    let parts = parts(table, index);
+    if parts.is_empty() {
+        return None;
+    }
+    let list: Vec<String> = parts
+        .iter()
+        .map(|part| match part.column.family {
+            Family::Integer => format!("{} + 0", part.name),
+            _ => part.name.clone(),
+        })
+        .collect();
+    let (schema, name) = (identifier(&table.schema), identifier(&table.name));
+    let text = format!(
+        "SELECT 0, {} FROM {schema}.{name} FORCE INDEX ({}) ORDER BY {} LIMIT 1",
+        list.join(", "),
+        identifier(&index.name),
+        order(&parts, Side::Before)
+    );
+    Some(ProbeSql { text, families: parts.iter().map(|part| part.column.family.clone()).collect() })
+}
+
 /// The leading parts of the index whose order the server's comparison operators follow.
 fn parts<'a>(table: &'a Table, index: &Index) -> Vec<Part<'a>> {
     let usable = |part: &KeyPart| {
@@ -307,6 +332,15 @@ mod tests {
         check("a", &[Int(5)], &["(`a` < 5) ORDER BY `a` DESC", "`a` = 5", "(`a` > 5) ORDER BY `a`"]);
         let text = build(&table("a"), 0, &[Int(-5)]).unwrap().text;
         assert!(text.starts_with("(SELECT 0, `a` + 0 FROM"), "{text}");
+    }
+
+    #[test]
+    fn the_last_entry() {
+        let text = build_last(&table("a -b c4"), 0).map(|sql| sql.text);
+        let expected =
+            "SELECT 0, `a` + 0, `b` + 0 FROM `s`.`t` FORCE INDEX (`i`) ORDER BY `a` DESC, `b` LIMIT 1";
+        assert_eq!(text.as_deref(), Some(expected));
+        assert_eq!(build_last(&table("e"), 0), None);
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub struct Args {
     /// Which keys the transactions ask for.
     #[arg(long, value_enum, default_value_t = Pattern::Append)]
     pattern: Pattern,
+    /// Proxies side by side, clients spread over them; several coordinate through the server.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    proxies: u16,
     /// Which server to start.
     #[arg(long, value_enum, default_value_t = server::Choice::Auto)]
     server: server::Choice,
@@ -148,8 +151,12 @@ async fn all_runs(args: &Args) -> Result<u64, DemoError> {
     };
     let mut report = Report::new(target.version().await?, args);
     println!(
-        "{}: {} clients, {} s each, pattern {}",
-        report.server, args.clients, args.seconds, report.pattern
+        "{}: {} clients, {} s each, pattern {}{}",
+        report.server,
+        args.clients,
+        args.seconds,
+        report.pattern,
+        if args.proxies > 1 { format!(", {} proxies", args.proxies) } else { String::new() }
     );
     let mut conflicts = Vec::new();
     for way in Way::ALL {
@@ -180,30 +187,32 @@ async fn one_run(
     way: Way,
 ) -> Result<(Figures, Vec<serde_json::Value>), DemoError> {
     target.fresh_tables(args.pattern).await?;
-    let proxy = match way {
-        Way::Direct => None,
-        Way::Flag | Way::Reorder => Some(Proxy::start(target, way.name()).await?),
-    };
-    let address = match (&proxy, &args.through) {
-        (Some(proxy), _) => proxy.address.clone(),
-        (None, Some(through)) => through.clone(),
-        (None, None) => target.address.clone(),
-    };
+    let mut proxies = Vec::new();
+    if way != Way::Direct {
+        for _ in 0..args.proxies {
+            proxies.push(Proxy::start(target, way.name(), args.proxies > 1).await?);
+        }
+    }
+    let mut addresses: Vec<String> = proxies.iter().map(|proxy| proxy.address.clone()).collect();
+    if addresses.is_empty() {
+        addresses.push(args.through.clone().unwrap_or_else(|| target.address.clone()));
+    }
+    let ways: Result<Vec<_>, _> = addresses.iter().map(|address| target.options_at(address)).collect();
     let plan = Plan {
         clients: args.clients,
         length: Duration::from_secs(args.seconds.into()),
         pattern: args.pattern,
         progress: std::io::stderr().is_terminal(),
     };
-    let figures = workload::run(way.name(), &plan, target.options_at(&address)?).await?;
+    let figures = workload::run(way.name(), &plan, ways?).await?;
     if figures.committed == 0 {
         let reason = figures.first_error.unwrap_or_else(|| format!("{} deadlocks", figures.deadlocks));
         return Err(DemoError::NothingCommitted { run: way.name(), reason });
     }
-    let conflicts = match &proxy {
-        Some(proxy) => proxy.conflicts().await,
-        None => Vec::new(),
-    };
+    let mut conflicts = Vec::new();
+    for proxy in &proxies {
+        conflicts.extend(proxy.conflicts().await);
+    }
     Ok((figures, conflicts))
 }
 

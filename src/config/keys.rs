@@ -55,6 +55,7 @@ const MANY: i64 = 10_000_000;
 /// The keys, in the order of the file.
 pub const KEYS: &[(&str, Rule)] = &[
     ("redact", Rule::Bool),
+    ("coordination", Rule::OneOf(&["local", "server"])),
     ("frontend.listen", Rule::Address),
     ("frontend.max_connections", Rule::Integer(1, MANY)),
     ("frontend.handshake_timeout", Rule::Duration(1, DAY)),

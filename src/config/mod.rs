@@ -30,6 +30,8 @@ pub use secret::ControlUrl;
 pub struct Config {
     /// Literals of statements are replaced by `?` in logs, records, metrics and pages.
     pub redact: bool,
+    /// Who else reorders statements before the same server.
+    pub coordination: Coordination,
     /// The clients' side.
     pub frontend: FrontendConfig,
     /// The server's side.
@@ -232,6 +234,17 @@ pub enum Action {
     Reject,
 }
 
+/// Who else reorders statements before the same server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Coordination {
+    /// Nobody: all clients come through this process.
+    #[default]
+    Local,
+    /// Other interlocks: they keep out of each other's gaps by named locks on the server.
+    Server,
+}
+
 /// Limits of `action = "reorder"`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -324,6 +337,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             redact: true,
+            coordination: Coordination::default(),
             frontend: FrontendConfig::default(),
             upstream: UpstreamConfig::default(),
             admin: AdminConfig::default(),

@@ -282,6 +282,12 @@ impl IndexLocks {
         self.fences.drop_range(range);
     }
 
+    /// May the request lock a gap, as far as is known? A lookup of a key that exists locks none.
+    pub fn may_lock_gap(&self, request: &Request, now: u64) -> bool {
+        let finds = request.kind == Kind::RecordOrGap && self.fences.any_in(&request.range, now);
+        request.kind.gaps() && !finds
+    }
+
     /// Takes in what a probe has shown.
     pub fn learn(&mut self, seen: &Neighbours, believe_until: u64) {
         let place = Range::entries(&seen.place);

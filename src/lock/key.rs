@@ -58,6 +58,11 @@ impl Key {
         self.0.last() == Some(&END_OF_PART)
     }
 
+    /// The bytes that compare as the keys do: the same for the same key in every process.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Does this key begin with `prefix`?
     pub fn starts_with(&self, prefix: &Key) -> bool {
         self.0.starts_with(&prefix.0)

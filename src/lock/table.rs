@@ -116,6 +116,14 @@ impl LockTable {
         }
     }
 
+    /// May the request lock a gap, as far as is known?
+    pub fn may_lock_gap(&self, request: &Request, now: u64) -> bool {
+        match self.indexes.get(&request.index) {
+            Some(locks) => locks.may_lock_gap(request, now),
+            None => request.kind.gaps(),
+        }
+    }
+
     /// Records in a range are being deleted.
     pub fn forget(&self, index: IndexId, range: &Range) {
         if let Some(mut locks) = self.indexes.get_mut(&index) {

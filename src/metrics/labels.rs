@@ -202,6 +202,30 @@ label! {
 }
 
 label! {
+    /// What came of taking the name of a gap on the server.
+    Coordination = "outcome" {
+        /// The name was free: it came within two milliseconds.
+        Taken = "taken",
+        /// Another connection had it and gave it back in time; or the server took long.
+        Waited = "waited",
+        /// Another connection had it until the time was over.
+        TimedOut = "timed_out",
+        /// Another connection had it, and the session could not wait: it has locks that others may want.
+        NotFree = "not_free",
+        /// The server saw a cycle.
+        Cycle = "cycle",
+        /// The statement was killed while it waited.
+        Killed = "killed",
+        /// The server refused the question.
+        Refused = "refused",
+        /// Not asked for: the client would notice, or the session's state forbids it.
+        Skipped = "skipped",
+        /// The server reported a deadlock all the same to a transaction that had a name.
+        Deadlocked = "deadlocked",
+    }
+}
+
+label! {
     /// Where the time of statements went.
     TimeSpent = "where" {
         /// The server, from a command's last byte to its answer's first.

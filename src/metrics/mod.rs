@@ -16,8 +16,8 @@ use crate::scheduler::conflict::{ConflictKind, HoldEnd, Taken};
 use counters::{Counters, Rate};
 use label::{Label, Labels};
 use labels::{
-    CatalogLoad, CommandKind, ConnectionEnd, Direction, Errno, FailOpen, Predicted, Prediction, Probe,
-    Reloaded, StatementKind, TimeSpent,
+    CatalogLoad, CommandKind, ConnectionEnd, Coordination, Direction, Errno, FailOpen, Predicted, Prediction,
+    Probe, Reloaded, StatementKind, TimeSpent,
 };
 
 /// All families. Cheap to clone.
@@ -64,6 +64,10 @@ pub struct Metrics {
     pub config_reloads: Counters<Reloaded>,
     /// Keys whose new value waits for a restart.
     pub config_pending: IntGauge,
+    /// Names of gaps that were wanted on the server, with `coordination = "server"`.
+    pub coordination: Counters<Coordination>,
+    /// How long statements waited for them.
+    pub coordination_seconds: Histogram,
     /// Where the time of statements went, in nanoseconds; shown in seconds.
     pub time: Counters<TimeSpent>,
 }
@@ -205,6 +209,17 @@ impl Metrics {
             config_pending: family.gauge(
                 "interlock_config_pending_keys",
                 "Keys of the configuration whose new value was read but needs a restart to come into force.",
+            )?,
+            coordination: family.counters(
+                "interlock_coordination_total",
+                "Names of gaps that statements wanted on the server before they went on (coordination = \"server\"), by \
+                 what came of it; deadlocked counts deadlocks in spite of a name.",
+                Rate::Rare,
+            )?,
+            coordination_seconds: family.histogram(
+                "interlock_coordination_seconds",
+                "How long statements waited for the name of their gap, the round trip to the server included.",
+                ASK_BUCKETS,
             )?,
             time: family.counters_in(
                 "interlock_statement_seconds_total",

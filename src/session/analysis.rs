@@ -20,6 +20,9 @@ pub enum Verdict {
     AfterEarlier,
     /// Keep it back. [`Analysis::poll_hold`] says when and how it goes on.
     Hold,
+    /// First send this statement of interlock's own on the server connection, once every earlier command has
+    /// been answered, and swallow its answer. [`Analysis::told`] then says how the command goes on.
+    First(String),
     /// Do not pass it on. With `rollback`, the relay first sends `ROLLBACK` on the server connection and
     /// swallows the answer; then the client gets `error`.
     Reject {
@@ -117,6 +120,20 @@ pub trait Analysis {
     /// Called after `Verdict::Hold` whenever the task is woken, until it is ready; never ready with `Hold`.
     /// Ready with `AfterEarlier`, it asks for the same command to be put to [`command`](Self::command) again.
     fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<Verdict>;
+
+    /// The statement of [`Verdict::First`] was answered: `Err` with the error number if it failed. The command
+    /// at hand goes on as this says; with `AfterEarlier` it is put to [`command`](Self::command) again.
+    fn told(&mut self, answer: Result<(), u16>) -> Verdict;
+
+    /// A statement of interlock's own that is to be sent right behind the command that has just been passed on
+    /// and was alone; its answer is swallowed.
+    fn errand_behind(&mut self) -> Option<String>;
+
+    /// The same while the session is idle. Where time decides, the task is woken.
+    fn errand_idle(&mut self, context: &mut Context<'_>) -> Option<String>;
+
+    /// The errand was answered: `Err` with the error number if it failed.
+    fn errand_done(&mut self, answer: Result<(), u16>);
 
     /// The `ROLLBACK` of a rejected command has been carried out: the transaction is gone.
     fn rolled_back(&mut self);

@@ -15,8 +15,10 @@ use super::relay::{End, Negotiated, Observer, Relay, RelayLimits};
 use crate::admission::Admission;
 use crate::backend::catalog_store::Catalog;
 use crate::backend::control::Control;
+use crate::backend::coordinator::Ends;
 use crate::backend::probe::Prober;
 use crate::backend::stream::{Peer, Stream};
+use crate::lock::key::Key;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{ConnectionEnd, Direction, Errno};
 use crate::scheduler::policy::Action;
@@ -78,6 +80,8 @@ pub struct Knowledge {
     pub catalog: Arc<Catalog>,
     /// Looks at the records around a place.
     pub prober: Prober,
+    /// What is known of the ends of indexes, for the names of gaps.
+    pub ends: Ends<Key>,
 }
 
 /// How statements are analysed.
@@ -85,6 +89,8 @@ pub struct Knowledge {
 pub struct Settings {
     /// What may be done about a conflict.
     pub action: Action,
+    /// Names of gaps are taken on the server, because other interlocks stand before it too.
+    pub coordinates: bool,
     /// Keep no literals.
     pub redact: bool,
     /// Bytes of a command up to which it is analysed.

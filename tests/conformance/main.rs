@@ -1,6 +1,7 @@
 //! Byte equality: each command and kind of result gives through interlock what it gives direct.
 
 mod commands;
+mod coordination;
 mod large;
 mod prepared;
 #[path = "../support/mod.rs"]

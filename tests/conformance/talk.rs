@@ -315,11 +315,12 @@ pub fn same(server: &Server, interlock: &Interlock, login: &Login, setup: &str, 
         talk.quit()
     };
     let (direct, through) = (hold(server.port), hold(interlock.port));
-    for (expected, got) in direct.iter().zip(&through) {
+    for (at, (expected, got)) in direct.iter().zip(&through).enumerate() {
         assert_eq!(got.0, expected.0);
+        let before: Vec<&str> = direct[at.saturating_sub(8)..at].iter().map(|said| &*said.0).collect();
         assert!(
             got.1 == expected.1,
-            "{:?}, {}\nthrough interlock: {:#?}\ndirect: {:#?}",
+            "{:?}, {}, after {before:#?}\nthrough interlock: {:#?}\ndirect: {:#?}",
             server.kind,
             got.0,
             got.1,

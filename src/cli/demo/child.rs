@@ -85,15 +85,17 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts this same program with an action, and waits until it takes connections.
-    pub async fn start(target: &Target, action: &str) -> Result<Proxy, ProxyError> {
+    /// Starts this same program with an action, and waits until it takes connections. `shared`: others stand
+    /// before the same server.
+    pub async fn start(target: &Target, action: &str, shared: bool) -> Result<Proxy, ProxyError> {
         let files = tempfile::tempdir()?;
         let log = files.path().join("log");
         let address = format!("127.0.0.1:{}", free_port()?);
         let admin = format!("127.0.0.1:{}", free_port()?);
         let config = files.path().join("interlock.toml");
         // Literals make the timeline readable, and the data is the demonstration's own.
-        std::fs::write(&config, "redact = false\n")?;
+        let coordination = if shared { "server" } else { "local" };
+        std::fs::write(&config, format!("redact = false\ncoordination = \"{coordination}\"\n"))?;
         let mut args: Vec<String> = ["run", "--config"].map(String::from).to_vec();
         args.push(config.display().to_string());
         for (flag, value) in [

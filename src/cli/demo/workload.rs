@@ -86,20 +86,18 @@ struct Shared {
     errors: AtomicU64,
 }
 
-/// Runs the workload at an address.
+/// Runs the workload, clients spread over the ways to the server.
 ///
 /// # Errors
 /// When a client cannot connect; what happens later is counted.
-pub async fn run(name: &str, plan: &Plan, options: OptsBuilder) -> Result<Figures, Error> {
-    let options = Opts::from(
-        options
-            .db_name(Some(Target::schema()))
-            // A statement that waits for ever would outlive the run.
-            .init(vec!["SET SESSION innodb_lock_wait_timeout = 10"]),
-    );
+pub async fn run(name: &str, plan: &Plan, ways: Vec<OptsBuilder>) -> Result<Figures, Error> {
+    // A statement that waits for ever would outlive the run.
+    let init = || vec!["SET SESSION innodb_lock_wait_timeout = 10"];
+    let options = |way: OptsBuilder| Opts::from(way.db_name(Some(Target::schema())).init(init()));
+    let ways: Vec<Opts> = ways.into_iter().map(options).collect();
     let mut connections = Vec::new();
-    for _ in 0..plan.clients {
-        connections.push(Conn::new(options.clone()).await?);
+    for way in ways.iter().cycle().take(plan.clients.into()) {
+        connections.push((Conn::new(way.clone()).await?, way.clone()));
     }
     let start = Instant::now();
     let shared = Arc::new(Shared {
@@ -114,7 +112,7 @@ pub async fn run(name: &str, plan: &Plan, options: OptsBuilder) -> Result<Figure
     });
     let clients: Vec<_> = connections
         .into_iter()
-        .map(|connection| tokio::spawn(client(connection, options.clone(), Arc::clone(&shared))))
+        .map(|(connection, options)| tokio::spawn(client(connection, options, Arc::clone(&shared))))
         .collect();
     let progress = plan.progress.then(|| tokio::spawn(progress(name.to_owned(), Arc::clone(&shared))));
     let mut latencies = Vec::new();

@@ -5,6 +5,7 @@ use super::{Analyzer, Locking, Pending};
 use crate::admission::ledger::Happened;
 use crate::intent::outcome::{self, Answered};
 use crate::lock::key::Key;
+use crate::metrics::labels::Coordination;
 use crate::sql::statement::{OpaqueReason, Statement};
 use crate::txn::effect::{After, Ending, Outcome};
 
@@ -74,6 +75,7 @@ impl Analyzer {
     /// COM_RESET_CONNECTION, COM_CHANGE_USER: the server has rolled back and forgotten everything.
     fn begin_again(&mut self) {
         self.prepared.clear();
+        self.names.clear();
         self.end_transaction(Ending::RolledBack);
     }
 
@@ -129,6 +131,9 @@ impl Analyzer {
         if errno.is_none() {
             self.definitions(part);
         }
+        self.names_after(
+            errno.is_none() && matches!(part, Statement::Commit { .. } | Statement::Rollback { .. }),
+        );
         self.follow(after);
         if let (Statement::Begin { snapshot, .. }, None) = (part, errno) {
             match (snapshot, self.pending.is_empty()) {
@@ -193,6 +198,9 @@ impl Analyzer {
             Some(TIMEOUT) => Happened::Timeout,
             _ => return,
         };
+        if self.names.any() && matches!(happened, Happened::Deadlock(_)) {
+            self.shared.metrics.coordination.inc(Coordination::Deadlocked);
+        }
         self.shared.admission.server_reported(self.entry.id, txn, happened);
     }
 

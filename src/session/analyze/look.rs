@@ -94,7 +94,7 @@ impl Analyzer {
 }
 
 /// A value as a probe of a column of this family asks for it.
-fn probe_value(value: &Value<'_>, family: &Family) -> Option<ProbeValue> {
+pub(super) fn probe_value(value: &Value<'_>, family: &Family) -> Option<ProbeValue> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     Some(match (family, value) {
         (_, Value::Null) => ProbeValue::Null,
@@ -112,7 +112,7 @@ fn probe_value(value: &Value<'_>, family: &Family) -> Option<ProbeValue> {
 }
 
 /// The key of an entry that a probe has seen.
-fn key(table: &Table, index: usize, entry: &[ProbeValue]) -> Option<Key> {
+pub(super) fn key(table: &Table, index: usize, entry: &[ProbeValue]) -> Option<Key> {
     let mut key = Key::default();
     for (seen, part) in entry.iter().zip(&table.indexes[index].parts) {
         let value = match seen {

@@ -12,11 +12,13 @@ mod prepared;
 mod statement;
 mod answer;
 mod look;
+mod guard;
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -35,6 +37,7 @@ use crate::txn::effect::{Ending, Outcome, STATUS_AUTOCOMMIT};
 use crate::txn::state::TransactionState;
 use crate::wire::command::{self, Command};
 use crate::wire::error::ErrorPacket;
+use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
 
@@ -69,6 +72,10 @@ pub struct Analyzer {
     tried: HashSet<TableName>,
     /// The code of the command at hand.
     code: u8,
+    /// Names of gaps that the session has on the server.
+    names: Names,
+    /// The open transaction may have locks that are not followed.
+    unfollowed: bool,
 }
 
 /// A command that was forwarded and not yet answered.
@@ -110,6 +117,8 @@ struct Locking {
     reported: bool,
     /// For several statements in one text: how many of the requests belong to each that is not answered.
     parts: VecDeque<usize>,
+    /// The gaps whose names it takes first.
+    guard: Option<Box<Guard>>,
 }
 
 impl Locking {
@@ -119,7 +128,8 @@ impl Locking {
         let requests = self.intent.requests.drain(..count).collect();
         let rest = self.refs.drain(..count.min(self.refs.len())).collect();
         let intent = Intent { requests, ..self.intent.clone() };
-        Some(Box::new(Locking { txn: self.txn, intent, refs: rest, reported: false, parts: VecDeque::new() }))
+        let parts = VecDeque::new();
+        Some(Box::new(Locking { txn: self.txn, intent, refs: rest, reported: false, parts, guard: None }))
     }
 }
 
@@ -129,6 +139,10 @@ enum Waiting {
     Knowledge(LocalBoxFuture<'static, ()>),
     /// The scheduler.
     Hold(Box<Held>),
+    /// The name of its gap on the server.
+    Guard(Box<Guarded>),
+    /// That all such names are given back; then the command is decided anew.
+    Freeing,
 }
 
 /// A statement that the scheduler holds.
@@ -136,6 +150,7 @@ struct Held {
     hold: Hold,
     plan: Arc<Plan>,
     locking: Locking,
+    since: Instant,
     /// A look at the server whether it has to be.
     look: Option<LocalBoxFuture<'static, ()>>,
 }
@@ -169,6 +184,8 @@ impl Analyzer {
             held: Vec::new(),
             xa_prepared: Vec::new(),
             code: 0,
+            names: Names::default(),
+            unfollowed: false,
             tried: HashSet::new(),
             touched: None,
             prepared: Prepared::new(shared.settings().max_prepared),
@@ -198,6 +215,7 @@ impl Analyzer {
     /// The transaction is over: what it holds is given back.
     fn end_transaction(&mut self, ending: Ending) {
         self.touched = None;
+        self.unfollowed = false;
         if let Some(txn) = self.txn.take() {
             self.shared.admission.ended(txn, &self.held, ending != Ending::RolledBack);
         }
@@ -225,14 +243,18 @@ impl Analyzer {
         Verdict::Forward
     }
 
-    fn admitted(&mut self, admitted: Admitted, plan: Arc<Plan>, locking: Locking) -> Verdict {
+    /// What the scheduler says goes; `since`: when the statement came to it.
+    fn admitted(&mut self, admitted: Admitted, plan: Arc<Plan>, locking: Locking, since: Instant) -> Verdict {
         match admitted {
             Admitted::Forward { refs, .. } => {
-                let locking = Some(Box::new(Locking { refs, ..locking }));
-                self.push(Pending::Statement { plan, part: 0, locking })
+                let mut locking = Locking { refs, ..locking };
+                if let Some(guard) = locking.guard.take() {
+                    return self.guarded(*guard, plan, locking, since);
+                }
+                self.push(Pending::Statement { plan, part: 0, locking: Some(Box::new(locking)) })
             }
             Admitted::Hold(hold) => {
-                self.waiting = Some(Waiting::Hold(Box::new(Held { hold, plan, locking, look: None })));
+                self.waiting = Some(Waiting::Hold(Box::new(Held { hold, plan, locking, since, look: None })));
                 Verdict::Hold
             }
             Admitted::Reject => {
@@ -314,11 +336,38 @@ impl Analysis for Analyzer {
                 let Some(Waiting::Hold(held)) = self.waiting.take() else {
                     return Poll::Ready(Verdict::Forward);
                 };
-                let Held { plan, locking, .. } = *held;
-                Poll::Ready(self.admitted(admitted, plan, locking))
+                let Held { plan, locking, since, .. } = *held;
+                match self.admitted(admitted, plan, locking, since) {
+                    // Held on, until it is known which gap it is.
+                    Verdict::Hold => self.poll_guard(context),
+                    verdict => Poll::Ready(verdict),
+                }
             }
-            None => Poll::Ready(Verdict::AfterEarlier),
+            Some(Waiting::Guard(_)) => self.poll_guard(context),
+            Some(Waiting::Freeing) | None => Poll::Ready(Verdict::AfterEarlier),
         }
+    }
+
+    fn told(&mut self, answer: Result<(), u16>) -> Verdict {
+        match self.waiting.take() {
+            Some(Waiting::Guard(guarded)) => self.took(guarded, answer),
+            _ => {
+                self.names_given_back(answer);
+                Verdict::AfterEarlier
+            }
+        }
+    }
+
+    fn errand_behind(&mut self) -> Option<String> {
+        self.names_behind()
+    }
+
+    fn errand_idle(&mut self, context: &mut Context<'_>) -> Option<String> {
+        self.names_idle(context)
+    }
+
+    fn errand_done(&mut self, answer: Result<(), u16>) {
+        self.names_given_back(answer);
     }
 
     fn rolled_back(&mut self) {
@@ -341,7 +390,10 @@ impl Analysis for Analyzer {
 impl Drop for Analyzer {
     fn drop(&mut self) {
         // A hold leaves its queue first: it must not be let on any more.
-        self.waiting = None;
+        if let Some(Waiting::Guard(guarded)) = self.waiting.take() {
+            self.held.extend(guarded.locking.refs);
+            self.txn = self.txn.or(Some(guarded.locking.txn));
+        }
         for pending in std::mem::take(&mut self.pending) {
             if let Pending::Statement { locking: Some(locking), .. } = pending {
                 self.held.extend(locking.refs);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::super::analysis::Verdict;
 use super::super::serve::Shared;
@@ -140,9 +141,15 @@ impl Analyzer {
         if pending > 0 && (!plain || locks) {
             return Verdict::AfterEarlier;
         }
+        if self.shared.settings().coordinates
+            && let Some(verdict) = self.mind_names(statement, execution.text)
+        {
+            return verdict;
+        }
         if self.looked == Looked::default() {
             // A read outside of any transaction is part of no conflict.
             let first = !self.state.is_open();
+            self.unfollowed &= !first;
             if !first || locks || effect.begins {
                 self.entry.note(self.shown(plan, execution.text), first || effect.begins);
             }
@@ -198,6 +205,7 @@ impl Analyzer {
             overtakes: self.flavour == Flavour::MySql,
             keeps,
         };
+        let guard = self.guard(execution, &submission, &effect);
         if intent.deletes {
             for request in &submission.requests {
                 self.shared.admission.scheduler().forget(request.index, &request.range);
@@ -206,12 +214,18 @@ impl Analyzer {
         let entered = self.shared.admission.enter(&submission);
         let Some(refs) = entered else {
             let intent = Intent { requests: submission.requests.clone(), ..intent };
-            let locking = Locking { txn, intent, refs: LockRefs::new(), reported: true, parts };
+            let locking = Locking { txn, intent, refs: LockRefs::new(), reported: true, parts, guard };
             return self.contend(execution, submission, plan.clone(), locking);
         };
         let intent = Intent { requests: submission.requests, ..intent };
-        let locking = Some(Box::new(Locking { txn, intent, refs, reported: false, parts }));
-        self.push(Pending::Statement { plan: plan.clone(), part: 0, locking })
+        let locking = Locking { txn, intent, refs, reported: false, parts, guard: None };
+        match guard {
+            Some(guard) => self.guarded(*guard, plan.clone(), locking, Instant::now()),
+            None => {
+                let locking = Some(Box::new(locking));
+                self.push(Pending::Statement { plan: plan.clone(), part: 0, locking })
+            }
+        }
     }
 
     /// Something is in the way.
@@ -248,7 +262,7 @@ impl Analyzer {
                 // Held on a guess: if that lasts, have a look whether it is right.
                 let look = self.look_at_gap(execution, &report.request);
                 let after = shared.admission.look_after();
-                let verdict = self.admitted(admitted, plan, locking);
+                let verdict = self.admitted(admitted, plan, locking, Instant::now());
                 if let (Some(Waiting::Hold(held)), Some(look)) = (&mut self.waiting, look) {
                     held.look = Some(Box::pin(async move {
                         tokio::time::sleep(after).await;
@@ -257,7 +271,7 @@ impl Analyzer {
                 }
                 verdict
             }
-            (admitted, _) => self.admitted(admitted, plan, locking),
+            (admitted, _) => self.admitted(admitted, plan, locking, Instant::now()),
         }
     }
 
@@ -289,6 +303,7 @@ impl Analyzer {
     /// The statement goes on without the model's advice: what its transaction holds is no longer known.
     pub(super) fn fail_open(&mut self, reason: FailOpen) {
         self.shared.metrics.fail_open.inc(reason);
+        self.unfollowed = true;
     }
 
     /// The transaction that the statement's locks belong to.

@@ -146,7 +146,7 @@ impl Down {
                 self.buffer.approve(count);
                 continue;
             };
-            if expected.origin == Origin::Injected && !self.buffer.is_written() {
+            if expected.origin != Origin::Client && !self.buffer.is_written() {
                 break;
             }
             if !expected.begun {
@@ -168,7 +168,7 @@ impl Down {
             let (count, event) = self.response.feed(self.buffer.undecided());
             match origin {
                 Origin::Client => self.buffer.approve(count),
-                Origin::Injected => self.buffer.discard(count),
+                Origin::Injected | Origin::Errand => self.buffer.discard(count),
             }
             match event {
                 None => {}
@@ -188,10 +188,8 @@ impl Down {
     ) {
         let last = outcome.last;
         match origin {
-            Origin::Injected => {
-                let failed = matches!(outcome.kind, OutcomeKind::Error { .. });
-                link.injected_ok = Some(link.injected_ok.unwrap_or(true) && !failed);
-            }
+            Origin::Injected => link.injected = Some(own_answer(&outcome)),
+            Origin::Errand => analysis.errand_done(own_answer(&outcome)),
             Origin::Client => {
                 if let OutcomeKind::Error { code, .. } = outcome.kind {
                     observer.error(code);
@@ -212,6 +210,14 @@ impl Down {
             link.expected.pop();
             analysis.answer(&Answer { last: true, ..Answer::default() });
         }
+    }
+}
+
+/// How a statement of interlock's own ended. It has one result.
+fn own_answer(outcome: &Outcome) -> Result<(), u16> {
+    match outcome.kind {
+        OutcomeKind::Error { code, .. } => Err(code),
+        _ => Ok(()),
     }
 }
 

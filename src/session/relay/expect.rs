@@ -10,8 +10,10 @@ use crate::wire::response::Kind;
 pub(super) enum Origin {
     /// The client's: the answer is passed on.
     Client,
-    /// interlock's own: the answer is swallowed.
+    /// interlock's own, before the command at the front of the buffer: the answer is swallowed.
     Injected,
+    /// interlock's own, at a time when the client waits for nothing: likewise.
+    Errand,
 }
 
 /// One answer to come.

@@ -1,4 +1,4 @@
-//! The decision on the command at the front of the buffer: forward, wait, hold or reject.
+//! The decision on the command at the front of the buffer: forward, wait, ask first, hold or reject.
 
 use std::task::{Context, Poll};
 
@@ -7,10 +7,9 @@ use super::link::Link;
 use super::up::{Frame, Mode, Up};
 use super::{End, Observer};
 use crate::session::analysis::{Analysis, Verdict};
-use crate::wire::command::{COM_CHANGE_USER, COM_QUERY, COM_QUIT, Command, needs_body};
+use crate::wire::command::{COM_CHANGE_USER, COM_QUIT, Command, needs_body};
 use crate::wire::error::ErrorPacket;
-use crate::wire::flags::capability;
-use crate::wire::packet::{HEADER, Header, write_packet};
+use crate::wire::packet::{HEADER, Header};
 use crate::wire::response::Kind;
 
 /// Of a payload beyond the limit, the analysis sees so much.
@@ -27,6 +26,8 @@ pub(super) enum Gate {
     Earlier,
     /// Until the analysis says so.
     Held,
+    /// Until a statement of interlock's own has been answered; the text, as long as it is not sent.
+    First(Option<String>),
     /// It will not.
     Rejected(Box<Rejection>),
 }
@@ -78,7 +79,9 @@ impl Up {
         if payload.len() < needed {
             return false;
         }
+        // What interlock itself sends goes out before anything that comes after it is approved.
         self.stalled = link.expected.len() >= link.limits.max_pending
+            || !link.to_server.is_empty()
             || must_be_alone(code, link, self.buffer.is_written());
         if self.stalled {
             return false;
@@ -93,16 +96,24 @@ impl Up {
                 Poll::Ready(verdict) => verdict,
                 Poll::Pending => return false,
             },
+            Gate::First(_) => match self.first(link, analysis) {
+                Some(verdict) => verdict,
+                None => return !link.to_server.is_empty(),
+            },
             Gate::Rejected(_) => return self.reject(link, header, analysis),
         };
-        self.obey(link, header, code, verdict)
+        self.obey(link, header, code, verdict);
+        self.errand_behind(link, analysis);
+        true
     }
 
-    fn obey(&mut self, link: &mut Link, header: Header, code: u8, verdict: Verdict) -> bool {
+    fn obey(&mut self, link: &mut Link, header: Header, code: u8, verdict: Verdict) {
         match verdict {
             Verdict::Forward => self.forward(link, header, code),
             // ## Open => Earlier; Held => Earlier: what was waited for is known, the decision is made anew
-            Verdict::AfterEarlier if link.expected.is_empty() && !matches!(self.gate, Gate::Held) => {
+            Verdict::AfterEarlier
+                if link.expected.is_empty() && matches!(self.gate, Gate::Open | Gate::Earlier) =>
+            {
                 self.forward(link, header, code);
             }
             Verdict::AfterEarlier => self.gate = Gate::Earlier,
@@ -110,6 +121,8 @@ impl Up {
             Verdict::Hold if !matches!(self.gate, Gate::Held) => self.gate = Gate::Held,
             // A hold that ends in a hold: against the contract, and it must not go on for ever.
             Verdict::Hold => self.forward(link, header, code),
+            // ## any => First
+            Verdict::First(text) => self.gate = Gate::First(Some(text)),
             // ## any => Rejected
             Verdict::Reject { error, rollback } => {
                 let rollback = if rollback { Rollback::Wanted } else { Rollback::Done };
@@ -117,7 +130,33 @@ impl Up {
                 self.gate = Gate::Rejected(Box::new(Rejection { error, rollback, answered }));
             }
         }
-        true
+    }
+
+    /// Sends what comes first, or gives the verdict once that was answered.
+    fn first<A: Analysis>(&mut self, link: &mut Link, analysis: &mut A) -> Option<Verdict> {
+        let Gate::First(text) = &mut self.gate else { return None };
+        if !link.expected.is_empty() || !self.buffer.is_written() {
+            return None;
+        }
+        match text.take() {
+            Some(text) => {
+                link.inject(&text, Origin::Injected);
+                None
+            }
+            // Nothing is expected any more, so it was answered.
+            None => Some(analysis.told(link.injected.take().unwrap_or(Ok(())))),
+        }
+    }
+
+    /// A statement of interlock's own right behind a command: only where nothing else is under way.
+    fn errand_behind<A: Analysis>(&self, link: &mut Link, analysis: &mut A) {
+        let alone = link.expected.len() == 1 && self.frame.left == self.buffer.undecided().len();
+        if !matches!(self.gate, Gate::Open) || !alone || self.frame.continues || link.quit {
+            return;
+        }
+        if let Some(text) = analysis.errand_behind() {
+            link.inject(&text, Origin::Errand);
+        }
     }
 
     /// ## any => Open: the command goes on
@@ -151,11 +190,9 @@ impl Up {
         match rejection.rollback {
             Rollback::Wanted => {
                 rejection.rollback = Rollback::Sent;
-                link.injected_ok = None;
-                link.to_server.extend_from_slice(&query(b"ROLLBACK", link.session.capabilities));
-                link.expected.push(Kind::Query, Origin::Injected);
+                link.inject("ROLLBACK", Origin::Injected);
             }
-            Rollback::Sent if link.injected_ok == Some(true) => {
+            Rollback::Sent if link.injected == Some(Ok(())) => {
                 rejection.rollback = Rollback::Done;
                 analysis.rolled_back();
             }
@@ -191,17 +228,4 @@ impl Up {
 fn must_be_alone(code: u8, link: &Link, written: bool) -> bool {
     let bridged = code == COM_CHANGE_USER && link.limits.bridge_change_user;
     link.change_user.is_some() || (bridged && !(link.expected.is_empty() && written))
-}
-
-/// A COM_QUERY packet of interlock's own.
-fn query(text: &[u8], capabilities: u32) -> Vec<u8> {
-    let mut payload = vec![COM_QUERY];
-    if capabilities & capability::QUERY_ATTRIBUTES != 0 {
-        // No attributes, one set of them.
-        payload.extend_from_slice(&[0, 1]);
-    }
-    payload.extend_from_slice(text);
-    let mut packet = Vec::new();
-    write_packet(&mut packet, 0, &payload);
-    packet
 }

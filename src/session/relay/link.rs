@@ -2,9 +2,12 @@
 
 use std::io;
 
-use super::expect::Expectations;
+use super::expect::{Expectations, Origin};
 use super::{End, Negotiated, RelayError, RelayLimits};
+use crate::wire::command::COM_QUERY;
 use crate::wire::flags::capability;
+use crate::wire::packet::write_packet;
+use crate::wire::response::Kind;
 
 /// The shared state.
 #[derive(Debug)]
@@ -16,8 +19,8 @@ pub(super) struct Link {
     pub to_client: Vec<u8>,
     /// interlock's own packets for the server, likewise.
     pub to_server: Vec<u8>,
-    /// How interlock's own statement ended, once it has.
-    pub injected_ok: Option<bool>,
+    /// How interlock's own statement ended, once it has: an error number if it failed.
+    pub injected: Option<Result<(), u16>>,
     /// The server asks for a local file.
     pub local_file: bool,
     /// A COM_CHANGE_USER that the caller is to carry out.
@@ -42,7 +45,7 @@ impl Link {
             expected: Expectations::default(),
             to_client: Vec::new(),
             to_server: Vec::new(),
-            injected_ok: None,
+            injected: None,
             local_file: false,
             change_user: None,
             quit: false,
@@ -55,6 +58,13 @@ impl Link {
 
     pub fn protocol_41(&self) -> bool {
         self.session.capabilities & capability::PROTOCOL_41 != 0
+    }
+
+    /// Sends a statement of interlock's own.
+    pub fn inject(&mut self, text: &str, origin: Origin) {
+        self.injected = None;
+        self.to_server.extend_from_slice(&query(text.as_bytes(), self.session.capabilities));
+        self.expected.push(Kind::Query, origin);
     }
 
     /// The client's connection failed: that ends the session, in the usual way or with an error.
@@ -91,4 +101,17 @@ fn is_usual(error: &io::Error) -> bool {
             | HostUnreachable
             | NetworkUnreachable
     )
+}
+
+/// A COM_QUERY packet of interlock's own.
+fn query(text: &[u8], capabilities: u32) -> Vec<u8> {
+    let mut payload = vec![COM_QUERY];
+    if capabilities & capability::QUERY_ATTRIBUTES != 0 {
+        // No attributes, one set of them.
+        payload.extend_from_slice(&[0, 1]);
+    }
+    payload.extend_from_slice(text);
+    let mut packet = Vec::new();
+    write_packet(&mut packet, 0, &payload);
+    packet
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::gate::Gate;
 use super::link::Link;
-use super::{Observer, RelayError};
+use super::{End, Observer, RelayError};
 use crate::session::analysis::Analysis;
 use crate::session::buffer::{Buffer, POOLED};
 use crate::wire::packet::{HEADER, Header};
@@ -61,6 +61,11 @@ impl Up {
     pub fn is_idle(&self) -> bool {
         self.mode == Mode::Raw
             || (self.buffer.is_empty() && self.frame.left == 0 && self.mode == Mode::Command)
+    }
+
+    /// Between two commands, with nothing of the next, and the next will be one.
+    pub fn is_between_commands(&self) -> bool {
+        self.mode == Mode::Command && matches!(self.gate, Gate::Open) && self.is_idle()
     }
 
     /// Everything decided has been written.
@@ -153,7 +158,11 @@ impl Up {
     /// server would; only a held statement is given up.
     fn client_left(&mut self, link: &mut Link) {
         link.client_eof = true;
-        if matches!(self.gate, Gate::Held) {
+        if matches!(self.gate, Gate::First(None)) {
+            // Only interlock's own statement is under way, and it may wait for a while.
+            link.end = Some(End::ClientClosed);
+        }
+        if matches!(self.gate, Gate::Held | Gate::First(Some(_))) {
             self.gate = Gate::Open;
             let rest = self.buffer.undecided().len();
             self.mode = Mode::Discard;

@@ -5,3 +5,4 @@ mod gate;
 mod passing;
 mod robust;
 mod support;
+mod errands;

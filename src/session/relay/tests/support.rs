@@ -27,9 +27,14 @@ pub struct State {
     pub released: Option<Verdict>,
     pub holder: Option<Waker>,
     pub busy: bool,
+    pub behind: Option<String>,
+    pub errand: Option<String>,
+    pub done: Vec<Result<(), u16>>,
 }
 
-/// Decides by the first word of the text: EARLIER, HOLD, REJECT, UNDO (reject with rollback), else forward.
+/// Decides by the first word of the text: EARLIER, HOLD, FIRST (asks `ASK` before it, and is rejected if that
+/// fails), REJECT, UNDO (reject with rollback), else forward. Behind a COMMIT it sends `GIVE`; `errand` is what
+/// it wants to send when idle.
 #[derive(Clone, Default)]
 pub struct Script(pub Arc<Mutex<State>>);
 
@@ -41,6 +46,11 @@ impl Analysis for Script {
         match body.split(|byte| *byte == b' ').next() {
             Some(b"EARLIER") if pending > 0 => Verdict::AfterEarlier,
             Some(b"HOLD") => Verdict::Hold,
+            Some(b"FIRST") => Verdict::First("ASK".to_owned()),
+            Some(b"COMMIT") => {
+                state.behind = Some("GIVE".to_owned());
+                Verdict::Forward
+            }
             Some(b"REJECT") => Verdict::Reject { error: ErrorPacket::deadlock(), rollback: false },
             Some(b"UNDO") => Verdict::Reject { error: ErrorPacket::deadlock(), rollback: true },
             _ => Verdict::Forward,
@@ -51,6 +61,25 @@ impl Analysis for Script {
         let mut state = self.0.lock().unwrap();
         state.holder = Some(context.waker().clone());
         state.released.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn told(&mut self, answer: Result<(), u16>) -> Verdict {
+        match answer {
+            Ok(()) => Verdict::Forward,
+            Err(_) => Verdict::Reject { error: ErrorPacket::interrupted(), rollback: false },
+        }
+    }
+
+    fn errand_behind(&mut self) -> Option<String> {
+        self.0.lock().unwrap().behind.take()
+    }
+
+    fn errand_idle(&mut self, _context: &mut Context<'_>) -> Option<String> {
+        self.0.lock().unwrap().errand.take()
+    }
+
+    fn errand_done(&mut self, answer: Result<(), u16>) {
+        self.0.lock().unwrap().done.push(answer);
     }
 
     fn rolled_back(&mut self) {}
