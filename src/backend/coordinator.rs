@@ -214,7 +214,7 @@ mod tests {
             assert_eq!(names.iter().filter(|other| *other == one).count(), 1, "{at}");
         }
         assert_eq!(
-            &*names[0], "interlock:b90a96a01f5bdd5eb86ba5a4cd87b5f2",
+            &*names[0], "interlock:50fd8babef24e5da3821ba9b4d2b65f9",
             "it is the same in every process"
         );
     }

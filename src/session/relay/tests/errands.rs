@@ -45,10 +45,10 @@ async fn a_client_that_leaves_does_not_wait_for_what_comes_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_errand_follows_a_commit_that_is_alone() {
+async fn an_errand_follows_a_command_that_is_alone() {
     let mut bench = Bench::new();
-    bench.client.write_all(&query("COMMIT")).await.unwrap();
-    expect(&mut bench.server, &[query("COMMIT"), query("GIVE")].concat()).await;
+    bench.client.write_all(&query("LAST")).await.unwrap();
+    expect(&mut bench.server, &[query("LAST"), query("GIVE")].concat()).await;
     bench.client.write_all(&query("B")).await.unwrap();
     expect(&mut bench.server, &query("B")).await;
     bench.server.write_all(&[ok(1), ok(9), ok(2)].concat()).await.unwrap();
@@ -60,8 +60,8 @@ async fn an_errand_follows_a_commit_that_is_alone() {
 #[tokio::test(start_paused = true)]
 async fn an_errand_waits_where_commands_are_pipelined() {
     let mut bench = Bench::new();
-    bench.client.write_all(&[query("COMMIT"), query("B")].concat()).await.unwrap();
-    expect(&mut bench.server, &[query("COMMIT"), query("B")].concat()).await;
+    bench.client.write_all(&[query("LAST"), query("B")].concat()).await.unwrap();
+    expect(&mut bench.server, &[query("LAST"), query("B")].concat()).await;
     silence(&mut bench.server).await;
     bench.down(&[ok(1), ok(2)].concat()).await;
 }

@@ -33,7 +33,7 @@ pub struct State {
 }
 
 /// Decides by the first word of the text: EARLIER, HOLD, FIRST (asks `ASK` before it, and is rejected if that
-/// fails), REJECT, UNDO (reject with rollback), else forward. Behind a COMMIT it sends `GIVE`; `errand` is what
+/// fails), REJECT, UNDO (reject with rollback), else forward. Behind a LAST it sends `GIVE`; `errand` is what
 /// it wants to send when idle.
 #[derive(Clone, Default)]
 pub struct Script(pub Arc<Mutex<State>>);
@@ -47,7 +47,7 @@ impl Analysis for Script {
             Some(b"EARLIER") if pending > 0 => Verdict::AfterEarlier,
             Some(b"HOLD") => Verdict::Hold,
             Some(b"FIRST") => Verdict::First("ASK".to_owned()),
-            Some(b"COMMIT") => {
+            Some(b"LAST") => {
                 state.behind = Some("GIVE".to_owned());
                 Verdict::Forward
             }
