@@ -1,7 +1,10 @@
-//! What can be looked at from outside, against real work: the JSON API.
+//! What can be looked at and done from outside, against real work: the JSON API.
 
 mod support;
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,6 +15,17 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE shop.batch (id INT AUTO_INCREMENT PRIMARY KEY, server_id INT NOT NULL, UNIQUE KEY by_server (server_id)) ENGINE=InnoDB",
     "INSERT INTO shop.batch (server_id) VALUES (7), (12), (30)",
 ];
+
+const TOKEN: &str = "a-token-for-the-tests";
+
+fn in_front_of_a_shop(check: impl Fn(&Interlock)) {
+    both(|server| {
+        let mut root = RawClient::login(server.port, &Login::default());
+        SCHEMA.iter().for_each(|sql| run(&mut root, sql));
+        let environment = [("INTERLOCK__ADMIN__TOKEN", TOKEN), ("INTERLOCK__REORDER__HOLD_TIMEOUT", "60s")];
+        check(&Interlock::start_with(server, &["--action", "reorder"], &environment));
+    });
+}
 
 fn client(interlock: &Interlock) -> RawClient {
     RawClient::login(interlock.port, &Login { schema: Some("shop".into()), ..Login::default() })
@@ -36,20 +50,17 @@ fn run(client: &mut RawClient, sql: &str) {
 
 #[test]
 fn locks_transactions_and_holds_are_shown_while_they_last() {
-    both(|server| {
-        let mut root = RawClient::login(server.port, &Login::default());
-        SCHEMA.iter().for_each(|sql| run(&mut root, sql));
-        let interlock = Interlock::start(server, &["--action", "reorder"]);
-        let (mut a, b) = (client(&interlock), client(&interlock));
+    in_front_of_a_shop(|interlock| {
+        let (mut a, b) = (client(interlock), client(interlock));
         run(&mut a, "BEGIN");
         run(&mut a, "SELECT * FROM batch WHERE server_id = 70000009 FOR UPDATE");
-        let locks = rows(&interlock, "locks");
+        let locks = rows(interlock, "locks");
         let lock = locks.iter().find(|l| l["index"] == "by_server").expect("a lock in by_server");
         assert_eq!((&lock["schema"], &lock["table"]), (&"shop".into(), &"batch".into()));
         assert_eq!((&lock["lock_mode"], &lock["state"]), (&"X,GAP".into(), &"granted".into()));
         assert_eq!(lock["low"], "?", "literals are redacted");
-        assert_eq!(rows(&interlock, "locks?index=by_server&state=granted").len(), 1);
-        assert_eq!(rows(&interlock, "locks?index=PRIMARY&state=asked").len(), 0);
+        assert_eq!(rows(interlock, "locks?index=by_server&state=granted").len(), 1);
+        assert_eq!(rows(interlock, "locks?index=PRIMARY&state=asked").len(), 0);
 
         let held = std::thread::spawn(move || {
             let mut b = b;
@@ -58,23 +69,23 @@ fn locks_transactions_and_holds_are_shown_while_they_last() {
             run(&mut b, "COMMIT");
         });
         wait_until("the second lookup is held", Duration::from_secs(10), || {
-            !rows(&interlock, "holds").is_empty()
+            !rows(interlock, "holds").is_empty()
         });
-        let hold = rows(&interlock, "holds").remove(0);
-        let transactions = rows(&interlock, "transactions");
+        let hold = rows(interlock, "holds").remove(0);
+        let transactions = rows(interlock, "transactions");
         let of = |session: &Value| transactions.iter().find(|t| t["session"] == *session).expect("listed");
         assert_eq!(of(&hold["session"])["state"], "held");
         let holder = transactions.iter().find(|t| t["session"] != hold["session"]).expect("the other");
         assert_eq!((&holder["state"], &holder["statements"]), (&"idle".into(), &2.into()));
         assert_eq!(hold["behind"], holder["transaction"].to_string());
-        let wait = rows(&interlock, "waits").remove(0);
+        let wait = rows(interlock, "waits").remove(0);
         assert_eq!((&wait["at"], &wait["holder"]), (&"interlock".into(), &holder["transaction"]));
-        assert!(rows(&interlock, "sessions").iter().any(|s| s["state"] == "held" && s["user"] == "root"));
+        assert!(rows(interlock, "sessions").iter().any(|s| s["state"] == "held" && s["user"] == "root"));
 
         run(&mut a, "COMMIT");
         held.join().expect("the held statement goes on");
-        assert!(rows(&interlock, "holds").is_empty());
-        let digests = rows(&interlock, "digests");
+        assert!(rows(interlock, "holds").is_empty());
+        let digests = rows(interlock, "digests");
         let text = |d: &Value| d["text"].as_str().expect("text").contains("FOR UPDATE");
         let digest = digests.iter().find(|d| text(d)).expect("the lookup");
         assert!(digest["executions"] == 2 && digest["holds"] == 1, "{digest}");
@@ -83,4 +94,100 @@ fn locks_transactions_and_holds_are_shown_while_they_last() {
         drop(a);
         interlock.assert_nothing_is_left();
     });
+}
+
+/// A holder in a gap, and a second session whose lookup there is held until the holder ends.
+fn hold(interlock: &Interlock) -> (RawClient, JoinHandle<Option<u16>>) {
+    let (mut holder, mut held) = (client(interlock), client(interlock));
+    run(&mut holder, "BEGIN");
+    run(&mut holder, "SELECT * FROM batch WHERE server_id = 70000009 FOR UPDATE");
+    run(&mut held, "BEGIN");
+    let held = std::thread::spawn(move || {
+        held.command(0x03, b"SELECT * FROM batch WHERE server_id = 70000010 FOR UPDATE");
+        let first = held.try_receive().ok()?;
+        Some(first.error().map_or(0, |(code, _)| code))
+    });
+    wait_until("the second lookup is held", Duration::from_secs(10), || !rows(interlock, "holds").is_empty());
+    (holder, held)
+}
+
+/// An HTTP request with these headers: status and body.
+fn ask(interlock: &Interlock, what: &str, headers: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", interlock.admin_port)).expect("it listens");
+    write!(stream, "{what} HTTP/1.0\r\nHost: localhost\r\n{headers}\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status"), body.to_owned())
+}
+
+#[test]
+fn a_hold_is_released_and_a_session_killed_with_the_token_only() {
+    in_front_of_a_shop(|interlock| {
+        let token = format!("Authorization: Bearer {TOKEN}\r\n");
+        let (holder, held) = hold(interlock);
+        let release = format!("POST /api/holds/{}/release", rows(interlock, "holds")[0]["hold"]);
+        assert_eq!(ask(interlock, &release, "").0, 401);
+        assert_eq!(rows(interlock, "holds").len(), 1, "still held");
+        assert_eq!(ask(interlock, &release, &token).0, 200);
+        assert_eq!(held.join().expect("no panic"), Some(0), "it went on");
+        assert_eq!(ask(interlock, &release, &token).0, 404, "no longer held");
+        assert_eq!(interlock.metric("interlock_holds_total{kind=\"hazard\",end=\"operator\"}"), Some(1.0));
+        drop(holder);
+        interlock.assert_nothing_is_left();
+
+        let (mut holder, held) = hold(interlock);
+        let session = &rows(interlock, "holds")[0]["session"];
+        let kill = format!("POST /api/sessions/{session}/kill");
+        assert_eq!(ask(interlock, &kill, "").0, 401);
+        assert_eq!(ask(interlock, &kill, &token).0, 200);
+        assert_eq!(held.join().expect("no panic"), None, "its connection was closed");
+        run(&mut holder, "COMMIT");
+        drop(holder);
+        interlock.assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn every_answer_is_as_the_openapi_file_says() {
+    in_front_of_a_shop(|interlock| {
+        let (mut holder, held) = hold(interlock);
+        let (_, text) = interlock.get("/api/openapi.json").expect("an answer");
+        let document: Value = serde_json::from_str(&text).expect("JSON");
+        let mut checked = 0;
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            let Some(content) = item["get"]["responses"]["200"]["content"].as_object() else { continue };
+            let Some(media) = content.get("application/json") else { continue };
+            let (status, body) = interlock.get(&path.replace("{seq}", "1")).expect("an answer");
+            assert_eq!(status, 200, "{path}: {body}");
+            check(&document, &media["schema"], &serde_json::from_str(&body).expect("JSON"), path);
+            checked += 1;
+        }
+        assert!(checked >= 10, "{checked}");
+
+        // The first event comes at once, and shows the hold.
+        let mut stream = TcpStream::connect(("127.0.0.1", interlock.admin_port)).expect("it listens");
+        stream.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+        let mut lines = BufReader::new(stream).lines().map(|line| line.expect("text"));
+        let event = lines.find(|line| line.starts_with("data:")).expect("an event");
+        let data: Value = serde_json::from_str(event.trim_start_matches("data:")).expect("JSON");
+        let schema =
+            &document["paths"]["/api/events"]["get"]["responses"]["200"]["content"]["text/event-stream"];
+        check(&document, &schema["schema"], &data, "/api/events");
+        assert!(!data["holds"].as_array().expect("a list").is_empty());
+        assert!(!data["locks"].as_array().expect("a list").is_empty());
+
+        run(&mut holder, "COMMIT");
+        assert_eq!(held.join().expect("no panic"), Some(0));
+    });
+}
+
+/// Holds an answer to its schema.
+fn check(document: &Value, schema: &Value, answer: &Value, path: &str) {
+    let mut schema = schema.clone();
+    schema["components"] = document["components"].clone();
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let faults: Vec<String> =
+        validator.iter_errors(answer).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert!(faults.is_empty(), "{path}: {faults:#?}");
 }

@@ -5,30 +5,29 @@
 //! | `/metrics` | Prometheus text format |
 //! | `/healthz` | 200 while the process serves |
 //! | `/readyz` | 200 if the server can be reached, else 503 and the reason |
-//! | `/api/status` | JSON: version, action, sessions, … |
-//! | `/api/locks`, `waits`, … | JSON: the rows of a table ([`tables`]) |
-//! | `/api/conflicts?after=SEQ` | JSON: conflict records after a number |
+//! | `/api/…` | JSON ([`super::api`]) |
+//! | `/` | the page ([`super::page`]) |
 //!
 //! This room knows none of the others: what it shows is handed in as closures.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use super::view::tables::{self, Row};
-use super::view::{MAX_LOCKS, View};
+use super::guard::{self, Access};
+use super::operator::Operator;
+use super::view::View;
+use super::{api, page};
 
 /// Is the server reachable? The error is one line for people.
 pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
@@ -46,14 +45,14 @@ pub struct Sources {
     pub conflicts: Arc<dyn Fn(u64) -> Value + Send + Sync>,
     /// The rows of every other table.
     pub view: View,
+    /// What can be done.
+    pub operator: Operator,
+    /// Who may.
+    pub access: Access,
 }
 
 /// How long an answer of `ready` is given again.
 const READY_LIFE: Duration = Duration::from_secs(1);
-/// Rows of an answer unless `limit` says otherwise.
-const DEFAULT_LIMIT: usize = 1000;
-/// The most that `limit` can ask for.
-const MAX_LIMIT: usize = 10_000;
 /// Longest time of `ready`; Kubernetes' probes wait for one second by default.
 const READY_TIMEOUT: Duration = Duration::from_millis(900);
 /// After the stop, how long answers under way may take.
@@ -93,15 +92,16 @@ pub async fn serve(
 }
 
 fn router(sources: Sources) -> Router {
+    let access = Arc::new(sources.access.clone());
+    let guarded = api::router(&sources).merge(page::router());
+    let guarded = guarded.layer(axum::middleware::from_fn_with_state(access, guard::guard));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/api/status", get(status))
-        .route("/api/conflicts", get(conflicts))
-        .route("/api/{table}", get(table))
-        .fallback(|| async { error(StatusCode::NOT_FOUND, "no such page") })
         .with_state(Arc::new(Admin { sources, ready: Mutex::new(None) }))
+        .merge(guarded)
+        .fallback(|| async { error(StatusCode::NOT_FOUND, "no such page") })
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
@@ -115,65 +115,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-async fn status(State(admin): State<Arc<Admin>>) -> Response {
-    axum::Json(admin.sources.view.status()).into_response()
-}
-
-/// `/api/locks` and its like: `{"locks": [rows], "truncated": false}`. A column's name as a parameter keeps
-/// the rows with that value; `limit` is the most rows of the answer.
-async fn table(
-    State(admin): State<Arc<Admin>>,
-    Path(name): Path<String>,
-    Query(mut wanted): Query<BTreeMap<String, String>>,
-) -> Response {
-    let Some(table) = tables::find(&name).filter(|table| table.name != "conflicts") else {
-        return error(StatusCode::NOT_FOUND, "no such table");
-    };
-    let limit = match wanted.remove("limit").map(|text| text.parse::<usize>()) {
-        None => DEFAULT_LIMIT,
-        Some(Ok(limit)) => limit.min(MAX_LIMIT),
-        Some(Err(_)) => return error(StatusCode::BAD_REQUEST, "limit must be a whole number, 0 or more"),
-    };
-    let columns = table.columns();
-    if let Some(unknown) = wanted.keys().find(|key| !columns.iter().any(|column| column.name == **key)) {
-        return error(StatusCode::BAD_REQUEST, &format!("{name} has no column {unknown}"));
-    }
-    let scan = if wanted.is_empty() { limit + 1 } else { MAX_LOCKS };
-    let rows = (table.rows)(&admin.sources.view, scan).into_iter();
-    let fits = |row: &Row| wanted.iter().all(|(column, value)| plain(&row[column]) == *value);
-    let mut rows: Vec<Row> = rows.filter(fits).take(limit + 1).collect();
-    let truncated = rows.len() > limit;
-    rows.truncate(limit);
-    axum::Json(json!({ table.name: rows, "truncated": truncated })).into_response()
-}
-
-/// A value as a parameter writes it.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// The query of `/api/conflicts`.
-#[derive(Deserialize)]
-struct After {
-    /// Records with larger numbers are wanted.
-    #[serde(default)]
-    after: u64,
-}
-
-async fn conflicts(
-    State(admin): State<Arc<Admin>>,
-    query: Result<Query<After>, axum::extract::rejection::QueryRejection>,
-) -> Response {
-    match query {
-        Ok(Query(After { after })) => axum::Json((admin.sources.conflicts)(after)).into_response(),
-        Err(_) => error(StatusCode::BAD_REQUEST, "after must be a whole number, 0 or more"),
-    }
-}
-
-fn error(status: StatusCode, reason: &str) -> Response {
+pub(super) fn error(status: StatusCode, reason: &str) -> Response {
     (status, axum::Json(json!({ "error": reason }))).into_response()
 }
 
@@ -215,6 +157,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (reachable, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
         let (flag, count) = (reachable.clone(), asked.clone());
+        let view = View::empty();
         let sources = Sources {
             metrics: Arc::new(|| "a_total 1\n".to_owned()),
             metrics_type: "text/plain; version=0.0.4",
@@ -224,7 +167,9 @@ mod tests {
                 Box::pin(async move { result })
             }),
             conflicts: Arc::new(|after| json!({ "next": after, "conflicts": [] })),
-            view: View::empty(),
+            operator: operator(&view),
+            view,
+            access: Access::new(Some("0123456789abcdef"), Vec::new()),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(serve(listener, sources, async {
@@ -233,9 +178,23 @@ mod tests {
         Served { address, reachable, asked, stop, task }
     }
 
+    fn operator(view: &View) -> Operator {
+        let refused = || Err(crate::admin::operator::Refused("no".to_owned()));
+        Operator {
+            admission: view.admission.clone(),
+            kill_at_server: Arc::new(|_| ()),
+            set_action: Arc::new(move |_| refused()),
+            reload: Arc::new(|| Err(crate::admin::operator::Refused("no".to_owned()))),
+        }
+    }
+
     async fn get(served: &Served, path: &str) -> String {
+        ask(served, &format!("GET {path}"), "Host: localhost").await
+    }
+
+    async fn ask(served: &Served, what: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("{what} HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -264,6 +223,26 @@ mod tests {
             .await;
         check("/nothing", "404", "{\"error\":\"no such page\"}").await;
         assert!(get(&served, "/metrics").await.contains("content-type: text/plain; version=0.0.4"));
+    }
+
+    #[tokio::test]
+    async fn strangers_are_refused() {
+        let served = start().await;
+        let check = async |what: &str, headers: &str, status: &str| {
+            let answer = ask(&served, what, headers).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{what} {headers}: {answer}");
+        };
+        check("GET /api/status", "Host: evil.example", "421").await;
+        check("GET /", "Host: evil.example", "421").await;
+        check("GET /metrics", "Host: interlock.monitoring.svc", "200").await;
+        let release = "POST /api/holds/1/release";
+        let token = "Authorization: Bearer 0123456789abcdef";
+        check(release, "Host: localhost", "401").await;
+        check(release, &format!("Host: localhost\r\n{token}"), "404").await;
+        check(release, &format!("Host: localhost\r\nOrigin: http://localhost\r\n{token}"), "404").await;
+        check(release, &format!("Host: localhost\r\nOrigin: http://evil.example\r\n{token}"), "403").await;
+        check("GET /api/holds/1/release", "Host: localhost", "405").await;
+        assert!(get(&served, "/api/status").await.contains("content-security-policy: default-src 'none'"));
     }
 
     #[tokio::test]

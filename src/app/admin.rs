@@ -1,10 +1,8 @@
 //! The admin address: hands the rooms' figures to the HTTP room as closures.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -12,20 +10,15 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::AppError;
+use super::reload::Reloader;
+use super::{AppError, look};
 use crate::admin::http::{self, Sources};
-use crate::admin::view::View;
-use crate::admin::view::rows::Digest;
-use crate::admission::record::Resource;
 use crate::backend;
 use crate::backend::reach::Reach;
-use crate::catalog::Table;
 use crate::config::{Address, Config};
-use crate::id::{IndexId, TableId};
 use crate::metrics::{self, Level};
 use crate::session::serve::Shared;
 use crate::shutdown::{Drain, Phase};
-use crate::sql::cache::Plan;
 
 /// How long `/readyz` waits for the server.
 const REACH_TIMEOUT: Duration = Duration::from_millis(800);
@@ -36,6 +29,7 @@ pub(super) struct Parts<'a> {
     pub(super) backend: &'a backend::Config,
     pub(super) shared: &'a Arc<Shared>,
     pub(super) drain: &'a Drain,
+    pub(super) reloader: &'a Arc<Reloader>,
 }
 
 /// Opens the admin address, if the configuration has one or a socket of it was inherited. Returns its task
@@ -106,56 +100,10 @@ fn sources(parts: Parts<'_>) -> Sources {
         conflicts: Arc::new(move |after| {
             serde_json::to_value(conflicts.admission.ledger.page(after)).unwrap_or(Value::Null)
         }),
-        view: view(shared),
+        view: look::view(shared),
+        operator: look::operator(shared, parts.reloader),
+        access: look::access(parts.config),
     }
-}
-
-/// The rows that the API, the console and the page show.
-fn view(shared: &Arc<Shared>) -> View {
-    let (names, digests, action) = (shared.clone(), shared.digests.clone(), shared.clone());
-    View {
-        admission: shared.admission.clone(),
-        metrics: shared.metrics.clone(),
-        names: Arc::new(move || {
-            let known = names.knowledge.as_ref().map(|k| k.catalog.by_id()).unwrap_or_default();
-            Box::new(move |index| place(&known, index))
-        }),
-        digests: Arc::new(move || rows_of(&digests.plans())),
-        signatures: Arc::new(Vec::new),
-        action: Arc::new(move || format!("{:?}", action.settings().action).to_lowercase()),
-        started: Instant::now(),
-    }
-}
-
-fn place(known: &HashMap<TableId, Arc<Table>>, index: IndexId) -> Resource {
-    let Some(table) = known.get(&index.table) else { return Resource::default() };
-    Resource {
-        schema: table.schema.clone(),
-        table: table.name.clone(),
-        index: table.indexes.get(usize::from(index.index)).map(|i| i.name.clone()).unwrap_or_default(),
-        ..Resource::default()
-    }
-}
-
-/// One row for each digest; threads that know it are added up.
-fn rows_of(plans: &[Arc<Plan>]) -> Vec<Digest> {
-    let mut rows: HashMap<u128, Digest> = HashMap::new();
-    for plan in plans {
-        let row = rows.entry(plan.hash).or_insert_with(|| Digest::new(plan.hash, plan.text.clone()));
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        row.executions += read(&plan.uses.executions);
-        row.errors += read(&plan.uses.errors);
-        row.deadlocks += read(&plan.uses.deadlocks);
-        row.conflicts += read(&plan.uses.conflicts);
-        row.holds += read(&plan.uses.holds);
-        row.server_ms += read(&plan.uses.server_nanos) as f64 / 1e6;
-    }
-    let mut rows: Vec<Digest> = rows.into_values().collect();
-    for row in &mut rows {
-        row.average_ms = row.server_ms / (row.executions.max(1) as f64);
-    }
-    rows.sort_by(|a, b| b.server_ms.total_cmp(&a.server_ms));
-    rows
 }
 
 fn watch_levels(shared: &Arc<Shared>) -> Result<(), AppError> {

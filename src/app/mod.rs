@@ -4,6 +4,7 @@
 //! close the rest with error 1053.
 
 mod admin;
+mod look;
 mod map;
 mod notify;
 pub mod reload;
@@ -95,7 +96,13 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     let reloader = Arc::new(Reloader::new(source, set_level, shared.clone(), listener.connections(), loaded));
     let handed_over = Arc::new(Notify::new());
     let admin = admin::start(
-        admin::Parts { config: &config, backend: &backend, shared: &shared, drain: &drain },
+        admin::Parts {
+            config: &config,
+            backend: &backend,
+            shared: &shared,
+            drain: &drain,
+            reloader: &reloader,
+        },
         sockets.admin,
         handed_over.clone(),
     )

@@ -95,6 +95,17 @@ impl Reloader {
         self.in_force.lock().config.clone()
     }
 
+    /// Sets the action, until the next reload that finds another one in the configuration.
+    pub fn set_action(&self, action: config::Action) -> Result<(), ReloadError> {
+        let mut in_force = self.in_force.lock();
+        let mut config = in_force.config.clone();
+        config.policy.action = action;
+        let live = live(&config, self.shared.live.load().login.own_key.clone())?;
+        self.shared.live.store(Arc::new(live));
+        in_force.config = config;
+        Ok(())
+    }
+
     /// Reads the configuration and the files that it names, and puts all of it in force, or nothing. Reads
     /// files: not for a thread that serves sessions.
     pub fn reload(&self) -> Result<Applied, ReloadError> {

@@ -32,6 +32,12 @@ pub enum Rule {
     OptionalName,
     /// `mysql://user:password@host:port`, or `""`
     OptionalUrl,
+    /// At least 16 visible characters, or `""`
+    OptionalToken,
+    /// Host names.
+    Names,
+    /// `name:*HASH`
+    Users,
     /// Directives of `tracing_subscriber::EnvFilter`.
     LogFilter,
 }
@@ -82,6 +88,10 @@ pub const KEYS: &[(&str, Rule)] = &[
     ("upstream.tls.server_name", Rule::OptionalName),
     ("upstream.tls.allow_plain_client", Rule::Bool),
     ("admin.listen", Rule::OptionalTcp),
+    ("admin.token", Rule::OptionalToken),
+    ("admin.hosts", Rule::Names),
+    ("console.listen", Rule::OptionalTcp),
+    ("console.users", Rule::Users),
     ("control.url", Rule::OptionalUrl),
     ("control.pool_size", Rule::Integer(1, 100)),
     ("control.refresh", Rule::Duration(100, DAY)),
@@ -163,6 +173,11 @@ impl Rule {
             (Rule::Networks, Value::Array(list)) => {
                 list.iter().all(|item| item.as_str().is_some_and(|text| text.parse::<Network>().is_ok()))
             }
+            (Rule::Names, Value::Array(list)) => {
+                let name = |text: &str| !text.is_empty() && Rule::OptionalName.accepts_text(text);
+                list.iter().all(|item| item.as_str().is_some_and(name))
+            }
+            (Rule::Users, Value::Array(list)) => list.iter().all(|item| item.as_str().is_some_and(is_user)),
             (_, Value::String(text)) => self.accepts_text(text),
             _ => false,
         }
@@ -170,7 +185,10 @@ impl Rule {
 
     fn accepts_text(self, text: &str) -> bool {
         match self {
-            Rule::Bool | Rule::Integer(..) | Rule::Networks => false,
+            Rule::Bool | Rule::Integer(..) | Rule::Networks | Rule::Names | Rule::Users => false,
+            Rule::OptionalToken => {
+                text.is_empty() || text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic())
+            }
             Rule::Duration(min, max) => humantime::parse_duration(text).is_ok_and(|duration| {
                 (Duration::from_millis(min)..=Duration::from_millis(max)).contains(&duration)
             }),
@@ -197,6 +215,13 @@ impl Rule {
             Rule::Address => "\"host:port\", \"[IPv6]:port\" or \"unix:/path\"".to_owned(),
             Rule::OptionalTcp => "\"host:port\" or \"[IPv6]:port\", or \"\" for none".to_owned(),
             Rule::Networks => "a list of networks such as [\"10.0.0.0/8\", \"fd00::/8\"]".to_owned(),
+            Rule::OptionalToken => {
+                "at least 16 visible ASCII characters without spaces, or \"\" for none".to_owned()
+            }
+            Rule::Names => "a list of host names such as [\"interlock.example.com\"]".to_owned(),
+            Rule::Users => "a list of \"name:*HASH\", the hash as 40 hexadecimal digits: \
+                 CONCAT('*', UPPER(SHA1(UNHEX(SHA1('password')))))"
+                .to_owned(),
             Rule::OptionalPath => "the name of a file, or \"\" for none".to_owned(),
             Rule::OptionalName => "a host name, or \"\" for none".to_owned(),
             Rule::OptionalUrl => {
@@ -209,15 +234,26 @@ impl Rule {
         }
     }
 
+    /// Its values are shown to nobody.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Rule::OptionalToken | Rule::Users)
+    }
+
     /// How a text from the environment or a flag is to be read.
     pub fn shape(self) -> Shape {
         match self {
             Rule::Bool => Shape::Bool,
             Rule::Integer(..) => Shape::Integer,
-            Rule::Networks => Shape::List,
+            Rule::Networks | Rule::Names | Rule::Users => Shape::List,
             _ => Shape::Text,
         }
     }
+}
+
+/// `name:*HASH`
+fn is_user(text: &str) -> bool {
+    let Some((name, hash)) = text.rsplit_once(":*") else { return false };
+    !name.is_empty() && hash.len() == 40 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Edit distance of two short texts.
@@ -263,6 +299,12 @@ mod tests {
         check(Rule::OptionalUrl, "\"mysql://u:p@db:3306\"", true);
         check(Rule::OptionalUrl, "\"mysql://db:3306\"", false);
         check(Rule::OptionalUrl, "\"postgres://u:p@db\"", false);
+        check(Rule::OptionalToken, "\"0123456789abcdef\"", true);
+        check(Rule::OptionalToken, "\"secret\"", false);
+        check(Rule::Users, "[\"dba:*14E65567ABDB5135D0CFD9A70B3032C179A49EE7\"]", true);
+        check(Rule::Users, "[\"dba:secret\"]", false);
+        check(Rule::Names, "[\"interlock.example.com\"]", true);
+        check(Rule::Names, "[\"\"]", false);
         check(Rule::LogFilter, "\"info,interlock::lock=trace\"", true);
         check(Rule::LogFilter, "\"loud=very\"", false);
     }

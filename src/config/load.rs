@@ -248,6 +248,7 @@ fn check(entry: &Entry) -> Option<Fault> {
     }
     let found = match (&entry.value, rule) {
         (Value::String(text), Rule::OptionalUrl) => format!("{:?}", masked(text)),
+        (_, rule) if rule.is_secret() => "***".to_owned(),
         (value, _) => value.to_string(),
     };
     Some(Fault { origin: entry.origin.clone(), key: entry.key.clone(), found, allowed: rule.allowed() })

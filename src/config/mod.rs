@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use address::{Address, Network};
 pub use fault::{Fault, Faults, Origin};
 pub use load::{Change, Loaded, Overrides, load, load_layers};
-pub use secret::ControlUrl;
+pub use secret::{ControlUrl, Secret};
 
 /// The whole configuration.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// The admin address.
     pub admin: AdminConfig,
+    /// The console on a MySQL port.
+    pub console: ConsoleConfig,
     /// Control connections: how interlock itself asks the server.
     pub control: ControlConfig,
     /// What is done about a predicted conflict.
@@ -185,6 +187,22 @@ pub struct AdminConfig {
     /// Metrics, health and the JSON API over HTTP; `None` opens no port.
     #[serde(with = "unset")]
     pub listen: Option<Address>,
+    /// What a request must show to change something; `None`: nothing can be changed over HTTP.
+    #[serde(with = "unset")]
+    pub token: Option<Secret>,
+    /// Names under which browsers may reach the page and the API, besides addresses and `localhost`.
+    pub hosts: Vec<String>,
+}
+
+/// The console: a MySQL port of interlock's own.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsoleConfig {
+    /// Where MySQL clients reach it; `None` opens no port.
+    #[serde(with = "unset")]
+    pub listen: Option<Address>,
+    /// `name:hash`, the hash as MySQL's `mysql_native_password` writes it.
+    pub users: Vec<Secret>,
 }
 
 /// Control connections: how interlock itself asks the server.
@@ -341,6 +359,7 @@ impl Default for Config {
             frontend: FrontendConfig::default(),
             upstream: UpstreamConfig::default(),
             admin: AdminConfig::default(),
+            console: ConsoleConfig::default(),
             control: ControlConfig::default(),
             policy: PolicyConfig::default(),
             reorder: ReorderConfig::default(),
@@ -383,7 +402,13 @@ impl Default for UpstreamConfig {
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        AdminConfig { listen: Some(Address::tcp("127.0.0.1", 6034)) }
+        AdminConfig { listen: Some(Address::tcp("127.0.0.1", 6034)), token: None, hosts: Vec::new() }
+    }
+}
+
+impl Default for ConsoleConfig {
+    fn default() -> Self {
+        ConsoleConfig { listen: Some(Address::tcp("127.0.0.1", 6035)), users: Vec::new() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The URL of the control connections: it holds a password, and shows it to nobody.
+//! Values that are shown to nobody: the URL of the control connections, tokens, password hashes.
 
 use std::fmt;
 
@@ -37,6 +37,36 @@ impl fmt::Debug for ControlUrl {
 impl Serialize for ControlUrl {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         out.serialize_str(&masked(&self.0))
+    }
+}
+
+/// A token or a password hash. `Debug` and serialisation show `***`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret, for the one place that compares with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Secret(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str("***")
     }
 }
 

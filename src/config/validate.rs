@@ -69,10 +69,23 @@ pub fn validate(config: &Config, origins: &BTreeMap<String, Origin>, faults: &mu
     {
         report("admin.listen", format!("\"{listen}\""), "another address than frontend.listen");
     }
+    let console = &config.console;
+    if let Some(Address::Tcp { host, port }) = &console.listen
+        && console.users.is_empty()
+        && !is_loopback(host)
+    {
+        let found = format!("\"{host}:{port}\"");
+        report("console.listen", found, "a loopback address, because console.users has no account");
+    }
     if config.control.fresh > config.control.refresh {
         let found = humantime::format_duration(config.control.fresh).to_string();
         report("control.fresh", format!("\"{found}\""), "at most control.refresh");
     }
+}
+
+/// Only this machine can reach it. A name other than `localhost` may mean anything.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn readable(path: &Path) -> std::io::Result<()> {

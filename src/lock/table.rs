@@ -143,9 +143,10 @@ impl LockTable {
         self.indexes.entry(index).or_default().learn(seen, now + self.fence_lifetime);
     }
 
-    /// Copies locks out, at most `limit`, each with its index and the part of it that it may reach. An index
-    /// is read in bites, so that no statement waits for longer than one bite; the copy is of no single moment.
-    pub fn look(&self, limit: usize) -> Vec<(IndexId, Range, Held)> {
+    /// Copies out the locks that `wanted` picks, at most `limit`, each with its index and the part of it that
+    /// it may reach. An index is read in bites, so that no statement waits for longer than one bite; the copy
+    /// is of no single moment.
+    pub fn look(&self, limit: usize, mut wanted: impl FnMut(&Held) -> bool) -> Vec<(IndexId, Range, Held)> {
         let mut indexes: Vec<IndexId> = self.indexes.iter().map(|locks| *locks.key()).collect();
         indexes.sort_unstable_by_key(|index| (index.table.0, index.index));
         let mut found = Vec::new();
@@ -154,7 +155,7 @@ impl LockTable {
             while let (Some(start), true) = (from, found.len() < limit) {
                 let Some(locks) = self.indexes.get(&index) else { break };
                 let (page, next) = locks.page(start, BITE);
-                let left = limit - found.len();
+                let (left, page) = (limit - found.len(), page.filter(|(_, held)| wanted(held)));
                 found.extend(page.take(left).map(|(reach, held)| (index, reach.clone(), held.clone())));
                 from = next;
             }

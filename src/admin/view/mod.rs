@@ -5,9 +5,11 @@
 //! of no single moment: a transaction may be listed whose locks are gone already.
 
 pub mod rows;
+pub mod snapshot;
 pub mod tables;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +53,8 @@ pub struct View {
     pub action: Arc<dyn Fn() -> String + Send + Sync>,
     /// Since when the process runs.
     pub started: Instant,
+    /// The key of `locks.place`.
+    pub places: RandomState,
 }
 
 /// Who runs what: sessions by transaction.
@@ -63,9 +67,13 @@ struct Who {
 impl View {
     /// Rows of `locks`, index by index.
     pub fn locks(&self, limit: usize) -> Vec<Lock> {
+        self.locks_where(limit, |_| true)
+    }
+
+    fn locks_where(&self, limit: usize, wanted: impl Fn(&Held) -> bool) -> Vec<Lock> {
         let (who, names) = (self.who(), (self.names)());
         let mut known: HashMap<IndexId, Resource> = HashMap::new();
-        let locks = self.admission.scheduler().locks().look(limit.min(MAX_LOCKS));
+        let locks = self.admission.scheduler().locks().look(limit.min(MAX_LOCKS), wanted);
         let row = |(index, reach, held): (IndexId, Range, Held)| {
             let place = known.entry(index).or_insert_with(|| name(&*names, index)).clone();
             let session = who.session(held.txn);
@@ -85,6 +93,9 @@ impl View {
                 lock_mode: lock_mode(held.mode, held.kind).map(str::to_owned),
                 state: if held.tentative { "asked" } else { "granted" }.to_owned(),
                 certainty: word(&held.certainty),
+                // Records by their key, gaps by how far they reach. Keyed anew in each process, so that no key
+                // can be guessed from it.
+                place: format!("{:016x}", self.places.hash_one((index, &reach.low, &reach.high))),
                 range: in_words(held.kind, &reach, redact),
                 low: text(&held.named.low),
                 high: text(&held.named.high),
@@ -116,9 +127,11 @@ impl View {
     pub fn transactions(&self) -> Vec<Transaction> {
         let (who, states) = (self.who(), self.states());
         let mut locks: HashMap<TxnId, u64> = HashMap::new();
-        for (_, _, held) in self.admission.scheduler().locks().look(MAX_LOCKS) {
+        // Counted where they are: nothing is copied.
+        self.admission.scheduler().locks().look(1, |held| {
             *locks.entry(held.txn).or_default() += 1;
-        }
+            false
+        });
         let row = |txn: Option<TxnId>, look: &Look, state: String| Transaction {
             transaction: txn.map(|txn| txn.0),
             session: look.entry.id.0,
@@ -356,6 +369,7 @@ impl View {
             signatures: Arc::new(Vec::new),
             action: Arc::new(|| "flag".to_owned()),
             started: Instant::now(),
+            places: RandomState::new(),
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Lock {
     pub state: String,
     /// How sure the model is of it: `certain`, `likely` or `unknown`.
     pub certainty: String,
+    /// Same text, same part of the index: a number without meaning outside of this process.
+    pub place: String,
     /// The part of the index in words.
     pub range: String,
     /// First key that the statement named; `?` while literals are redacted.

@@ -1,6 +1,6 @@
 //! The list of tables: name, description, columns and rows of each, read from the row types.
 
-use schemars::{JsonSchema, schema_for};
+use schemars::{JsonSchema, SchemaGenerator, schema_for};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -13,6 +13,8 @@ pub struct Table {
     pub name: &'static str,
     /// The JSON Schema of a row; descriptions included.
     pub schema: fn() -> Value,
+    /// Adds a row's schema to an OpenAPI document; returns its name there.
+    pub register: fn(&mut SchemaGenerator) -> String,
     /// Its rows, at most so many where there may be very many.
     pub rows: fn(&View, usize) -> Vec<Row>,
 }
@@ -65,7 +67,11 @@ pub fn find(name: &str) -> Option<&'static Table> {
 }
 
 const fn table<T: JsonSchema>(name: &'static str, rows: fn(&View, usize) -> Vec<Row>) -> Table {
-    Table { name, schema: || schema_for!(T).to_value(), rows }
+    let register = |generator: &mut SchemaGenerator| {
+        generator.subschema_for::<T>();
+        T::schema_name().into_owned()
+    };
+    Table { name, schema: || schema_for!(T).to_value(), register, rows }
 }
 
 fn rows<T: Serialize>(rows: Vec<T>) -> Vec<Row> {
@@ -83,6 +89,11 @@ impl Table {
     /// What the table shows.
     pub fn doc(&self) -> String {
         text(&(self.schema)(), "description")
+    }
+
+    /// Name of a row's schema in the OpenAPI document.
+    pub fn type_name(&self) -> String {
+        text(&(self.schema)(), "title")
     }
 
     /// Its columns, in order.

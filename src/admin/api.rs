@@ -1,0 +1,132 @@
+//! The JSON API.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/api/status` | figures |
+//! | `/api/locks`, `waits`, `transactions`, `sessions`, `holds`, `digests`, `signatures` | rows of a table |
+//! | `/api/conflicts?after=SEQ` | conflict records after a number |
+//! | `/api/conflicts/SEQ` | one of them |
+//! | `/api/events` | server-sent events ([`super::events`]) |
+//! | `/api/openapi.json` | the description of all this |
+//! | POST `/api/holds/N/release`, `/api/sessions/N/kill` | something done ([`super::guard`]) |
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::events::Events;
+use super::http::{Sources, error};
+use super::openapi;
+use super::view::MAX_LOCKS;
+use super::view::tables::{self, Row};
+
+/// Rows of an answer unless `limit` says otherwise.
+const DEFAULT_LIMIT: usize = 1000;
+/// The most that `limit` can ask for.
+const MAX_LIMIT: usize = 10_000;
+
+struct Api {
+    sources: Sources,
+    events: Events,
+}
+
+pub(super) fn router(sources: &Sources) -> Router {
+    let events = Events::start(sources.view.clone());
+    Router::new()
+        .route("/api/status", get(status))
+        .route("/api/conflicts", get(conflicts))
+        .route("/api/conflicts/{seq}", get(conflict))
+        .route("/api/events", get(async |State(api): State<Arc<Api>>| api.events.read()))
+        .route(
+            "/api/openapi.json",
+            get(async || ([(header::CONTENT_TYPE, "application/json")], openapi::TEXT)),
+        )
+        .route("/api/{table}", get(table))
+        .route("/api/holds/{hold}/release", post(release))
+        .route("/api/sessions/{session}/kill", post(kill))
+        .with_state(Arc::new(Api { sources: sources.clone(), events }))
+}
+
+async fn status(State(api): State<Arc<Api>>) -> Response {
+    axum::Json(api.sources.view.status()).into_response()
+}
+
+/// `/api/locks` and its like: `{"locks": [rows], "truncated": false}`. A column's name as a parameter keeps
+/// the rows with that value; `limit` is the most rows of the answer.
+async fn table(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    Query(mut wanted): Query<BTreeMap<String, String>>,
+) -> Response {
+    let Some(table) = tables::find(&name).filter(|table| table.name != "conflicts") else {
+        return error(StatusCode::NOT_FOUND, "no such table");
+    };
+    let limit = match wanted.remove("limit").map(|text| text.parse::<usize>()) {
+        None => DEFAULT_LIMIT,
+        Some(Ok(limit)) => limit.min(MAX_LIMIT),
+        Some(Err(_)) => return error(StatusCode::BAD_REQUEST, "limit must be a whole number, 0 or more"),
+    };
+    let columns = table.columns();
+    if let Some(unknown) = wanted.keys().find(|key| !columns.iter().any(|column| column.name == **key)) {
+        return error(StatusCode::BAD_REQUEST, &format!("{name} has no column {unknown}"));
+    }
+    let scan = if wanted.is_empty() { limit + 1 } else { MAX_LOCKS };
+    let rows = (table.rows)(&api.sources.view, scan).into_iter();
+    let fits = |row: &Row| wanted.iter().all(|(column, value)| plain(&row[column]) == *value);
+    let mut rows: Vec<Row> = rows.filter(fits).take(limit + 1).collect();
+    let truncated = rows.len() > limit;
+    rows.truncate(limit);
+    axum::Json(json!({ table.name: rows, "truncated": truncated })).into_response()
+}
+
+/// A value as a parameter writes it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The query of `/api/conflicts`.
+#[derive(Deserialize)]
+struct After {
+    /// Records with larger numbers are wanted.
+    #[serde(default)]
+    after: u64,
+}
+
+async fn conflicts(State(api): State<Arc<Api>>, query: Result<Query<After>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(After { after })) => axum::Json((api.sources.conflicts)(after)).into_response(),
+        Err(_) => error(StatusCode::BAD_REQUEST, "after must be a whole number, 0 or more"),
+    }
+}
+
+async fn conflict(State(api): State<Arc<Api>>, Path(seq): Path<u64>) -> Response {
+    match api.sources.view.admission.ledger.get(seq) {
+        Some(record) => axum::Json(record).into_response(),
+        None => error(StatusCode::NOT_FOUND, "there is no such conflict (any more)"),
+    }
+}
+
+async fn release(State(api): State<Arc<Api>>, Path(hold): Path<u64>) -> Response {
+    match api.sources.operator.release_hold(hold, "http") {
+        true => axum::Json(json!({ "released": hold })).into_response(),
+        false => error(StatusCode::NOT_FOUND, "there is no such hold (any more)"),
+    }
+}
+
+async fn kill(State(api): State<Arc<Api>>, Path(session): Path<u64>) -> Response {
+    match api.sources.operator.kill_session(session, "http") {
+        true => axum::Json(json!({ "killed": session })).into_response(),
+        false => error(StatusCode::NOT_FOUND, "there is no such session (any more)"),
+    }
+}

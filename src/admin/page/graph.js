@@ -1,0 +1,103 @@
+// The live graph: transactions, the locks that they hold, and who waits for whom. Drawn by cytoscape.
+import cytoscape from "/page/cytoscape.js";
+import dagre from "/page/cytoscape-dagre.js";
+
+cytoscape.use(dagre);
+
+/** Locks drawn for one transaction; the rest is counted. */
+const LOCKS = 5;
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+export class Graph {
+  constructor(box) {
+    this.cy = cytoscape({ container: box, elements: [], wheelSensitivity: 0.3, minZoom: 0.2, maxZoom: 2.5, autoungrabify: false });
+    this.shape = "";
+    new ResizeObserver(() => { this.cy.resize(); this.fit(); }).observe(box);
+  }
+
+  /** Draws a state; false if there is nothing to draw. */
+  show(transactions, locks, waits) {
+    const elements = describe(transactions, locks, waits);
+    const wanted = new Map(elements.map((e) => [e.data.id, e]));
+    this.cy.batch(() => {
+      this.cy.elements().filter((e) => !wanted.has(e.id())).remove();
+      for (const [id, e] of wanted) {
+        const known = this.cy.getElementById(id);
+        if (known.empty()) this.cy.add(e);
+        else { known.data(e.data); known.classes(e.classes); }
+      }
+    });
+    const shape = [...wanted.keys()].sort().join();
+    // Nothing moves unless something came or went.
+    if (shape !== this.shape && elements.length) {
+      this.shape = shape;
+      this.cy.layout({ name: "dagre", rankDir: "LR", nodeSep: 18, rankSep: 70, animate: !calm.matches, animationDuration: 250, fit: true, padding: 24, nodeDimensionsIncludeLabels: true }).run();
+    }
+    return elements.length > 0;
+  }
+
+  fit() {
+    this.cy.fit(undefined, 24);
+    if (this.cy.zoom() > 1.3) { this.cy.zoom(1.3); this.cy.center(); }
+  }
+
+  /** Takes the colours of the page. */
+  paint() {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+    const font = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
+    this.cy.style([
+      { selector: "node", style: { label: "data(label)", "font-family": font, "font-size": 12, color: colour("text"), "text-wrap": "wrap", "text-max-width": 190, "text-valign": "center", "text-halign": "center", width: "label", height: "label", padding: 9, shape: "round-rectangle", "background-color": colour("card"), "border-width": 1.5, "border-color": colour("line"), "line-height": 1.25 } },
+      { selector: "node.txn", style: { "border-color": colour("accent"), "border-width": 2 } },
+      { selector: "node.held, node.waiting", style: { "border-color": colour("warn"), "background-color": colour("warn-soft") } },
+      { selector: "node.lock", style: { shape: "round-tag", "font-size": 11, "border-color": colour("muted"), color: colour("muted") } },
+      { selector: "node.more", style: { "border-style": "dotted", "font-size": 11, color: colour("muted") } },
+      { selector: "edge", style: { width: 1.5, "line-color": colour("muted"), "curve-style": "bezier", "target-arrow-shape": "none", opacity: 0.8 } },
+      { selector: "edge.asked", style: { "line-style": "dashed" } },
+      { selector: "edge.wait", style: { width: 2.5, "line-color": colour("bad"), "target-arrow-color": colour("bad"), "target-arrow-shape": "triangle", "line-style": "dashed", label: "data(label)", "font-family": font, "font-size": 11, color: colour("bad"), "text-background-color": colour("ground"), "text-background-opacity": 0.9, "text-background-padding": 2, opacity: 1 } },
+    ]).update();
+  }
+}
+
+/** The elements of a state: transactions that hold locks or wait, their locks, the waits. */
+function describe(transactions, locks, waits) {
+  const elements = [];
+  const drawn = new Set();
+  for (const t of transactions.filter((t) => t.transaction != null)) {
+    const id = `t${t.transaction}`;
+    drawn.add(id);
+    elements.push({ data: { id, label: `s${t.session} · ${t.user}\n${t.state}, ${count(t.locks)}` }, classes: `txn ${t.state}` });
+  }
+  const of = new Map();
+  for (const lock of locks) {
+    const owner = `t${lock.transaction}`;
+    if (!drawn.has(owner)) continue;
+    const mine = (of.get(owner) ?? 0) + 1;
+    of.set(owner, mine);
+    if (mine > LOCKS) continue;
+    const id = `l${lock.place}`;
+    if (!drawn.has(id)) {
+      drawn.add(id);
+      elements.push({ data: { id, label: `${lock.table}.${lock.index}\n${lock.range}` }, classes: "lock" });
+    }
+    const edge = `${owner}-${id}`;
+    if (!drawn.has(edge)) {
+      drawn.add(edge);
+      elements.push({ data: { id: edge, source: owner, target: id }, classes: lock.state });
+    }
+  }
+  for (const [owner, all] of of) {
+    if (all <= LOCKS) continue;
+    elements.push({ data: { id: `more${owner}`, label: `and ${all - LOCKS} more locks` }, classes: "more" });
+    elements.push({ data: { id: `more${owner}-edge`, source: owner, target: `more${owner}` }, classes: "" });
+  }
+  for (const wait of waits) {
+    const [source, target] = [`t${wait.waiter}`, `t${wait.holder}`];
+    if (drawn.has(source) && drawn.has(target)) {
+      elements.push({ data: { id: `${source}>${target}`, source, target, label: wait.at === "interlock" ? "held behind" : "waits for" }, classes: "wait" });
+    }
+  }
+  return elements;
+}
+
+const count = (locks) => `${locks} lock${locks === 1 ? "" : "s"}`;

@@ -1,0 +1,65 @@
+// One conflict as a timeline of two columns: what each side did, and where they met.
+import { element, span } from "/page/dom.js";
+
+/** The elements that show a conflict record. */
+export function timeline(record) {
+  const holder = record.holders[0];
+  return [where(record), columns(record, holder), verdict(record), ...advice(record)].filter(Boolean);
+}
+
+function where({ resource, mode, certainty, detected, kind }) {
+  if (!resource.table) return element("p", { class: "where" }, "The server reported it; where is not known.");
+  const words = { hazard: "Both may lock", wait: "One would wait at", deadlock: "The last step of a cycle at" }[kind] ?? kind;
+  return element("p", { class: "where" }, `${words} `, element("b", {}, resource.range || "a place"), " of ",
+    element("b", {}, `${resource.schema}.${resource.table}`), " in index ", element("b", {}, resource.index),
+    ` (${resource.mode}). ${detected === "before" ? "Seen before the statement was sent" : "Seen after the server's error"}, ${certainty}.`);
+}
+
+function columns(record, holder) {
+  const sides = [[holder, "left"], [record.requester, "right"]].filter(([party]) => party);
+  const rows = sides.flatMap(([party, side]) => {
+    const last = party.transaction.at(-1)?.at_ms ?? 0;
+    // Times count from each side's own BEGIN; what both share is the moment of the record.
+    const now = party.age_ms ?? last;
+    return party.transaction.map((step, at) => ({ at: step.at_ms - now, side, step, met: side === "right" && at === party.transaction.length - 1 }));
+  });
+  rows.sort((a, b) => a.at - b.at);
+  const start = rows[0]?.at ?? 0;
+  const party = (p, side) => element("div", { class: `party ${side}`, role: "columnheader" }, p ? `Session ${p.session}` : "Unknown",
+    element("small", {}, p ? [p.user, p.program, `thread ${p.server_thread}`].filter(Boolean).join(" · ") : "not seen by this interlock"));
+  const head = element("div", { role: "row" }, element("div", { class: "at", role: "columnheader" }, "ms"), party(holder, "left"), party(record.requester, "right"));
+  const lines = rows.map(({ at, side, step, met }) => {
+    const cell = (own) => element("div", { class: `cell ${own}`, role: "cell" }, own === side ? statement(step, met) : null);
+    return element("div", { role: "row" }, element("div", { class: "at", role: "rowheader" }, (at - start).toFixed(1)), cell("left"), cell("right"));
+  });
+  return element("div", { class: "timeline", role: "table", "aria-label": "What both sessions did" }, head, ...lines);
+}
+
+function statement(step, met) {
+  const locks = (step.locks ?? []).map((lock) => element("span", { class: "locks" }, `🔒 ${typeof lock === "string" ? lock : describe(lock)}`));
+  return element("div", { class: `step sql${met ? " met" : ""}` }, step.statement, ...locks);
+}
+
+function describe(lock) {
+  return [lock.mode, lock.kind, lock.table && `${lock.table}.${lock.index ?? ""}`, lock.range].filter(Boolean).join(" ");
+}
+
+function verdict(record) {
+  const more = record.holders.length > 1 ? ` ${record.holders.length - 1} more session${record.holders.length > 2 ? "s were" : " was"} in the way.` : "";
+  const did = { held: `Held for ${span(record.held_ms)}`, rejected: "Rejected with error 1213 after a ROLLBACK", flagged: record.would_hold ? "Passed on; reorder would have held it" : "Passed on" }[record.action];
+  const came = {
+    averted: "and the conflict was averted.", pending: "and the transactions are still open.", did_not_happen: "and nothing came of it.",
+    happened: record.errno ? `and the server answered error ${record.errno}.` : "and it waited, as foreseen.",
+  }[record.outcome];
+  const mood = { averted: "good", happened: "bad" }[record.outcome] ?? "";
+  return element("p", { class: `verdict ${mood}` }, `${did} ${came}${more}`);
+}
+
+function advice(record) {
+  const list = [record.advice ?? []].flat();
+  return list.map((one) => {
+    const { title, text, advice: say, why, reason, sql } = typeof one === "string" ? { text: one } : one;
+    return element("div", { class: "advice" }, element("h3", {}, title ?? "Advice"), element("p", {}, text ?? say ?? ""),
+      why ?? reason ? element("p", { class: "muted" }, why ?? reason) : null, sql ? element("code", { class: "sql" }, sql) : null);
+  });
+}

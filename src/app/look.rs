@@ -1,0 +1,117 @@
+//! What can be looked at and done from outside: the admin room's view and operator, from the other rooms.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::reload::Reloader;
+use crate::admin::guard::Access;
+use crate::admin::operator::{Operator, Refused};
+use crate::admin::view::View;
+use crate::admin::view::rows::Digest;
+use crate::admission::record::Resource;
+use crate::backend::control::Lane;
+use crate::catalog::Table;
+use crate::config::{Action, Address, Change, Config};
+use crate::id::{IndexId, TableId};
+use crate::session::serve::Shared;
+use crate::sql::cache::Plan;
+
+/// The rows that the API, the console and the page show.
+pub(super) fn view(shared: &Arc<Shared>) -> View {
+    let (names, digests, action) = (shared.clone(), shared.digests.clone(), shared.clone());
+    View {
+        admission: shared.admission.clone(),
+        metrics: shared.metrics.clone(),
+        names: Arc::new(move || {
+            let known = names.knowledge.as_ref().map(|k| k.catalog.by_id()).unwrap_or_default();
+            Box::new(move |index| place(&known, index))
+        }),
+        digests: Arc::new(move || rows_of(&digests.plans())),
+        signatures: Arc::new(Vec::new),
+        action: Arc::new(move || format!("{:?}", action.settings().action).to_lowercase()),
+        started: Instant::now(),
+        places: std::hash::RandomState::new(),
+    }
+}
+
+fn place(known: &HashMap<TableId, Arc<Table>>, index: IndexId) -> Resource {
+    let Some(table) = known.get(&index.table) else { return Resource::default() };
+    Resource {
+        schema: table.schema.clone(),
+        table: table.name.clone(),
+        index: table.indexes.get(usize::from(index.index)).map(|i| i.name.clone()).unwrap_or_default(),
+        ..Resource::default()
+    }
+}
+
+/// One row for each digest; threads that know it are added up.
+fn rows_of(plans: &[Arc<Plan>]) -> Vec<Digest> {
+    let mut rows: HashMap<u128, Digest> = HashMap::new();
+    for plan in plans {
+        let row = rows.entry(plan.hash).or_insert_with(|| Digest::new(plan.hash, plan.text.clone()));
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        row.executions += read(&plan.uses.executions);
+        row.errors += read(&plan.uses.errors);
+        row.deadlocks += read(&plan.uses.deadlocks);
+        row.conflicts += read(&plan.uses.conflicts);
+        row.holds += read(&plan.uses.holds);
+        row.server_ms += read(&plan.uses.server_nanos) as f64 / 1e6;
+    }
+    let mut rows: Vec<Digest> = rows.into_values().collect();
+    for row in &mut rows {
+        row.average_ms = row.server_ms / (row.executions.max(1) as f64);
+    }
+    rows.sort_by(|a, b| b.server_ms.total_cmp(&a.server_ms));
+    rows
+}
+
+/// Who may ask.
+pub(super) fn access(config: &Config) -> Access {
+    let mut hosts = config.admin.hosts.clone();
+    if let Some(Address::Tcp { host, .. }) = &config.admin.listen {
+        hosts.push(host.clone());
+    }
+    Access::new(config.admin.token.as_ref().map(|token| token.expose()), hosts)
+}
+
+/// What an operator can do.
+pub(super) fn operator(shared: &Arc<Shared>, reloader: &Arc<Reloader>) -> Operator {
+    let (setter, reloader) = (reloader.clone(), reloader.clone());
+    let at_server = shared.clone();
+    Operator {
+        admission: shared.admission.clone(),
+        kill_at_server: Arc::new(move |thread| {
+            let Some(knowledge) = &at_server.knowledge else { return };
+            let control = knowledge.control.clone();
+            // Without the right to, the server finds out when the statement ends: the connection is closed.
+            knowledge.control.runtime().spawn(async move {
+                if let Err(error) = control.query(Lane::Probe, format!("KILL {thread}")).await {
+                    tracing::info!(thread, %error, "the server did not kill the session's thread");
+                }
+            });
+        }),
+        set_action: Arc::new(move |action| {
+            let action = match action {
+                "flag" => Action::Flag,
+                "reorder" => Action::Reorder,
+                "reject" => Action::Reject,
+                _ => return Err(Refused("the action is flag, reorder or reject".to_owned())),
+            };
+            setter.set_action(action).map_err(|error| Refused(error.to_string()))
+        }),
+        reload: Arc::new(move || {
+            let applied = reloader.reload().map_err(|error| Refused(error.to_string()))?;
+            let keys =
+                |changes: &[Change]| changes.iter().map(|c| c.key.clone()).collect::<Vec<_>>().join(", ");
+            Ok(match (keys(&applied.changed), keys(&applied.pending)) {
+                (changed, pending) if changed.is_empty() && pending.is_empty() => {
+                    "nothing has changed".to_owned()
+                }
+                (changed, pending) if pending.is_empty() => format!("changed: {changed}"),
+                (changed, pending) => format!("changed: {changed}; after a restart: {pending}"),
+            })
+        }),
+    }
+}
