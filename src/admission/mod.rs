@@ -7,6 +7,9 @@
 pub mod registry;
 pub mod ledger;
 pub mod record;
+pub mod journal;
+pub mod deadlock;
+pub mod state;
 mod budget;
 mod hold;
 
@@ -39,6 +42,9 @@ const LOG_LINES_PER_SECOND: u64 = 10;
 /// Statements that wait for a look at the server before they are flagged or rejected, each second; the rest
 /// are judged by what is known. Held statements do not count: they wait anyway.
 const LOOKS_PER_SECOND: u64 = 50;
+
+/// Deadlocks each second of which the parties are looked for.
+const SCENES_PER_SECOND: u64 = 20;
 
 /// Most holds end sooner than this: they need no look.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
@@ -78,6 +84,7 @@ pub struct Admission {
     vain_looks: AtomicU32,
     log_lines: Budget,
     looks: Budget,
+    scenes: Budget,
     log_suppressed: AtomicU64,
     metrics: Metrics,
 }
@@ -139,6 +146,7 @@ impl Admission {
             vain_looks: AtomicU32::new(0),
             log_lines: Budget::new(LOG_LINES_PER_SECOND),
             looks: Budget::new(LOOKS_PER_SECOND),
+            scenes: Budget::new(SCENES_PER_SECOND),
             log_suppressed: AtomicU64::new(0),
             metrics,
             settings: ArcSwap::from_pointee(settings),
@@ -319,7 +327,7 @@ impl Admission {
 
     /// Locks of a statement that does not go on after all.
     fn give_up(&self, txn: TxnId, refs: &[LockRef]) {
-        let woken = self.scheduler.ended(txn, refs, false, self.now());
+        let woken = self.scheduler.given_up(txn, refs, self.now());
         self.deliver(woken);
     }
 
@@ -337,6 +345,10 @@ impl Admission {
     }
 
     fn write_down(&self, report: &Report, resource: Resource) -> u64 {
+        if let Some(signature) = report.signature {
+            self.scheduler.signatures().matched(signature, deadlock::unix_now());
+            self.metrics.signature_matches.inc(report.taken);
+        }
         self.metrics.conflicts.inc((report.kind, report.taken, report.certainty));
         let seq = self.ledger.report(report, resource, &self.registry, self.settings.load().redact);
         let Some(suppressed) = self.may_log() else { return seq };

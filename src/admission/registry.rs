@@ -10,6 +10,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 
+use super::journal::Journal;
 use super::record::{Party, Step};
 use crate::id::{SessionId, TxnId};
 
@@ -33,6 +34,8 @@ pub struct Entry {
     pub client: String,
     /// When it logged in.
     pub opened: Instant,
+    /// What its transaction has run, by digests.
+    pub journal: Mutex<Journal>,
     user: Mutex<Arc<str>>,
     history: Mutex<History>,
     now: Now,
@@ -134,6 +137,11 @@ impl Registry {
         all.map(|item| (*item.key(), item.value().clone())).collect()
     }
 
+    /// All sessions, in no order.
+    pub fn all(&self) -> Vec<Arc<Entry>> {
+        self.sessions.iter().map(|entry| entry.clone()).collect()
+    }
+
     /// Number of sessions.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
@@ -162,6 +170,7 @@ impl Entry {
             program,
             client,
             opened,
+            journal: Mutex::default(),
             user: Mutex::new(user.into()),
             history: Mutex::new(History { began: opened, steps: Vec::new(), count: 0 }),
             now: Now::default(),

@@ -115,6 +115,7 @@ fn watch_levels(shared: &Arc<Shared>) -> Result<(), AppError> {
     of(Level::Locks, |shared| shared.admission.scheduler().locks().len())?;
     of(Level::Transactions, |shared| shared.admission.registry.transactions())?;
     of(Level::WaitEdges, |shared| shared.admission.scheduler().graph().len())?;
+    of(Level::Signatures, |shared| shared.admission.scheduler().signatures().len())?;
     of(Level::CatalogTables, |shared| shared.knowledge.as_ref().map_or(0, |k| k.catalog.len()))?;
     Ok(())
 }

@@ -7,6 +7,7 @@ pub mod catalog_store;
 pub mod config;
 pub mod connection;
 pub mod control;
+pub mod deadlock_report;
 pub mod control_connect;
 pub mod coordinator;
 pub mod endpoint;

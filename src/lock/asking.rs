@@ -1,5 +1,6 @@
 //! The words between a request and the locks of an index: who asks, what is met, how far one gets.
 
+use super::evidence::Asker;
 use super::index::Conflict;
 use super::range::Range;
 use crate::id::TxnId;
@@ -7,8 +8,8 @@ use crate::id::TxnId;
 /// Who asks, and by which rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking {
-    /// The transaction.
-    pub txn: TxnId,
+    /// The transaction and its statement.
+    pub by: Asker,
     /// Position of the request in the statement's list.
     pub number: usize,
     /// When it asks: locks that are waited for and were asked for later stand behind it.

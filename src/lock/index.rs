@@ -12,13 +12,14 @@
 //! insert waits for gaps of others; gaps never wait.
 
 use super::asking::{Asking, Got, Met};
+use super::evidence::{Evidence, Expects, evidence, expected, is_shared, is_used};
 use super::fence::Fences;
 use super::interval_tree::{Handle, IntervalTree};
 use super::key::Key;
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Kind, Request, Settled};
-use crate::id::TxnId;
+use crate::id::{DigestId, TxnId};
 
 /// Most holders that one request reports in one index: enough for a report and for the wait-for graph.
 const MAX_HOLDERS: usize = 64;
@@ -56,6 +57,14 @@ pub struct Held {
     pub inserted: bool,
     /// How sure the model is of this lock.
     pub certainty: Certainty,
+    /// The statement that took it.
+    pub digest: DigestId,
+    /// What its transaction is expected to do with it.
+    pub expects: Expects,
+    /// The transaction has gone on to insert into this gap.
+    pub filled: bool,
+    /// The transaction has gone on to ask for more than this shared lock.
+    pub upgraded: bool,
 }
 
 /// How a request relates to a lock in its way.
@@ -78,6 +87,8 @@ pub struct Conflict {
     pub relation: Relation,
     /// Something that the holder has is a hazard, whatever else it has.
     pub hazard: bool,
+    /// Both sides are expected to do what makes a hazard a deadlock: to insert, to upgrade.
+    pub expected: bool,
     /// How sure that is.
     pub certainty: Certainty,
     /// The lock's mode.
@@ -139,7 +150,7 @@ impl IndexLocks {
         let first = met.conflicts.len();
         let mut asked = request.range.clone();
         self.tree.visit(reach, &mut |_, extent, held| {
-            if held.txn == asking.txn || (held.waits && held.order > asking.order) {
+            if held.txn == asking.by.txn || (held.waits && held.order > asking.order) {
                 return;
             }
             if held.waits && held.insert && request.kind.gaps() && reach.contains(&held.named.low) {
@@ -162,6 +173,7 @@ impl IndexLocks {
                 request: asking.number,
                 relation,
                 hazard: relation == Relation::Hazard,
+                expected: expected(&asking.by, held, request, certainty),
                 certainty: certainty.min(request.certainty).min(held.certainty),
                 mode: held.mode,
                 kind: held.kind,
@@ -175,7 +187,11 @@ impl IndexLocks {
     /// Notes a request of a statement that is about to be sent; `got`: how far it gets.
     pub fn enter(&mut self, asking: Asking, request: &Request, reach: Range, got: Got) -> Handle {
         let held = Held {
-            txn: asking.txn,
+            txn: asking.by.txn,
+            digest: asking.by.digest,
+            expects: asking.by.expects,
+            filled: false,
+            upgraded: false,
             mode: request.mode,
             kind: request.kind,
             named: request.range.clone(),
@@ -190,6 +206,17 @@ impl IndexLocks {
             certainty: request.certainty,
         };
         self.tree.insert(reach, held)
+    }
+
+    /// What the transaction itself holds here and goes on to use with this request is marked.
+    pub fn uses(&mut self, txn: TxnId, request: &Request) {
+        let used = self.tree.handles(&request.range, |held| held.txn == txn && is_used(request, held));
+        for handle in used {
+            if let Some((_, held)) = self.tree.get_mut(handle) {
+                held.filled |= request.kind.inserts();
+                held.upgraded |= !request.kind.inserts();
+            }
+        }
     }
 
     /// A statement that waits was looked at again: this is how far it gets now.
@@ -265,16 +292,14 @@ impl IndexLocks {
     }
 
     /// The transaction has ended or the lock was given up. Records that it inserted exist from now on, if it
-    /// committed.
-    pub fn release(&mut self, handle: Handle, committed: bool, believe_until: u64) {
-        if let Some((_, held)) = self.tree.remove(handle)
-            && held.inserted
-            && committed
-            && !held.named.low.is_end()
-            && self.misses > SELDOM
-        {
+    /// committed. Returns what there is to learn.
+    pub fn release(&mut self, handle: Handle, committed: bool, believe_until: u64) -> Option<Evidence> {
+        let (_, held) = self.tree.remove(handle)?;
+        let evidence = evidence(&held, committed);
+        if held.inserted && committed && !held.named.low.is_end() && self.misses > SELDOM {
             self.fences.put(held.named.low, believe_until);
         }
+        evidence
     }
 
     /// Records in the range are being deleted: they bound no gap any more.
@@ -334,6 +359,9 @@ impl IndexLocks {
         {
             return Some((Relation::Wait, certainty));
         }
+        if is_shared(&asking.by, request, held) {
+            return Some((Relation::Hazard, Certainty::Likely));
+        }
         if request.kind.inserts() {
             let waits = held.kind.gaps() && extent.contains(&request.range.low);
             return waits.then(|| (Relation::Wait, gap_certainty(held, &request.range)));
@@ -378,7 +406,7 @@ impl IndexLocks {
         let wanted = request.kind.check().unwrap_or(request.mode);
         let mut first = false;
         self.tree.visit(&common, &mut |_, _, own| {
-            let has = own.txn == asking.txn
+            let has = own.txn == asking.by.txn
                 && !own.tentative
                 && own.kind.records()
                 && own.named.covers(&common)
@@ -411,10 +439,11 @@ fn add(found: &mut Vec<Conflict>, first: usize, conflict: Conflict) {
     match found[first..].iter_mut().find(|c| c.holder == conflict.holder) {
         Some(known) => {
             let hazard = known.hazard || conflict.hazard;
+            let expected = known.expected || conflict.expected;
             if (known.relation, known.certainty) < (conflict.relation, conflict.certainty) {
                 *known = conflict;
             }
-            known.hazard = hazard;
+            (known.hazard, known.expected) = (hazard, expected);
         }
         None if full => {}
         None => found.push(conflict),
@@ -462,7 +491,7 @@ mod tests {
     }
 
     fn asking(txn: u64) -> Asking {
-        Asking { txn: TxnId(txn), number: 0, order: 9, now: 0, overtakes: true }
+        Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true }
     }
 
     fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {

@@ -18,7 +18,7 @@ fn request(kind: Kind, mode: Mode, value: i128) -> Request {
 }
 
 fn asking(txn: u64) -> Asking {
-    Asking { txn: TxnId(txn), number: 0, order: 9, now: 0, overtakes: true }
+    Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true }
 }
 
 fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {

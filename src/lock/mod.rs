@@ -13,6 +13,7 @@ pub mod mode;
 pub mod key;
 pub mod range;
 pub mod request;
+pub mod evidence;
 pub mod interval_tree;
 pub mod fence;
 pub mod asking;

@@ -8,12 +8,13 @@ use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use super::asking::{Asking, Got, Met};
+use super::evidence::{Asker, EvidenceList};
 use super::index::{Held, IndexLocks, Neighbours, Relation};
 use super::interval_tree::Handle;
 use super::mode::Mode;
 use super::range::Range;
 use super::request::{Request, Settled};
-use crate::id::{Counter, IndexId, TableId, TxnId};
+use crate::id::{Counter, IndexId, TableId};
 
 /// Locks of one index that are copied out under one guard: some ten microseconds.
 const BITE: usize = 256;
@@ -53,14 +54,22 @@ impl LockTable {
     ///
     /// The server asks in order and stops at the first lock that it has to wait for: what comes behind it is
     /// noted as not asked for yet.
-    pub fn enter(&self, txn: TxnId, requests: &[Request], overtakes: bool, now: u64) -> (LockRefs, Met) {
+    pub fn enter(
+        &self,
+        by: impl Into<Asker>,
+        requests: &[Request],
+        overtakes: bool,
+        now: u64,
+    ) -> (LockRefs, Met) {
+        let by = by.into();
         let (mut refs, mut met, mut stopped) = (LockRefs::new(), Met::default(), false);
         let order = self.order.next();
         for (number, request) in requests.iter().enumerate() {
-            let asking = Asking { txn, number, order, now, overtakes };
+            let asking = Asking { by, number, order, now, overtakes };
             let mut locks = self.indexes.entry(request.index).or_default();
             let reach = locks.reach(request, now);
             let (got, checks) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
+            locks.uses(by.txn, request);
             let handle = locks.enter(asking, request, reach, got);
             if let Some(mode) = checks {
                 locks.checks(handle, mode, request.index.index == 0, now);
@@ -74,15 +83,16 @@ impl LockTable {
     /// gets now, and what stands in its way then.
     pub fn again(
         &self,
-        txn: TxnId,
+        by: impl Into<Asker>,
         requests: &[Request],
         refs: &[LockRef],
         overtakes: bool,
         now: u64,
     ) -> Met {
+        let by = by.into();
         let (mut met, mut stopped) = (Met::default(), false);
         for (number, (request, lock)) in requests.iter().zip(refs).enumerate() {
-            let asking = Asking { txn, number, order: lock.order, now, overtakes };
+            let asking = Asking { by, number, order: lock.order, now, overtakes };
             let Some(mut locks) = self.indexes.get_mut(&request.index) else { continue };
             let reach = locks.reach(request, now);
             let (got, _) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
@@ -107,13 +117,13 @@ impl LockTable {
         kept
     }
 
-    /// Locks are given up.
-    pub fn release(&self, refs: &[LockRef], committed: bool, now: u64) {
-        for lock in refs {
-            if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
-                locks.release(lock.handle, committed, now + self.fence_lifetime);
-            }
-        }
+    /// Locks are given up. Returns what there is to learn from them.
+    pub fn release(&self, refs: &[LockRef], committed: bool, now: u64) -> EvidenceList {
+        let believe_until = now + self.fence_lifetime;
+        let released = |lock: &LockRef| {
+            self.indexes.get_mut(&lock.index)?.release(lock.handle, committed, believe_until)
+        };
+        refs.iter().filter_map(released).collect()
     }
 
     /// May the request lock a gap, as far as is known?

@@ -48,6 +48,8 @@ pub struct Metrics {
     pub holds: Counters<(ConflictKind, HoldEnd)>,
     /// How long statements were held.
     pub hold_seconds: Histogram,
+    /// Constellations of a deadlock of the past that were about to form again.
+    pub signature_matches: Counters<Taken>,
     /// Statements parsed because their digest was not known.
     pub parses: Counters<()>,
     /// Statements that went on without the model's advice.
@@ -85,6 +87,8 @@ pub enum Level {
     Plans,
     /// Names in the catalog.
     CatalogTables,
+    /// Signatures of deadlocks.
+    Signatures,
 }
 
 /// A family could not be registered: two of the same name in one registry.
@@ -167,6 +171,12 @@ impl Metrics {
                 "interlock_hold_seconds",
                 "How long statements were held: what waiting in interlock costs their clients.",
                 HOLD_BUCKETS,
+            )?,
+            signature_matches: family.counters(
+                "interlock_signature_matches_total",
+                "Statements that would have completed the constellation of a deadlock that has happened \
+                 before, by what was done.",
+                Rate::Rare,
             )?,
             parses: family.counters(
                 "interlock_parses_total",
@@ -253,6 +263,10 @@ impl Metrics {
             Level::Plans => (
                 "interlock_digest_plans",
                 "Statement plans in the digest cache; at limits.plans, old ones are dropped.",
+            ),
+            Level::Signatures => (
+                "interlock_signatures",
+                "Deadlocks of the past whose signature is kept, so that they do not happen again.",
             ),
             Level::CatalogTables => {
                 ("interlock_catalog_tables", "Table names in the catalog, those that do not exist included.")

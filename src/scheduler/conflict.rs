@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::policy::Action;
-use crate::id::{SessionId, Token, TxnId};
+use super::signature::SignatureId;
+use super::signatures::Seen;
+use crate::id::{IndexId, SessionId, TableId, Token, TxnId};
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::request::Request;
@@ -18,6 +20,11 @@ pub struct Submission {
     pub session: SessionId,
     /// The transaction that it belongs to.
     pub txn: TxnId,
+    /// The statement itself, as far as what happened before tells of it.
+    pub seen: Seen,
+    /// It asks for shared locks in so many words (`FOR SHARE`): only then a digest that was never seen may
+    /// be one that upgrades them.
+    pub shares: bool,
     /// What may be done about a conflict.
     pub action: Action,
     /// What it asks for, in the order in which it does.
@@ -127,6 +134,8 @@ pub struct Judged {
     pub stalled: HashSet<TxnId>,
     /// A hold behind one of the holders would close a cycle.
     pub hold_would_cycle: bool,
+    /// The deadlock that once happened like this.
+    pub signature: Option<SignatureId>,
 }
 
 impl Judged {
@@ -162,12 +171,28 @@ pub struct Report {
     pub conflict: Conflict,
     /// The edges of a gap were not known: a look at the server could tell more.
     pub unsure_of_gap: bool,
+    /// The deadlock that once happened like this.
+    pub signature: Option<SignatureId>,
+    /// The transactions on the wait chains back to the requester: the cycle, if it is one.
+    pub cycle: HashSet<TxnId>,
+}
+
+/// Signatures know statements, not locks: what a conflict shows that only a signature knows.
+pub(super) fn unknown_request() -> Request {
+    Request {
+        index: IndexId { table: TableId(0), index: 0 },
+        mode: Mode::X,
+        range: crate::lock::range::Range::all(),
+        kind: crate::lock::request::Kind::Record,
+        certainty: Certainty::Likely,
+        rule: "signature",
+    }
 }
 
 impl Report {
     pub(super) fn new(submission: &Submission, judged: Judged, decision: &Decision) -> Report {
         let conflict = judged.conflicts[judged.worst].clone();
-        let request = submission.requests[conflict.request].clone();
+        let request = submission.requests.get(conflict.request).cloned().unwrap_or_else(unknown_request);
         Report {
             session: submission.session,
             requester: submission.txn,
@@ -185,6 +210,8 @@ impl Report {
                 && (conflict.relation == Relation::Hazard || request.kind.inserts()),
             request,
             conflict,
+            signature: judged.signature,
+            cycle: judged.stalled,
         }
     }
 }

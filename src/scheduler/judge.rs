@@ -2,15 +2,24 @@
 
 use std::collections::HashSet;
 
-use super::conflict::{ConflictKind, Judged, Submission};
+use super::conflict::{ConflictKind, Judged, Submission, unknown_request};
+use super::signatures::Completes;
 use crate::id::TxnId;
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::Certainty;
 use crate::lock::wait_for::{Edge, WaitFor};
 
-/// Judges the conflicts of a statement; there is at least one.
-pub(super) fn judge(submission: &Submission, conflicts: Vec<Conflict>, graph: &WaitFor) -> Judged {
+/// Judges the conflicts of a statement; there is at least one, or a signature that it would complete.
+pub(super) fn judge(
+    submission: &Submission,
+    mut conflicts: Vec<Conflict>,
+    completes: Option<Completes>,
+    graph: &WaitFor,
+) -> Judged {
     let me = submission.txn;
+    let signature = completes.as_ref().map(|completes| completes.signature);
+    conflicts
+        .extend(completes.into_iter().flat_map(|c| c.members).map(|holder| by_signature(holder, submission)));
     let mut worst = (ConflictKind::Hazard, Certainty::Unknown, 0);
     let mut stalled = HashSet::new();
     let mut hold_would_cycle = false;
@@ -36,7 +45,23 @@ pub(super) fn judge(submission: &Submission, conflicts: Vec<Conflict>, graph: &W
         }
     }
     let (kind, certainty, worst) = worst;
-    Judged { kind, certainty, worst, conflicts, stalled, hold_would_cycle }
+    Judged { kind, certainty, worst, conflicts, stalled, hold_would_cycle, signature }
+}
+
+/// A member of a constellation that the statement would complete stands in its way like a hazard.
+fn by_signature(holder: TxnId, submission: &Submission) -> Conflict {
+    let nothing = unknown_request();
+    Conflict {
+        holder,
+        request: submission.requests.len(),
+        relation: Relation::Hazard,
+        hazard: true,
+        expected: true,
+        certainty: nothing.certainty,
+        mode: nothing.mode,
+        kind: nothing.kind,
+        range: nothing.range,
+    }
 }
 
 /// The edges that a statement with these conflicts has: to all holders if it is held, else to those that

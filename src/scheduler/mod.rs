@@ -16,10 +16,15 @@
 pub mod conflict;
 pub mod hold_queue;
 pub mod policy;
+pub mod learn;
+pub mod signature;
+pub mod signatures;
 mod judge;
 mod server_queue;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod signature_tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,6 +34,7 @@ use smallvec::SmallVec;
 
 use crate::id::{Counter, IndexId, Token, TxnId};
 use crate::lock::asking::Met;
+use crate::lock::evidence::Asker;
 use crate::lock::index::{Conflict, Neighbours};
 use crate::lock::range::Range;
 use crate::lock::request::Settled;
@@ -36,8 +42,10 @@ use crate::lock::table::{LockRef, LockRefs, LockTable};
 use crate::lock::wait_for::WaitFor;
 use conflict::{Decision, HoldEnd, Judged, Report, Submission, Woken};
 use hold_queue::{Hold, HoldQueue};
+use learn::Learned;
 use policy::Limits;
 use server_queue::ServerQueue;
+use signatures::Signatures;
 
 /// Decides on statements, and again whenever a transaction ends.
 #[derive(Debug)]
@@ -51,6 +59,8 @@ pub struct Scheduler {
     contenders: AtomicUsize,
     tokens: Counter,
     limits: RwLock<Limits>,
+    learned: Learned,
+    signatures: Signatures,
 }
 
 /// The answer to a statement with conflicts.
@@ -75,7 +85,19 @@ impl Scheduler {
             contenders: AtomicUsize::new(0),
             tokens: Counter::default(),
             limits: RwLock::new(limits),
+            learned: Learned::default(),
+            signatures: Signatures::default(),
         }
+    }
+
+    /// What transactions went on to do, per digest.
+    pub fn learned(&self) -> &Learned {
+        &self.learned
+    }
+
+    /// The deadlocks that happened.
+    pub fn signatures(&self) -> &Signatures {
+        &self.signatures
     }
 
     /// The lock table, to look at.
@@ -108,6 +130,9 @@ impl Scheduler {
 
     /// Notes the statement's requests if nothing conflicts; `None`: ask [`contend`](Self::contend).
     pub fn enter(&self, submission: &Submission, now: u64) -> Option<LockRefs> {
+        if self.signatures.concerns(submission.seen.digest) {
+            return None;
+        }
         let (refs, met) = self.note(submission, now);
         if met.conflicts.is_empty() {
             return Some(refs);
@@ -126,6 +151,9 @@ impl Scheduler {
         let (decision, judged) = self.decide(&submission, &mut queue, &mut woken, now);
         let report = judged.map(|judged| Report::new(&submission, judged, &decision));
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
+            if let Some(signature) = report.signature {
+                self.signatures.held(submission.txn, signature);
+            }
             queue.push(token, Hold { blockers: report.holders.clone(), submission });
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
@@ -212,7 +240,8 @@ impl Scheduler {
     /// be part of no cycle any more: who waits for it may be sent now and, if it comes too early, waits in
     /// the server for no longer than the COMMIT takes. The hand-over costs no round trip.
     pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool, now: u64) -> Vec<Woken> {
-        self.locks.release(refs, commits, now);
+        self.learned.take_in(&mut self.locks.release(refs, commits, now));
+        self.signatures.leave(txn);
         self.move_on(txn, now);
         self.wake(now, |hold| hold.blockers.contains(&txn))
     }
@@ -223,7 +252,17 @@ impl Scheduler {
     pub fn ended(&self, txn: TxnId, refs: &[LockRef], committed: bool, now: u64) -> Vec<Woken> {
         self.graph.clear(txn);
         self.server_queue.leave(txn);
-        self.locks.release(refs, committed, now);
+        self.learned.take_in(&mut self.locks.release(refs, committed, now));
+        self.signatures.leave(txn);
+        self.move_on(txn, now);
+        self.wake(now, |hold| hold.blockers.contains(&txn))
+    }
+
+    /// Locks that were noted for a statement that does not go on after all.
+    pub fn given_up(&self, txn: TxnId, refs: &[LockRef], now: u64) -> Vec<Woken> {
+        self.graph.clear(txn);
+        self.server_queue.leave(txn);
+        self.locks.withdraw(refs);
         self.move_on(txn, now);
         self.wake(now, |hold| hold.blockers.contains(&txn))
     }
@@ -284,8 +323,9 @@ impl Scheduler {
     ) -> LockRefs {
         self.graph.clear(submission.txn);
         let (refs, met) = self.note(submission, now);
+        self.signatures.passed_on(submission.txn, &submission.seen);
         if !met.conflicts.is_empty() {
-            let judged = judge::judge(submission, met.conflicts, &self.graph);
+            let judged = judge::judge(submission, met.conflicts, None, &self.graph);
             self.wait_at_server(submission, &refs, &judged.conflicts);
             self.free_chain(submission.txn, &judged, queue, woken, now);
         }
@@ -302,14 +342,17 @@ impl Scheduler {
     ) -> (Decision, Option<Judged>) {
         self.graph.clear(submission.txn);
         let (refs, met) = self.note(submission, now);
-        if met.conflicts.is_empty() {
+        let completes = self.signatures.completes(submission.txn, &submission.seen);
+        if met.conflicts.is_empty() && completes.is_none() {
+            self.signatures.passed_on(submission.txn, &submission.seen);
             return (Decision::Forward { refs, waits: false }, None);
         }
-        let judged = judge::judge(submission, met.conflicts, &self.graph);
+        let judged = judge::judge(submission, met.conflicts, completes, &self.graph);
         let full = queue.is_full(&self.limits.read(), &judged);
         match policy::decide(submission, &judged, full) {
             policy::Verdict::Forward => {
                 let waits = self.wait_at_server(submission, &refs, &judged.conflicts);
+                self.signatures.passed_on(submission.txn, &submission.seen);
                 self.free_chain(submission.txn, &judged, queue, woken, now);
                 (Decision::Forward { refs, waits }, Some(judged))
             }
@@ -328,7 +371,8 @@ impl Scheduler {
     /// Notes the requests of a statement. Those that wait already, and will come to wait for them, have an
     /// edge more.
     fn note(&self, submission: &Submission, now: u64) -> (LockRefs, Met) {
-        let (refs, met) = self.locks.enter(submission.txn, &submission.requests, submission.overtakes, now);
+        let (refs, met) =
+            self.locks.enter(self.asker(submission), &submission.requests, submission.overtakes, now);
         for txn in &met.behind {
             self.graph.comes_to(*txn, submission.txn);
         }
@@ -354,6 +398,11 @@ impl Scheduler {
             let met = self.locks.again(submission.txn, &submission.requests, refs, submission.overtakes, now);
             self.graph.set(submission.txn, judge::edges(&met.conflicts, false));
         });
+    }
+
+    fn asker(&self, submission: &Submission) -> Asker {
+        let expects = self.learned.expects(submission.seen.digest, submission.shares);
+        Asker { txn: submission.txn, digest: submission.seen.digest, expects }
     }
 
     /// A statement is about to stall behind sessions that interlock itself holds back: those holds end at

@@ -65,11 +65,16 @@ pub fn would_hold(submission: &Submission, judged: &Judged) -> bool {
         // Either there is a record (or it comes in a moment), then it waits; or there is none when the
         // statement gets there, then it is a hazard.
         Relation::Wait => {
-            let asked = submission.requests[conflict.request].kind;
+            let Some(asked) = submission.requests.get(conflict.request).map(|r| r.kind) else { return false };
             let either = asked.gaps() && (conflict.kind.gaps() || conflict.kind.inserts());
-            submission.keeps && (either || conflict.hazard)
+            // An equal key is on its way: with a third session before both, two duplicate checks that are let
+            // on together share the record, and neither gets further.
+            let same_key = asked.inserts() && conflict.kind.inserts();
+            same_key || submission.keeps && (either || conflict.hazard && conflict.expected)
         }
-        Relation::Hazard => submission.keeps,
+        // What has deadlocked once can do so in a transaction of one statement.
+        Relation::Hazard if conflict.request >= submission.requests.len() => true,
+        Relation::Hazard => submission.keeps && conflict.expected,
     })
 }
 

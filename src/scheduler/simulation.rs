@@ -12,6 +12,7 @@ use proptest::test_runner::RngSeed;
 use super::Scheduler;
 use super::conflict::{Decision, Submission, Woken};
 use super::policy::{Action, Limits};
+use super::signatures::Seen;
 use crate::id::{IndexId, SessionId, TableId, Token, TxnId};
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
@@ -84,6 +85,8 @@ impl World {
         let submission = Submission {
             session: SessionId(who),
             txn,
+            seen: Seen::default(),
+            shares: false,
             action: Action::Reorder,
             requests: vec![request],
             patience_ms: 1000,

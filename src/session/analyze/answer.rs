@@ -3,6 +3,7 @@
 use super::super::analysis::{Answer, ResultKind};
 use super::{Analyzer, Locking, Pending};
 use crate::admission::ledger::Happened;
+use crate::id::TxnId;
 use crate::intent::outcome::{self, Answered};
 use crate::lock::key::Key;
 use crate::metrics::labels::Coordination;
@@ -67,6 +68,9 @@ impl Analyzer {
             self.pending.push_front(pending);
             return;
         }
+        if self.pending.is_empty() {
+            self.entry.journal.lock().answered();
+        }
         if let (Pending::Prepare(text), ResultKind::Prepared { id, params, .. }) = (pending, &answer.result) {
             self.prepared.open(*id, *params, *text);
         }
@@ -81,6 +85,7 @@ impl Analyzer {
 
     /// A command that was not understood has failed: what the error ends, it ends here too.
     fn failed_unseen(&mut self, code: u16) {
+        self.may_be_deadlock(self.txn, Some(code));
         let unseen = Statement::Opaque { reason: OpaqueReason::TooLong, tables: Vec::new() };
         if let Some(txn) = self.txn {
             self.report(txn, Some(code));
@@ -114,6 +119,7 @@ impl Analyzer {
             statement => statement,
         };
         let txn = locking.as_ref().map(|l| l.txn);
+        self.may_be_deadlock(txn.or(self.txn), errno);
         if let Some(locking) = locking {
             self.settle(part, *locking, answer, errno);
         }
@@ -191,8 +197,18 @@ impl Analyzer {
         }
     }
 
+    /// Before the wait is forgotten: who was part of it? A timeout in a circle is a deadlock that no detector
+    /// saw.
+    fn may_be_deadlock(&self, txn: Option<TxnId>, errno: Option<u16>) {
+        let deadlock = errno.is_some_and(|code| DEADLOCK.contains(&code));
+        let circle = errno == Some(TIMEOUT) && txn.is_some_and(|txn| self.shared.admission.is_in_circle(txn));
+        if deadlock || circle {
+            self.deadlocked(txn, &[]);
+        }
+    }
+
     /// Deadlocks and timeouts that the server reports are written down, foreseen or not.
-    fn report(&mut self, txn: crate::id::TxnId, errno: Option<u16>) {
+    fn report(&mut self, txn: TxnId, errno: Option<u16>) {
         let happened = match errno {
             Some(code) if DEADLOCK.contains(&code) => Happened::Deadlock(code),
             Some(TIMEOUT) => Happened::Timeout,

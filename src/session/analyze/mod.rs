@@ -13,6 +13,7 @@ mod statement;
 mod answer;
 mod look;
 mod guard;
+mod trace;
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;

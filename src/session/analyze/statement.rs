@@ -7,11 +7,11 @@ use std::time::Instant;
 use super::super::analysis::Verdict;
 use super::super::serve::Shared;
 use super::prepared::Text;
-use super::{Analyzer, Locking, Looked, Pending, Waiting};
+use super::{Analyzer, Locking, Looked, Pending, Waiting, trace};
 use crate::admission::Admitted;
 use crate::admission::record::Resource;
 use crate::catalog::{Flavour, Table};
-use crate::id::{IndexId, TxnId};
+use crate::id::{DigestId, IndexId, TxnId};
 use crate::intent::{self, Context, Intent, Values};
 use crate::lock::table::LockRefs;
 use crate::metrics::labels::{FailOpen, StatementKind};
@@ -138,7 +138,9 @@ impl Analyzer {
         let effect = self.effect(statement);
         let plain = matches!(statement, Statement::Select(_) | Statement::Harmless);
         let locks = locks(statement, &effect);
-        if pending > 0 && (!plain || locks) {
+        let off = execution.analysed.digest.tag == Some(Tag::Off);
+        let concerned = !off && self.shared.admission.scheduler().signatures().concerns(DigestId(plan.hash));
+        if pending > 0 && (!plain || locks || concerned) {
             return Verdict::AfterEarlier;
         }
         if self.shared.settings().coordinates
@@ -150,8 +152,11 @@ impl Analyzer {
             // A read outside of any transaction is part of no conflict.
             let first = !self.state.is_open();
             self.unfollowed &= !first;
-            if !first || locks || effect.begins {
-                self.entry.note(self.shown(plan, execution.text), first || effect.begins);
+            if !first || locks || concerned || effect.begins || trace::may_lock(statement) {
+                let first = first || effect.begins;
+                self.entry.note(self.shown(plan, execution.text), first);
+                let ran = trace::ran(execution, locks);
+                self.entry.journal.lock().note(ran, trace::schema(self.state.schema()), first);
             }
             self.shared.metrics.statements.inc(kind(statement));
             match statement {
@@ -167,14 +172,14 @@ impl Analyzer {
             self.shared.admission.ending(txn, &self.held, commits);
             self.held.clear();
         }
-        if !locks || execution.analysed.digest.tag == Some(Tag::Off) {
+        if off || !(locks || concerned) {
             return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
         }
-        self.locking(execution, effect)
+        self.locking(execution, effect, concerned)
     }
 
-    /// A statement that asks for locks.
-    fn locking(&mut self, execution: &Execution<'_>, effect: Effect) -> Verdict {
+    /// A statement that asks for locks, or has once been part of a deadlock (`concerned`).
+    fn locking(&mut self, execution: &Execution<'_>, effect: Effect, concerned: bool) -> Verdict {
         let plan = &execution.analysed.plan;
         if !self.looked.tables
             && let Some(look) = self.tables_to_load(&plan.statement)
@@ -191,7 +196,7 @@ impl Analyzer {
         if full {
             self.fail_open(FailOpen::LockLimit);
         }
-        if intent.requests.is_empty() || full {
+        if intent.requests.is_empty() && !concerned || full {
             return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
         }
         let keeps = effect.runs == Runs::Transaction;
@@ -199,6 +204,8 @@ impl Analyzer {
         let submission = Submission {
             session: self.entry.id,
             txn,
+            seen: trace::seen(execution, self.state.schema()),
+            shares: trace::shares(&plan.statement),
             action: self.action(execution.analysed.digest.tag),
             requests: intent.requests,
             patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
@@ -255,8 +262,13 @@ impl Analyzer {
                         Verdict::Hold
                     }
                     // Nothing to look with: decide as it is.
-                    None => self.locking(execution, self.effect(&plan.statement)),
+                    None => self.locking(execution, self.effect(&plan.statement), false),
                 }
+            }
+            (Admitted::Reject, Some(report)) => {
+                let cycle: Vec<TxnId> = report.cycle.iter().copied().collect();
+                self.deadlocked(Some(report.requester), &cycle);
+                self.admitted(Admitted::Reject, plan, locking, Instant::now())
             }
             (admitted, Some(report)) if report.taken == Taken::Held && report.unsure_of_gap => {
                 // Held on a guess: if that lasts, have a look whether it is right.

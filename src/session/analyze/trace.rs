@@ -1,0 +1,135 @@
+//! What signatures see of a statement, and what they are told of a deadlock.
+
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::FxHasher;
+
+use super::Analyzer;
+use super::statement::Execution;
+use crate::admission::deadlock::Reported;
+use crate::backend::deadlock_report;
+use crate::id::{DigestId, TxnId};
+use crate::scheduler::signature::{Ran, Values};
+use crate::scheduler::signatures::Seen;
+use crate::sql::digest::{Literal, LiteralKind};
+use crate::sql::statement::{Statement, TableName, Value};
+
+/// Literals of one statement that are compared.
+const MAX_VALUES: usize = 8;
+
+/// Does a statement that asks for no row locks lock something else, or what the text does not show?
+pub(super) fn may_lock(statement: &Statement) -> bool {
+    match statement {
+        Statement::Multi(parts) => parts.iter().any(|part| may_lock(part)),
+        Statement::Ddl { .. }
+        | Statement::Routine { .. }
+        | Statement::LockTables(_)
+        | Statement::Opaque { .. } => true,
+        _ => false,
+    }
+}
+
+/// Does it ask for shared locks in so many words?
+pub(super) fn shares(statement: &Statement) -> bool {
+    match statement {
+        Statement::Select(select) => select.tables.iter().any(|t| t.lock.is_some_and(|lock| !lock.exclusive)),
+        Statement::Multi(parts) => parts.iter().any(|part| shares(part)),
+        _ => false,
+    }
+}
+
+/// A statement, as a journal keeps it.
+pub(super) fn ran(execution: &Execution<'_>, locks: bool) -> Ran {
+    let plan = &execution.analysed.plan;
+    Ran {
+        digest: DigestId(plan.hash),
+        text: plan.text.clone(),
+        locks: locks || may_lock(&plan.statement),
+        tables: tables(&plan.statement),
+        values: values(execution),
+    }
+}
+
+/// A statement, as signatures look for it.
+pub(super) fn seen(execution: &Execution<'_>, schema: Option<&str>) -> Seen {
+    Seen {
+        digest: DigestId(execution.analysed.plan.hash),
+        schema: self::schema(schema),
+        values: values(execution),
+    }
+}
+
+/// A default schema, as a number.
+pub(super) fn schema(name: Option<&str>) -> u64 {
+    let mut hasher = FxHasher::default();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The tables that a statement names, one bit each: two that share a bit may be different ones.
+fn tables(statement: &Statement) -> u64 {
+    let bit = |name: &TableName| {
+        let mut hasher = FxHasher::default();
+        name.name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+        1u64 << (hasher.finish() >> 58)
+    };
+    match statement {
+        Statement::Multi(parts) => parts.iter().fold(0, |all, part| all | tables(part)),
+        Statement::Select(select) => select.tables.iter().fold(0, |all, t| all | bit(&t.table)),
+        Statement::Update(update) => update.tables.iter().fold(0, |all, t| all | bit(&t.table)),
+        Statement::Delete(delete) => delete.tables.iter().fold(0, |all, t| all | bit(&t.table)),
+        Statement::Insert(insert) => bit(&insert.table),
+        Statement::LockTables(locked) => locked.iter().fold(0, |all, (table, _)| all | bit(table)),
+        Statement::Ddl { tables, .. }
+        | Statement::Routine { tables, .. }
+        | Statement::Opaque { tables, .. } => tables.iter().fold(0, |all, table| all | bit(table)),
+        _ => 0,
+    }
+}
+
+fn values(execution: &Execution<'_>) -> Values {
+    let literals = execution.analysed.digest.literals.iter().take(MAX_VALUES);
+    literals.map(|literal| value(literal, execution)).collect()
+}
+
+/// The same number for the same value, whether it stands in the text or was bound.
+fn value(literal: &Literal, execution: &Execution<'_>) -> u32 {
+    let mut hasher = FxHasher::default();
+    let shown = execution.text.get(literal.start as usize..literal.end as usize).unwrap_or(&[]);
+    match literal.kind {
+        LiteralKind::Param(number) => match execution.params.get(number as usize) {
+            Some(Value::Int(n)) => n.hash(&mut hasher),
+            Some(Value::Text(bytes) | Value::Bytes(bytes)) => bytes.hash(&mut hasher),
+            Some(other) => format!("{other:?}").hash(&mut hasher),
+            None => {}
+        },
+        LiteralKind::Number => {
+            match std::str::from_utf8(shown).ok().and_then(|text| text.parse::<i128>().ok()) {
+                Some(n) => n.hash(&mut hasher),
+                None => shown.hash(&mut hasher),
+            }
+        }
+        LiteralKind::String if shown.len() >= 2 => shown[1..shown.len() - 1].hash(&mut hasher),
+        _ => shown.hash(&mut hasher),
+    }
+    (hasher.finish() >> 32) as u32
+}
+
+impl Analyzer {
+    /// This session has got a deadlock error: its signature is kept. The server is asked for what it knows.
+    pub(super) fn deadlocked(&self, txn: Option<TxnId>, cycle: &[TxnId]) {
+        let by_server = cycle.is_empty();
+        let Some(scene) = self.shared.admission.deadlocked(self.entry.id, txn, cycle) else { return };
+        let Some(knowledge) = self.shared.knowledge.as_ref().filter(|_| by_server) else { return };
+        let (shared, control) = (self.shared.clone(), knowledge.control.clone());
+        knowledge.control.runtime().spawn(async move {
+            let Some(parties) = deadlock_report::ask(&control).await else { return };
+            let reported = parties.into_iter().map(|party| Reported {
+                server_thread: party.server_thread,
+                holds: party.holds,
+                waits_for: party.waits_for,
+            });
+            shared.admission.reported(scene, &reported.collect::<Vec<_>>());
+        });
+    }
+}
