@@ -57,6 +57,21 @@ fuzz:
 build:
 	cargo build --release
 
+# Faults at every message, faults at random, rollouts, restarts, failover, 10,000 idle and 2,000 busy connections:
+# minutes. CHAOS_SECONDS, CHAOS_IDLE, CHAOS_BUSY.
+.PHONY: chaos
+chaos:
+	@tests/support/setup
+	CHAOS_STEP=1 CHAOS_SECONDS=$${CHAOS_SECONDS:-60} cargo test --release --quiet --test chaos -- \
+	    --include-ignored --skip soak --nocapture --test-threads=1
+
+# Hours of transfers with faults, in rounds that each end with every invariant checked: make soak SECONDS=600
+SECONDS_OF_SOAK = $(if $(filter command line environment override,$(origin SECONDS)),$(SECONDS),7200)
+.PHONY: soak
+soak:
+	@tests/support/setup
+	SOAK_SECONDS=$(SECONDS_OF_SOAK) cargo test --release --quiet --test chaos -- --include-ignored --nocapture soak
+
 # Manifests, units, image and scripts of deploy/, by the tools that exist for them.
 .PHONY: deploy-check
 deploy-check:

@@ -107,12 +107,14 @@ impl Server {
     pub fn restart(&mut self) {
         let stdin = self.script.stdin.as_mut().expect("stdin is piped");
         stdin.write_all(b"restart\n").expect("the script lives");
-        super::wait_until("the server is back", Duration::from_secs(60), || {
-            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-        });
         let file = self.socket.with_file_name("pid");
-        let text = std::fs::read_to_string(file).expect("a running server has a pid file");
-        self.pid = text.trim().parse().expect("it holds a number");
+        let old = self.pid;
+        // The killed process' file is still there, and its port may take connections for a moment more.
+        super::wait_until("the server is back", Duration::from_secs(60), || {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            self.pid = text.trim().parse().unwrap_or(old);
+            self.pid != old && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
     }
 
     /// Kills the server as a crash would; the port then refuses connections.
