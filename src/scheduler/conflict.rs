@@ -134,6 +134,9 @@ pub struct Judged {
     pub stalled: HashSet<TxnId>,
     /// A hold behind one of the holders would close a cycle.
     pub hold_would_cycle: bool,
+    /// A holder waits for the requester already: sent or held, that is a cycle. A deadlock that is not
+    /// closed comes about only if the statement is sent: somebody who waits would come to wait for it too.
+    pub closed: bool,
     /// The deadlock that once happened like this.
     pub signature: Option<SignatureId>,
 }

@@ -13,25 +13,34 @@ use crate::lock::wait_for::{Edge, WaitFor};
 pub(super) fn judge(
     submission: &Submission,
     mut conflicts: Vec<Conflict>,
+    behind: &[TxnId],
     completes: Option<Completes>,
     graph: &WaitFor,
 ) -> Judged {
     let me = submission.txn;
+    // Those that wait already, and for this statement as well once it is sent.
+    let comes_behind = |holder: TxnId| behind.iter().find_map(|waiter| graph.chain(holder, *waiter));
     let signature = completes.as_ref().map(|completes| completes.signature);
     conflicts
         .extend(completes.into_iter().flat_map(|c| c.members).map(|holder| by_signature(holder, submission)));
     let mut worst = (ConflictKind::Hazard, Certainty::Unknown, 0);
-    let mut stalled = HashSet::new();
-    let mut hold_would_cycle = false;
+    let (mut hold_would_cycle, mut closed) = (false, false);
     for (at, conflict) in conflicts.iter().enumerate() {
         let back = graph.chain(conflict.holder, me);
         let this = match (conflict.relation, &back) {
             (Relation::Hazard, _) => (ConflictKind::Hazard, conflict.certainty, at),
-            (Relation::Wait, None) => (ConflictKind::Wait, conflict.certainty, at),
             (Relation::Wait, Some(back)) => {
+                closed = true;
                 let certainty = conflict.certainty.min(graph.chain_certainty(back));
                 (ConflictKind::Deadlock, certainty, at)
             }
+            (Relation::Wait, None) => match comes_behind(conflict.holder) {
+                None => (ConflictKind::Wait, conflict.certainty, at),
+                Some(chain) => {
+                    let sure = graph.chain_certainty(&chain).min(Certainty::Likely);
+                    (ConflictKind::Deadlock, conflict.certainty.min(sure), at)
+                }
+            },
         };
         if (this.0, this.1) > (worst.0, worst.1) {
             worst = this;
@@ -39,13 +48,17 @@ pub(super) fn judge(
         if back.is_some() {
             let on_chains = graph.on_chains(conflict.holder, me);
             hold_would_cycle |= conflict.relation == Relation::Hazard || through_hold(&on_chains, graph);
-            if conflict.relation == Relation::Wait {
-                stalled.extend(on_chains);
-            }
         }
     }
     let (kind, certainty, worst) = worst;
-    Judged { kind, certainty, worst, conflicts, stalled, hold_would_cycle, signature }
+    let stalled = stalled(me, &conflicts, graph);
+    Judged { kind, certainty, worst, conflicts, stalled, hold_would_cycle, closed, signature }
+}
+
+/// Every transaction on a chain from what the statement waits for back to it, as the graph is now.
+pub(super) fn stalled(me: TxnId, conflicts: &[Conflict], graph: &WaitFor) -> HashSet<TxnId> {
+    let waits = conflicts.iter().filter(|c| c.relation == Relation::Wait);
+    waits.flat_map(|c| graph.on_chains(c.holder, me)).collect()
 }
 
 /// A member of a constellation that the statement would complete stands in its way like a hazard.

@@ -135,6 +135,7 @@ impl Scheduler {
         }
         let (refs, met) = self.note(submission, now);
         if met.conflicts.is_empty() {
+            self.get_behind(&met.behind, submission.txn);
             return Some(refs);
         }
         self.locks.withdraw(&refs);
@@ -324,8 +325,9 @@ impl Scheduler {
         self.graph.clear(submission.txn);
         let (refs, met) = self.note(submission, now);
         self.signatures.passed_on(submission.txn, &submission.seen);
+        self.get_behind(&met.behind, submission.txn);
         if !met.conflicts.is_empty() {
-            let judged = judge::judge(submission, met.conflicts, None, &self.graph);
+            let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
             self.wait_at_server(submission, &refs, &judged.conflicts);
             self.free_chain(submission.txn, &judged, queue, woken, now);
         }
@@ -345,12 +347,17 @@ impl Scheduler {
         let completes = self.signatures.completes(submission.txn, &submission.seen);
         if met.conflicts.is_empty() && completes.is_none() {
             self.signatures.passed_on(submission.txn, &submission.seen);
+            self.get_behind(&met.behind, submission.txn);
             return (Decision::Forward { refs, waits: false }, None);
         }
-        let judged = judge::judge(submission, met.conflicts, completes, &self.graph);
+        let mut judged = judge::judge(submission, met.conflicts, &met.behind, completes, &self.graph);
         let full = queue.is_full(&self.limits.read(), &judged);
         match policy::decide(submission, &judged, full) {
             policy::Verdict::Forward => {
+                if !met.behind.is_empty() {
+                    self.get_behind(&met.behind, submission.txn);
+                    judged.stalled = judge::stalled(submission.txn, &judged.conflicts, &self.graph);
+                }
                 let waits = self.wait_at_server(submission, &refs, &judged.conflicts);
                 self.signatures.passed_on(submission.txn, &submission.seen);
                 self.free_chain(submission.txn, &judged, queue, woken, now);
@@ -368,15 +375,17 @@ impl Scheduler {
         }
     }
 
-    /// Notes the requests of a statement. Those that wait already, and will come to wait for them, have an
-    /// edge more.
+    /// Notes the requests of a statement.
     fn note(&self, submission: &Submission, now: u64) -> (LockRefs, Met) {
-        let (refs, met) =
-            self.locks.enter(self.asker(submission), &submission.requests, submission.overtakes, now);
-        for txn in &met.behind {
-            self.graph.comes_to(*txn, submission.txn);
+        self.locks.enter(self.asker(submission), &submission.requests, submission.overtakes, now)
+    }
+
+    /// A statement is sent: those that wait already, and will come to wait for it, have an edge more. For one
+    /// that is held they have not, or its own shadow would stand in its way.
+    fn get_behind(&self, waiting: &[TxnId], sent: TxnId) {
+        for txn in waiting {
+            self.graph.comes_to(*txn, sent);
         }
-        (refs, met)
     }
 
     /// A statement goes to the server. False: nothing is in its way there.

@@ -43,7 +43,7 @@ pub enum Verdict {
 pub fn decide(submission: &Submission, judged: &Judged, full: bool) -> Verdict {
     match submission.action {
         Action::Flag => Verdict::Forward,
-        Action::Reorder if judged.kind == ConflictKind::Deadlock => closing(judged),
+        Action::Reorder if judged.closed => closing(judged),
         Action::Reorder if would_hold(submission, judged) && !full => Verdict::Hold,
         Action::Reorder => Verdict::Forward,
         Action::Reject => match judged.kind {
@@ -56,8 +56,12 @@ pub fn decide(submission: &Submission, judged: &Judged, full: bool) -> Verdict {
 
 /// Would `reorder` hold this statement (apart from the limits)?
 pub fn would_hold(submission: &Submission, judged: &Judged) -> bool {
-    if judged.hold_would_cycle || judged.kind == ConflictKind::Deadlock {
+    if judged.hold_would_cycle || judged.closed {
         return false;
+    }
+    if judged.kind == ConflictKind::Deadlock {
+        // It is one only if the statement is sent.
+        return true;
     }
     judged.conflicts.iter().any(|conflict| match conflict.relation {
         // It would wait anyway; queued at the server it becomes part of cycles.
