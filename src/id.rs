@@ -37,6 +37,28 @@ pub struct IndexId {
     pub index: u16,
 }
 
+impl TableId {
+    /// No table: what is locked here is not in an index.
+    pub const NONE: TableId = TableId(u32::MAX);
+}
+
+impl IndexId {
+    /// The definitions of all tables, ordered by schema and name: metadata locks.
+    pub const METADATA: IndexId = IndexId { table: TableId::NONE, index: 0 };
+    /// The names that `GET_LOCK` locks.
+    pub const NAMED_LOCKS: IndexId = IndexId { table: TableId::NONE, index: 1 };
+
+    /// The AUTO-INC lock of a table.
+    pub fn auto_increment(table: TableId) -> IndexId {
+        IndexId { table, index: u16::MAX }
+    }
+
+    /// Is this no index of rows, but something that is locked as a whole?
+    pub fn is_whole(self) -> bool {
+        self.table == TableId::NONE || self.index == u16::MAX
+    }
+}
+
 /// Gives out the numbers 1, 2, 3, …
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);

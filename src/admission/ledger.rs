@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use std::time::Duration;
 
+use super::metadata;
 use super::record::{Detected, Outcome, Record, Resource};
 use super::registry::Registry;
 use crate::id::{SessionId, TxnId};
@@ -124,6 +125,7 @@ impl Ledger {
     pub fn report(&self, report: &Report, place: Resource, registry: &Registry, redact: bool) -> u64 {
         let party = |txn: TxnId| registry.session_of(txn).map(|entry| entry.party());
         let Some(requester) = party(report.requester) else { return 0 };
+        let whole = metadata::place(report.request.index, &report.request.range, redact);
         let record = Record {
             seq: 0,
             time: now(),
@@ -135,10 +137,13 @@ impl Ledger {
             errno: None,
             held_ms: 0.0,
             would_hold: report.would_hold,
-            resource: Resource {
-                range: in_words(report.conflict.kind, &report.conflict.range, redact),
-                mode: format!("{:?} {}", report.request.mode, report.request.kind.name()),
-                ..place
+            resource: match whole {
+                Some(place) => Resource { mode: format!("{:?}", report.request.mode), ..place },
+                None => Resource {
+                    range: in_words(report.conflict.kind, &report.conflict.range, redact),
+                    mode: format!("{:?} {}", report.request.mode, report.request.kind.name()),
+                    ..place
+                },
             },
             requester,
             holders: report.holders.iter().filter_map(|txn| party(*txn)).take(MAX_PARTIES).collect(),

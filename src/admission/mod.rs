@@ -6,6 +6,7 @@
 
 pub mod registry;
 pub mod ledger;
+pub mod metadata;
 pub mod record;
 pub mod journal;
 pub mod deadlock;
@@ -14,7 +15,7 @@ mod budget;
 mod hold;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -85,6 +86,8 @@ pub struct Admission {
     log_lines: Budget,
     looks: Budget,
     scenes: Budget,
+    /// Statements that exclude others from tables.
+    excluding: AtomicUsize,
     log_suppressed: AtomicU64,
     metrics: Metrics,
 }
@@ -147,6 +150,7 @@ impl Admission {
             log_lines: Budget::new(LOG_LINES_PER_SECOND),
             looks: Budget::new(LOOKS_PER_SECOND),
             scenes: Budget::new(SCENES_PER_SECOND),
+            excluding: AtomicUsize::new(0),
             log_suppressed: AtomicU64::new(0),
             metrics,
             settings: ArcSwap::from_pointee(settings),

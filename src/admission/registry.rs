@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 
 use super::journal::Journal;
+use super::metadata::Uses;
 use super::record::{Party, Step};
 use crate::id::{SessionId, TxnId};
 
@@ -38,6 +39,8 @@ pub struct Entry {
     pub journal: Mutex<Journal>,
     user: Mutex<Arc<str>>,
     history: Mutex<History>,
+    /// The tables that its transaction has named.
+    pub uses: Uses,
     now: Now,
     killed: AtomicBool,
     waker: AtomicWaker,
@@ -96,6 +99,11 @@ impl Registry {
     /// A session has ended.
     pub fn close(&self, id: SessionId) {
         self.sessions.remove(&id);
+    }
+
+    /// Looks at every session.
+    pub fn each(&self, mut look: impl FnMut(&Arc<Entry>)) {
+        self.sessions.iter().for_each(|entry| look(entry.value()));
     }
 
     /// A transaction asks for its first lock.
@@ -173,6 +181,7 @@ impl Entry {
             journal: Mutex::default(),
             user: Mutex::new(user.into()),
             history: Mutex::new(History { began: opened, steps: Vec::new(), count: 0 }),
+            uses: Uses::default(),
             now: Now::default(),
             killed: AtomicBool::new(false),
             waker: AtomicWaker::new(),

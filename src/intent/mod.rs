@@ -13,12 +13,13 @@ pub mod access_path;
 pub mod read;
 pub mod write;
 pub mod outcome;
+pub mod metadata;
 
 use std::sync::Arc;
 
 use crate::catalog::{Flavour, Table};
 use crate::lock::request::Request;
-use crate::sql::statement::{Isolation, Scalar, Statement, TableName, Value};
+use crate::sql::statement::{Isolation, Rows, Scalar, Statement, TableName, Value};
 
 /// The values of one execution, by slot.
 pub trait Values {
@@ -67,7 +68,17 @@ pub fn tables(statement: &Statement) -> Vec<&TableName> {
         Statement::Select(select) => select.tables.iter().map(|t| &t.table).collect(),
         Statement::Update(update) => update.tables.iter().map(|t| &t.table).collect(),
         Statement::Delete(delete) => delete.tables.iter().map(|t| &t.table).collect(),
-        Statement::Insert(insert) => vec![&insert.table],
+        Statement::Insert(insert) => match &insert.rows {
+            Rows::Select(source) => {
+                std::iter::once(&insert.table).chain(source.tables.iter().map(|t| &t.table)).collect()
+            }
+            Rows::Values(_) => vec![&insert.table],
+        },
+        Statement::Ddl { source: Some(source), .. } => source.tables.iter().map(|t| &t.table).collect(),
+        // Their foreign keys tell which other tables are locked.
+        Statement::Ddl { tables, verb: "ALTER TABLE" | "DROP TABLE" | "RENAME TABLE", .. } => {
+            tables.iter().collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -89,6 +100,9 @@ pub fn requests(
             read::delete(delete, values, context, table, &mut intent);
         }
         Statement::Insert(insert) => write::insert(insert, values, context, table, &mut intent),
+        Statement::Ddl { source: Some(source), .. } => {
+            read::source(source, values, context, table, &mut intent);
+        }
         _ => {}
     }
     intent
@@ -119,7 +133,7 @@ pub fn values_of<'v>(
 }
 
 /// The value of a scalar in one row; `None` if only the server knows it.
-fn scalar<'v>(scalar: &Scalar, values: &'v dyn Values, row: usize) -> Option<Value<'v>> {
+pub fn scalar<'v>(scalar: &Scalar, values: &'v dyn Values, row: usize) -> Option<Value<'v>> {
     let value = match scalar {
         Scalar::Slot(slot) => values.row_value(row, *slot),
         Scalar::Negative(slot) => match values.row_value(row, *slot) {

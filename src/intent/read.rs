@@ -41,6 +41,23 @@ pub(super) fn select(
     }
 }
 
+/// The SELECT of an INSERT … SELECT or CREATE TABLE … SELECT: what it reads is locked shared, at READ
+/// COMMITTED only where it says so itself.
+pub(super) fn source(
+    select: &Select,
+    values: &dyn Values,
+    context: &Context,
+    table: Tables<'_>,
+    intent: &mut Intent,
+) {
+    let implied = context.locks_gaps().then_some(RowLock { exclusive: false, wait: WaitPolicy::Wait });
+    for access in &select.tables {
+        if let Some(lock) = access.lock.or(implied) {
+            search(access, lock, select.limited, values, context, table, intent);
+        }
+    }
+}
+
 /// An UPDATE: its search. Tables that are only read are locked in shared mode.
 pub(super) fn update(
     update: &Update,

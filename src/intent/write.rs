@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use super::read;
 use super::value;
 use super::{Context, Intent, Values, scalar};
 use crate::catalog::{Column, Index, Table, TableKind};
@@ -27,11 +28,11 @@ const MAX_ROWS: usize = 64;
 pub(super) fn insert(
     insert: &Insert,
     values: &dyn Values,
-    _context: &Context,
-    table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+    context: &Context,
+    find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
     intent: &mut Intent,
 ) {
-    let Some(table) = table(&insert.table) else {
+    let Some(table) = find(&insert.table) else {
         intent.unknown = Some("table_not_loaded");
         return;
     };
@@ -41,9 +42,12 @@ pub(super) fn insert(
     if table.has_triggers {
         intent.unknown = Some("trigger");
     }
-    let Rows::Values(row) = &insert.rows else {
-        intent.unknown = Some("insert_select");
-        return;
+    let row = match &insert.rows {
+        Rows::Values(row) => row,
+        Rows::Select(source) => {
+            intent.unknown = Some("insert_select");
+            return read::source(source, values, context, find, intent);
+        }
     };
     if values.rows() > MAX_ROWS {
         intent.unknown = Some("many_rows");

@@ -411,7 +411,7 @@ impl IndexLocks {
                 && own.kind.records()
                 && own.named.covers(&common)
                 && !own.mode.compatible(waiting.mode);
-            first |= has && (own.mode == Mode::X || wanted == Mode::S || asking.overtakes);
+            first |= has && (own.mode.includes(wanted) || asking.overtakes);
         });
         first
     }

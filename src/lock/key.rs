@@ -68,6 +68,18 @@ impl Key {
         self.0.starts_with(&prefix.0)
     }
 
+    /// The strings of a key that is made of [`push_ordered`](Self::push_ordered) alone.
+    pub fn strings(&self) -> Vec<String> {
+        let mut rest = self.0.as_slice();
+        let mut found = Vec::new();
+        while let [VALUE, body @ ..] = rest {
+            let end = body.windows(2).position(|pair| pair == [0, 0]).unwrap_or(body.len());
+            found.push(String::from_utf8_lossy(&body[..end]).into_owned());
+            rest = body.get(end + 2..).unwrap_or_default();
+        }
+        found
+    }
+
     /// Appends NULL.
     pub fn push_null(&mut self, descending: bool) {
         self.push_bytes(&[NULL], descending);

@@ -2,9 +2,14 @@
 
 use serde::Serialize;
 
-/// Shared or exclusive, of a record, gap or next-key lock.
+/// The mode of a lock. Records, gaps and next-key locks are S or X; what is locked as a whole (a table, its
+/// definition) has the intention modes too (Gray and Reuter, "Transaction Processing", section 7.8).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub enum Mode {
+    /// Something in it is read.
+    IS,
+    /// Something in it is written.
+    IX,
     /// Shared.
     S,
     /// Exclusive.
@@ -12,9 +17,18 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Two record locks on one record are compatible only if both are shared.
+    /// Can two transactions have these at the same time?
     pub fn compatible(self, other: Mode) -> bool {
-        self == Mode::S && other == Mode::S
+        match (self, other) {
+            (Mode::X, _) | (_, Mode::X) => false,
+            (Mode::S, Mode::IX) | (Mode::IX, Mode::S) => false,
+            _ => true,
+        }
+    }
+
+    /// Who has this, has the other too.
+    pub fn includes(self, other: Mode) -> bool {
+        self == Mode::X || self == other || other == Mode::IS
     }
 }
 
@@ -29,4 +43,22 @@ pub enum Certainty {
     Likely,
     /// It follows from the statement, the catalog and what the server has answered.
     Certain,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mode::{self, IS, IX, S, X};
+
+    #[test]
+    fn the_table_of_gray_and_reuter() {
+        let together = |a: Mode, b: Mode| a.compatible(b) && b.compatible(a);
+        for (a, with) in [(IS, "IS IX S"), (IX, "IS IX"), (S, "IS S"), (X, "")] {
+            for b in [IS, IX, S, X] {
+                let expect = with.split(' ').any(|name| name == format!("{b:?}"));
+                assert_eq!(together(a, b), expect, "{a:?} {b:?}");
+            }
+        }
+        assert!(X.includes(IX) && S.includes(IS) && IX.includes(IS));
+        assert!(!S.includes(IX) && !IX.includes(S) && !IS.includes(S));
+    }
 }

@@ -65,6 +65,8 @@ impl LockTable {
         let (mut refs, mut met, mut stopped) = (LockRefs::new(), Met::default(), false);
         let order = self.order.next();
         for (number, request) in requests.iter().enumerate() {
+            // Only InnoDB lets the holder of a lock pass those that wait for it.
+            let overtakes = overtakes && !request.index.is_whole();
             let asking = Asking { by, number, order, now, overtakes };
             let mut locks = self.indexes.entry(request.index).or_default();
             let reach = locks.reach(request, now);
@@ -92,6 +94,7 @@ impl LockTable {
         let by = by.into();
         let (mut met, mut stopped) = (Met::default(), false);
         for (number, (request, lock)) in requests.iter().zip(refs).enumerate() {
+            let overtakes = overtakes && !request.index.is_whole();
             let asking = Asking { by, number, order: lock.order, now, overtakes };
             let Some(mut locks) = self.indexes.get_mut(&request.index) else { continue };
             let reach = locks.reach(request, now);
@@ -99,6 +102,18 @@ impl LockTable {
             locks.advance(lock.handle, got);
         }
         met
+    }
+
+    /// Notes a lock that a transaction has already.
+    pub fn hold(&self, txn: TxnId, request: &Request, now: u64) -> LockRefs {
+        let (refs, _) = self.enter(txn, std::slice::from_ref(request), false, now);
+        self.settle(refs, &[Settled::Kept], now)
+    }
+
+    /// Is nothing in the way of a request that was noted any more?
+    pub fn granted(&self, txn: TxnId, request: &Request, lock: LockRef, now: u64) -> bool {
+        let met = self.again(txn, std::slice::from_ref(request), &[lock], false, now);
+        met.conflicts.is_empty()
     }
 
     /// Takes back what [`enter`](Self::enter) has noted.

@@ -37,7 +37,7 @@ use crate::lock::asking::Met;
 use crate::lock::evidence::Asker;
 use crate::lock::index::{Conflict, Neighbours};
 use crate::lock::range::Range;
-use crate::lock::request::Settled;
+use crate::lock::request::{Request, Settled};
 use crate::lock::table::{LockRef, LockRefs, LockTable};
 use crate::lock::wait_for::WaitFor;
 use conflict::{Decision, HoldEnd, Judged, Report, Submission, Woken};
@@ -266,6 +266,11 @@ impl Scheduler {
         self.locks.withdraw(refs);
         self.move_on(txn, now);
         self.wake(now, |hold| hold.blockers.contains(&txn))
+    }
+
+    /// Notes a lock that a transaction has already.
+    pub fn hold(&self, txn: TxnId, request: &Request, now: u64) -> LockRefs {
+        self.locks.hold(txn, request, now)
     }
 
     /// Records in a range are being deleted.

@@ -89,9 +89,21 @@ pub(super) fn classify(all: Cursor<'_, '_>) -> Statement {
         let listed = cursor.eat_any(&["TABLES", "TABLE"])
             && !cursor.peek().is_some_and(|piece| piece.is("WITH") || piece.is("FOR"));
         let tables = if listed { cursor.tables() } else { Vec::new() };
-        return Statement::Ddl { tables, verb, commits: true };
+        if verb == "FLUSH" && (cursor.eat_all("WITH READ LOCK") || cursor.eat_all("FOR EXPORT")) {
+            return flush_and_lock(tables);
+        }
+        return Statement::Ddl { tables, verb, commits: true, reads: Vec::new(), source: None };
     }
     Statement::Opaque { reason: OpaqueReason::Syntax, tables: from_clauses(all) }
+}
+
+/// `FLUSH TABLES … WITH READ LOCK`: with a list it is LOCK TABLES, without one it locks everything.
+fn flush_and_lock(tables: Vec<TableName>) -> Statement {
+    if tables.is_empty() {
+        let verb = "FLUSH TABLES WITH READ LOCK";
+        return Statement::Ddl { tables, verb, commits: true, reads: Vec::new(), source: None };
+    }
+    Statement::LockTables(tables.into_iter().map(|table| (table, false)).collect())
 }
 
 /// The tables of a routine statement.
@@ -152,6 +164,7 @@ pub(super) fn from_clauses(mut cursor: Cursor<'_, '_>) -> Vec<TableName> {
 /// CREATE, ALTER, DROP, TRUNCATE, RENAME.
 fn definition(mut cursor: Cursor<'_, '_>) -> Option<Statement> {
     let verb = cursor.next()?.text.to_ascii_uppercase();
+    let mut reads = Vec::new();
     let (commits, (verb, tables)) = match verb.as_slice() {
         b"TRUNCATE" => {
             cursor.eat("TABLE");
@@ -161,7 +174,7 @@ fn definition(mut cursor: Cursor<'_, '_>) -> Option<Statement> {
         b"CREATE" => {
             cursor.eat_all("OR REPLACE");
             let temporary = cursor.eat("TEMPORARY");
-            (!temporary, created(cursor))
+            (!temporary, created(cursor, &mut reads))
         }
         b"DROP" => {
             if cursor.peek()?.is("PREPARE") {
@@ -173,7 +186,7 @@ fn definition(mut cursor: Cursor<'_, '_>) -> Option<Statement> {
         b"ALTER" => (true, altered(cursor)),
         _ => return None,
     };
-    Some(Statement::Ddl { tables, verb, commits })
+    Some(Statement::Ddl { tables, verb, commits, reads, source: None })
 }
 
 type Definition = (&'static str, Vec<TableName>);
@@ -197,11 +210,11 @@ fn renamed(mut cursor: Cursor<'_, '_>) -> Vec<TableName> {
     tables
 }
 
-fn created(mut cursor: Cursor<'_, '_>) -> Definition {
+fn created(mut cursor: Cursor<'_, '_>, reads: &mut Vec<TableName>) -> Definition {
     if cursor.eat("TABLE") {
         cursor.eat_all("IF NOT EXISTS");
         let mut tables: Vec<TableName> = cursor.table().into_iter().collect();
-        references(cursor, &mut tables);
+        references(cursor, &mut tables, reads);
         return ("CREATE TABLE", tables);
     }
     if cursor.eat("SEQUENCE") {
@@ -216,7 +229,9 @@ fn created(mut cursor: Cursor<'_, '_>) -> Definition {
             kind = "CREATE TRIGGER";
         } else if piece.is("VIEW") {
             cursor.eat_all("IF NOT EXISTS");
-            return ("CREATE VIEW", cursor.table().into_iter().collect());
+            let view = cursor.table().into_iter().collect();
+            reads.extend(from_clauses(cursor));
+            return ("CREATE VIEW", view);
         } else if ["PROCEDURE", "FUNCTION", "EVENT"].iter().any(|word| piece.is(word)) {
             return ("CREATE ROUTINE", Vec::new());
         } else if piece.is("ON") && kind != "CREATE" {
@@ -226,11 +241,13 @@ fn created(mut cursor: Cursor<'_, '_>) -> Definition {
     (kind, Vec::new())
 }
 
-/// The parents that foreign keys name: their catalog entries change too.
-fn references(mut cursor: Cursor<'_, '_>, tables: &mut Vec<TableName>) {
+/// The parents that foreign keys name: their catalog entries change too. `LIKE` only reads.
+fn references(mut cursor: Cursor<'_, '_>, tables: &mut Vec<TableName>, reads: &mut Vec<TableName>) {
     while let Some(piece) = cursor.next() {
-        if (piece.is("REFERENCES") || piece.is("LIKE")) && !cursor.at_end() {
+        if piece.is("REFERENCES") && !cursor.at_end() {
             tables.extend(cursor.table().filter(|table| !tables.contains(table)));
+        } else if piece.is("LIKE") {
+            reads.extend(cursor.table());
         }
     }
 }
@@ -260,7 +277,7 @@ fn altered(mut cursor: Cursor<'_, '_>) -> Definition {
     }
     cursor.eat_all("IF EXISTS");
     let mut tables: Vec<TableName> = cursor.table().into_iter().collect();
-    references(cursor, &mut tables);
+    references(cursor, &mut tables, &mut Vec::new());
     while let Some(piece) = cursor.next() {
         if piece.is("RENAME") && !["COLUMN", "INDEX", "KEY"].iter().any(|word| cursor.eat(word)) {
             cursor.eat_any(&["TO", "AS"]);

@@ -13,6 +13,7 @@ pub mod lexer;
 #[cfg(test)]
 mod lexer_tests;
 mod literal;
+mod named_lock;
 pub mod parse;
 mod predicate;
 mod read;

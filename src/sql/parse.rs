@@ -11,6 +11,7 @@ use super::cursor::Cursor;
 use super::digest::{Digest, FoldKind};
 use super::fold::{Piece, PieceKind, pieces, text as digest_text};
 use super::lexer::Reading;
+use super::named_lock;
 use super::read::{Reader, access};
 use super::recognise::{Recognised, recognise};
 use super::rewrite::tokens;
@@ -90,11 +91,32 @@ fn compound(pieces: &[Piece<'_>]) -> bool {
 fn statement(mut pieces: &[Piece<'_>], digest: &Digest) -> Statement {
     loop {
         match recognise(Cursor::new(pieces)) {
-            Recognised::Done(statement) => return statement,
+            Recognised::Done(statement) => return completed(statement, pieces, digest),
             Recognised::Skip(count) => pieces = &pieces[count.max(1).min(pieces.len())..],
             Recognised::Dml => return dml(pieces, digest),
         }
     }
+}
+
+/// What the first words do not tell: named locks, the source of CREATE TABLE … SELECT.
+fn completed(mut statement: Statement, pieces: &[Piece<'_>], digest: &Digest) -> Statement {
+    match &mut statement {
+        Statement::Routine { verb: "DO", tables } if tables.is_empty() => named_locks(statement, pieces),
+        Statement::Set(settings) if settings.is_empty() => named_locks(statement, pieces),
+        Statement::Ddl { verb: "CREATE TABLE", source, .. } => {
+            let select = pieces.iter().position(|piece| piece.is("SELECT"));
+            if let Some(Statement::Select(select)) = select.map(|at| dml(&pieces[at..], digest)) {
+                *source = Some(Box::new(select));
+            }
+            statement
+        }
+        _ => statement,
+    }
+}
+
+fn named_locks(statement: Statement, pieces: &[Piece<'_>]) -> Statement {
+    let calls = named_lock::calls(pieces);
+    if calls.is_empty() { statement } else { Statement::NamedLocks(calls) }
 }
 
 fn dml(pieces: &[Piece<'_>], digest: &Digest) -> Statement {
@@ -114,6 +136,9 @@ fn dml(pieces: &[Piece<'_>], digest: &Digest) -> Statement {
     let mixed = pieces.iter().any(|piece| piece.folded == Some(FoldKind::MixedRows));
     let mut reader = Reader::new(digest);
     let statement = plan(&mut reader, &tree, mixed).map(|statement| match statement {
+        Statement::Select(select) if user_lock && select.tables.is_empty() => {
+            named_locks(Statement::Select(Select { user_lock, ..select }), pieces)
+        }
         Statement::Select(select) => Statement::Select(Select { user_lock, ..select }),
         other => other,
     });

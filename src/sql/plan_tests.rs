@@ -1,6 +1,15 @@
 //! Texts and the plans that they must give.
 
+use super::digest::Digest;
+use super::lexer::Reading;
+use super::parse::parse;
 use super::sketch::sketch_of;
+use super::statement::{NamedLock, Scalar, Statement};
+
+fn statement_of(text: &str) -> Statement {
+    let digest = Digest::of(text.as_bytes(), Reading::default());
+    parse(text.as_bytes(), Reading::default(), &digest).statement
+}
 
 fn check(text: &str, expect: &str) {
     assert_eq!(sketch_of(text), expect, "{text}");
@@ -216,7 +225,7 @@ fn several_tables() {
     check("TABLE t ORDER BY a LIMIT 5", "select t order a limit");
     check("SELECT 1 FROM dual", "select");
     check("SELECT 1", "select");
-    check("SELECT GET_LOCK('a', 1)", "select user_lock");
+    check("SELECT GET_LOCK('a', 1)", "NamedLocks([Get { name: Slot(0), timeout: Slot(1) }])");
     check("SELECT * FROM t ORDER BY a, t.b DESC LIMIT 1 FOR UPDATE", "select X:t order a,b- limit");
     check("VALUES ROW(1,2), ROW(3,4)", "select");
 }
@@ -356,8 +365,8 @@ fn definitions_and_administration() {
     check("RENAME TABLE a TO b, c TO s.d", "ddl RENAME TABLE: a,b,c,s.d");
     check("OPTIMIZE LOCAL TABLE a, b", "ddl OPTIMIZE: a,b");
     check("CHECK TABLE a", "ddl CHECK: a");
-    check("FLUSH TABLES WITH READ LOCK", "ddl FLUSH: ");
-    check("FLUSH TABLES a WITH READ LOCK", "ddl FLUSH: a");
+    check("FLUSH TABLES WITH READ LOCK", "ddl FLUSH TABLES WITH READ LOCK: ");
+    check("FLUSH TABLES a WITH READ LOCK", "a read");
     check("GRANT SELECT ON a.* TO b", "ddl GRANT: ");
     check("CACHE INDEX t IN c", "ddl CACHE INDEX: ");
     check("ANALYZE TABLE a", "ddl ANALYZE: a");
@@ -392,7 +401,7 @@ fn definitions_and_administration() {
 #[test]
 fn routines() {
     check("CALL p(1, 2)", "routine CALL: ");
-    check("DO GET_LOCK('a', 1)", "routine DO: ");
+    check("DO GET_LOCK('a', 1)", "NamedLocks([Get { name: Slot(0), timeout: Slot(1) }])");
     check("HANDLER t OPEN", "routine HANDLER: t");
     check("HANDLER s.t READ FIRST", "routine HANDLER: s.t");
     check("LOAD DATA LOCAL INFILE 'x' INTO TABLE s.t FIELDS TERMINATED BY ','", "routine LOAD DATA: s.t");
@@ -468,4 +477,35 @@ fn what_applications_send() {
         "SELECT a FROM t WHERE b = 1 UNION SELECT c FROM u WHERE d = 2 LIMIT 3",
         "select t{b=0} u{d=1} limit",
     );
+}
+
+#[test]
+fn named_locks_are_found_in_any_form() {
+    let named = |text: &str| match statement_of(text) {
+        Statement::NamedLocks(calls) => calls,
+        other => panic!("{other:?}"),
+    };
+    let get = |name, timeout| NamedLock::Get { name, timeout };
+    assert_eq!(named("SELECT GET_LOCK('a', 10)"), [get(Scalar::Slot(0), Scalar::Slot(1))]);
+    assert_eq!(named("DO get_lock(concat('a', 1), -1)"), [get(Scalar::Unknown, Scalar::Slot(2))]);
+    assert_eq!(named("SET @got = GET_LOCK(?, 0)"), [get(Scalar::Slot(0), Scalar::Slot(1))]);
+    assert_eq!(
+        named("SELECT RELEASE_LOCK('a'), RELEASE_ALL_LOCKS()"),
+        [NamedLock::Release(Scalar::Slot(0)), NamedLock::ReleaseAll]
+    );
+}
+
+#[test]
+fn create_table_select_has_a_source() {
+    let Statement::Ddl { tables, source, reads, .. } =
+        statement_of("CREATE TABLE a (x INT) AS SELECT * FROM b")
+    else {
+        panic!("no definition");
+    };
+    assert_eq!((tables.len(), reads.len()), (1, 0));
+    assert_eq!(source.map(|s| s.tables[0].table.name.clone()).as_deref(), Some("b"));
+    let Statement::Ddl { tables, source, reads, .. } = statement_of("CREATE TABLE a LIKE b") else {
+        panic!("no definition");
+    };
+    assert_eq!((tables.len(), reads.len(), source.is_some()), (1, 1, false));
 }

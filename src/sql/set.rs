@@ -8,7 +8,13 @@ use super::statement::{Isolation, Scope, Setting, SqlMode, Statement};
 /// After `SET`.
 pub(super) fn set(mut cursor: Cursor<'_, '_>) -> Statement {
     if cursor.peek().is_some_and(|piece| piece.is("PASSWORD")) {
-        return Statement::Ddl { tables: Vec::new(), verb: "SET PASSWORD", commits: true };
+        return Statement::Ddl {
+            tables: Vec::new(),
+            verb: "SET PASSWORD",
+            commits: true,
+            reads: Vec::new(),
+            source: None,
+        };
     }
     let mut settings = Vec::new();
     let mut scope = None;

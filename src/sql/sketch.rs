@@ -29,7 +29,7 @@ pub(crate) fn sketch(statement: &Statement) -> String {
         Statement::Delete(delete) => {
             format!("delete {}{}", tables(&delete.tables), tail(delete.limited, &delete.order))
         }
-        Statement::Ddl { tables, verb, commits } => {
+        Statement::Ddl { tables, verb, commits, .. } => {
             format!("ddl {verb}: {}{}", names(tables), if *commits { "" } else { " (no commit)" })
         }
         Statement::Routine { verb, tables } => format!("routine {verb}: {}", names(tables)),

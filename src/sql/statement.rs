@@ -54,6 +54,10 @@ pub enum Statement {
         verb: &'static str,
         /// False for `CREATE/DROP TEMPORARY TABLE` and the like, which do not commit.
         commits: bool,
+        /// Tables whose definition is only read: `… LIKE t`, what a view selects from.
+        reads: Vec<TableName>,
+        /// `CREATE TABLE … SELECT`: where the rows come from.
+        source: Option<Box<Select>>,
     },
     /// A plain or locking `SELECT`, `TABLE t`, `VALUES …`
     Select(Select),
@@ -70,6 +74,8 @@ pub enum Statement {
         /// Tables that the text names.
         tables: Vec<TableName>,
     },
+    /// `SELECT`, `DO` or `SET` without a table that calls `GET_LOCK` and its kin: the calls in text order.
+    NamedLocks(Vec<NamedLock>),
     /// Read and known to take no lock and to change no transaction: `SHOW`, `KILL`, `EXPLAIN`, …
     Harmless,
     /// Not understood. Relayed and counted; tables named after FROM/JOIN/INTO/UPDATE are kept where seen.
@@ -94,6 +100,22 @@ pub enum OpaqueReason {
     NotText,
     /// Read, but of a shape that the model does not know.
     Shape,
+}
+
+/// A call of a function that works on named locks.
+#[derive(Clone, PartialEq, Debug)]
+pub enum NamedLock {
+    /// `GET_LOCK(name, timeout)`
+    Get {
+        /// The name.
+        name: Scalar,
+        /// Seconds; 0 does not wait, a negative number waits for ever.
+        timeout: Scalar,
+    },
+    /// `RELEASE_LOCK(name)`
+    Release(Scalar),
+    /// `RELEASE_ALL_LOCKS()`
+    ReleaseAll,
 }
 
 /// One part of a `SET` statement.

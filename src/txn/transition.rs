@@ -379,6 +379,7 @@ impl TransactionState {
             // ER_LOCK_DEADLOCK. MariaDB's GET_LOCK gives the same code and keeps the transaction.
             1213 if self.defaults.mariadb => match statement {
                 Statement::Select(select) => !(select.user_lock && select.tables.is_empty()),
+                Statement::NamedLocks(_) => false,
                 Statement::Routine { .. } | Statement::Set(_) => {
                     self.uncertain = true;
                     false

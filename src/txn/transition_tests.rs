@@ -142,6 +142,7 @@ fn deadlock_of_user_locks_on_mariadb_keeps_the_transaction() {
     s.ok("BEGIN", IN | AUTO);
     assert_eq!(s.error("SELECT GET_LOCK('a', 1)", 1213), After::StatementRolledBack);
     assert_eq!(s.error("DO GET_LOCK('a', 1)", 1213), After::StatementRolledBack);
+    assert_eq!(s.error("DO f(1)", 1213), After::StatementRolledBack);
     assert!(s.state.uncertain());
     assert_eq!(s.error("SELECT * FROM t FOR UPDATE", 1213), ROLLED_BACK);
 }

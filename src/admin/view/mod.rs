@@ -331,6 +331,8 @@ fn lock_mode(mode: Mode, kind: Kind) -> Option<&'static str> {
         (Mode::S, Kind::NextKey) => "S",
         (Mode::X, Kind::NextKey) => "X",
         (_, Kind::Insert { .. }) => "X,INSERT_INTENTION",
+        (Mode::IS, _) => "IS",
+        (Mode::IX, _) => "IX",
         (_, Kind::RecordOrGap) => return None,
     })
 }

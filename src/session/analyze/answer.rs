@@ -1,12 +1,13 @@
 //! Answers: the transaction state is corrected, locks are kept or given back.
 
 use super::super::analysis::{Answer, ResultKind};
-use super::{Analyzer, Locking, Pending};
+use super::{Analyzer, Locking, Pending, besides};
 use crate::admission::ledger::Happened;
 use crate::id::TxnId;
 use crate::intent::outcome::{self, Answered};
 use crate::lock::key::Key;
 use crate::metrics::labels::Coordination;
+use crate::lock::request::Settled;
 use crate::sql::statement::{OpaqueReason, Statement};
 use crate::txn::effect::{After, Ending, Outcome};
 
@@ -80,6 +81,7 @@ impl Analyzer {
     fn begin_again(&mut self) {
         self.prepared.clear();
         self.names.clear();
+        self.held.extend(self.owned.take());
         self.end_transaction(Ending::RolledBack);
     }
 
@@ -120,6 +122,9 @@ impl Analyzer {
         };
         let txn = locking.as_ref().map(|l| l.txn);
         self.may_be_deadlock(txn.or(self.txn), errno);
+        if errno.is_none() && self.owned.goes_with(part) {
+            self.give_up_tables();
+        }
         if let Some(locking) = locking {
             self.settle(part, *locking, answer, errno);
         }
@@ -158,7 +163,15 @@ impl Analyzer {
 
     /// What the statement asked for became this.
     fn settle(&mut self, statement: &Statement, locking: Locking, answer: &Answer, errno: Option<u16>) {
-        let Locking { txn, intent, refs, reported, .. } = locking;
+        if let Statement::NamedLocks(_) = statement {
+            let Locking { txn, reported, .. } = locking;
+            self.named_locks_answered(locking, errno.is_some());
+            if reported {
+                self.shared.admission.came_true(txn, errno);
+            }
+            return;
+        }
+        let Locking { txn, intent, refs, reported, besides, .. } = locking;
         let answered = match &answer.result {
             ResultKind::Rows { cursor: true, .. } => Answered::Unclear,
             ResultKind::Rows { rows, .. } => Answered::Rows(*rows),
@@ -176,8 +189,9 @@ impl Analyzer {
             }
             _ => None,
         };
-        let settled =
-            outcome::settle(statement, &intent.requests, &answered, generated.as_ref(), self.flavour);
+        let (definitions, rows) = intent.requests.split_at(besides.requests.len());
+        let mut settled: Vec<Settled> = definitions.iter().map(besides::settle).collect();
+        settled.extend(outcome::settle(statement, rows, &answered, generated.as_ref(), self.flavour));
         let kept = self.shared.admission.answered(txn, refs, &settled);
         if intent.deletes {
             // A record that was found is known for a moment; this one is going.
@@ -185,7 +199,12 @@ impl Analyzer {
                 self.shared.admission.scheduler().forget(request.index, &request.range);
             }
         }
-        self.held.extend(kept);
+        let locks = matches!(statement, Statement::LockTables(_)) || besides::locks_everything(statement);
+        if locks && errno.is_none() {
+            self.tables_locked(&kept, besides.excluding, statement);
+        } else {
+            self.held.extend(kept);
+        }
         if self.txn != Some(txn) {
             // An earlier statement of the same text ended the transaction (COMMIT, DDL): these locks are
             // those of the one that followed.

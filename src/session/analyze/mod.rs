@@ -14,6 +14,7 @@ mod answer;
 mod look;
 mod guard;
 mod trace;
+mod besides;
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
@@ -39,6 +40,7 @@ use crate::txn::state::TransactionState;
 use crate::wire::command::{self, Command};
 use crate::wire::error::ErrorPacket;
 use guard::{Guard, Guarded, Names};
+use besides::{Besides, Owned};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
 
@@ -58,6 +60,10 @@ pub struct Analyzer {
     /// The transaction that holds locks, if one does, and its locks.
     txn: Option<TxnId>,
     held: Vec<LockRef>,
+    /// What the session owns beyond its transactions: named locks, LOCK TABLES.
+    owned: Owned,
+    /// The open transaction has written tables into its registry entry.
+    names_tables: bool,
     /// XA transactions that this session has prepared and not ended.
     xa_prepared: Vec<(TxnId, Vec<LockRef>)>,
     /// The savepoint marker at which the open transaction may first have used a table.
@@ -120,6 +126,8 @@ struct Locking {
     parts: VecDeque<usize>,
     /// The gaps whose names it takes first.
     guard: Option<Box<Guard>>,
+    /// What it asks for besides rows; those requests are the first.
+    besides: Besides,
 }
 
 impl Locking {
@@ -129,8 +137,15 @@ impl Locking {
         let requests = self.intent.requests.drain(..count).collect();
         let rest = self.refs.drain(..count.min(self.refs.len())).collect();
         let intent = Intent { requests, ..self.intent.clone() };
-        let parts = VecDeque::new();
-        Some(Box::new(Locking { txn: self.txn, intent, refs: rest, reported: false, parts, guard: None }))
+        Some(Box::new(Locking {
+            txn: self.txn,
+            intent,
+            refs: rest,
+            reported: false,
+            parts: VecDeque::new(),
+            besides: Besides::default(),
+            guard: None,
+        }))
     }
 }
 
@@ -183,6 +198,8 @@ impl Analyzer {
             state,
             txn: None,
             held: Vec::new(),
+            owned: Owned::default(),
+            names_tables: false,
             xa_prepared: Vec::new(),
             code: 0,
             names: Names::default(),
@@ -217,9 +234,20 @@ impl Analyzer {
     fn end_transaction(&mut self, ending: Ending) {
         self.touched = None;
         self.unfollowed = false;
-        if let Some(txn) = self.txn.take() {
-            self.shared.admission.ended(txn, &self.held, ending != Ending::RolledBack);
+        let stays = !self.owned.is_empty();
+        if self.txn.is_some() || std::mem::take(&mut self.names_tables) {
+            let (txn, locks) = self.entry.uses.end(stays);
+            self.txn = self.txn.or(txn);
+            self.held.extend(locks);
         }
+        let committed = ending != Ending::RolledBack;
+        match self.txn {
+            Some(txn) if stays => self.shared.admission.emptied(txn, &self.held, committed),
+            Some(txn) => self.shared.admission.ended(txn, &self.held, committed),
+            None => {}
+        }
+        self.txn = self.txn.filter(|_| stays);
+        self.names_tables = false;
         self.held.clear();
         if self.held.capacity() > KEPT_CAPACITY {
             self.held = Vec::new();
@@ -401,6 +429,7 @@ impl Drop for Analyzer {
                 self.txn = self.txn.or(Some(locking.txn));
             }
         }
+        self.held.extend(self.owned.take());
         self.end_transaction(Ending::RolledBack);
         self.end_prepared(Ending::Unknown);
         self.shared.admission.registry.close(self.entry.id);

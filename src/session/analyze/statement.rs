@@ -137,7 +137,7 @@ impl Analyzer {
         // leave behind.
         let effect = self.effect(statement);
         let plain = matches!(statement, Statement::Select(_) | Statement::Harmless);
-        let locks = locks(statement, &effect);
+        let locks = locks(statement, &effect) || self.asks_besides(statement);
         let off = execution.analysed.digest.tag == Some(Tag::Off);
         let concerned = !off && self.shared.admission.scheduler().signatures().concerns(DigestId(plan.hash));
         if pending > 0 && (!plain || locks || concerned) {
@@ -158,6 +158,7 @@ impl Analyzer {
                 let ran = trace::ran(execution, locks);
                 self.entry.journal.lock().note(ran, trace::schema(self.state.schema()), first);
             }
+            self.name_tables(statement);
             self.shared.metrics.statements.inc(kind(statement));
             match statement {
                 Statement::Opaque { reason, .. } => self.fail_open((*reason).into()),
@@ -188,7 +189,9 @@ impl Analyzer {
             self.waiting = Some(Waiting::Knowledge(look));
             return Verdict::Hold;
         }
-        let (intent, parts) = self.intent(execution, effect);
+        let besides = self.besides(execution, &effect);
+        let (mut intent, parts) = self.intent(execution, effect);
+        intent.requests.splice(0..0, besides.requests.iter().cloned());
         if let Some(reason) = intent.unknown {
             self.fail_open(FailOpen::of(reason));
         }
@@ -196,7 +199,8 @@ impl Analyzer {
         if full {
             self.fail_open(FailOpen::LockLimit);
         }
-        if intent.requests.is_empty() && !concerned || full {
+        let nothing = intent.requests.is_empty() && besides.named.is_empty();
+        if nothing && !concerned || full {
             return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
         }
         let keeps = effect.runs == Runs::Transaction;
@@ -206,7 +210,7 @@ impl Analyzer {
             txn,
             seen: trace::seen(execution, self.state.schema()),
             shares: trace::shares(&plan.statement),
-            action: self.action(execution.analysed.digest.tag),
+            action: self.action_on(execution),
             requests: intent.requests,
             patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
             overtakes: self.flavour == Flavour::MySql,
@@ -221,11 +225,11 @@ impl Analyzer {
         let entered = self.shared.admission.enter(&submission);
         let Some(refs) = entered else {
             let intent = Intent { requests: submission.requests.clone(), ..intent };
-            let locking = Locking { txn, intent, refs: LockRefs::new(), reported: true, parts, guard };
+            let locking = Locking { txn, intent, refs: LockRefs::new(), reported: true, parts, guard, besides };
             return self.contend(execution, submission, plan.clone(), locking);
         };
         let intent = Intent { requests: submission.requests, ..intent };
-        let locking = Locking { txn, intent, refs, reported: false, parts, guard: None };
+        let locking = Locking { txn, intent, refs, reported: false, parts, guard: None, besides };
         match guard {
             Some(guard) => self.guarded(*guard, plan.clone(), locking, Instant::now()),
             None => {
@@ -322,10 +326,18 @@ impl Analyzer {
     fn transaction(&mut self) -> TxnId {
         let (admission, entry) = (&self.shared.admission, &self.entry);
         *self.txn.get_or_insert_with(|| {
-            let txn = admission.transaction();
+            let txn = entry.uses.transaction(|| admission.transaction());
             admission.registry.began(txn, entry);
             txn
         })
+    }
+
+    /// GET_LOCK has a timeout of its own, and an answer for it: it is not held.
+    fn action_on(&self, execution: &Execution<'_>) -> Action {
+        match execution.analysed.plan.statement {
+            Statement::NamedLocks(_) => Action::Flag,
+            _ => self.action(execution.analysed.digest.tag),
+        }
     }
 
     fn action(&self, tag: Option<Tag>) -> Action {
@@ -359,7 +371,7 @@ fn kind(statement: &Statement) -> StatementKind {
         | Statement::RollbackTo(_)
         | Statement::ReleaseSavepoint(_)
         | Statement::Xa(_) => StatementKind::Transaction,
-        Statement::Set(_) | Statement::Use(_) => StatementKind::Session,
+        Statement::Set(_) | Statement::Use(_) | Statement::NamedLocks(_) => StatementKind::Session,
         Statement::LockTables(_) | Statement::UnlockTables => StatementKind::TableLock,
         Statement::Ddl { .. } => StatementKind::Ddl,
         Statement::Select(select) if select.tables.iter().any(|t| t.lock.is_some()) => {
@@ -382,6 +394,7 @@ fn locks(statement: &Statement, effect: &Effect) -> bool {
         Statement::Multi(parts) => parts.iter().any(|part| locks(part, effect)),
         Statement::Select(select) => effect.select_locks || select.tables.iter().any(|t| t.lock.is_some()),
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => true,
+        Statement::Ddl { source, .. } => source.is_some(),
         _ => false,
     }
 }
