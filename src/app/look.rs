@@ -37,6 +37,16 @@ pub(super) fn view(shared: &Arc<Shared>) -> View {
 }
 
 fn place(known: &HashMap<TableId, Arc<Table>>, index: IndexId) -> Resource {
+    let whole = |table: &str, index: &str| Resource {
+        table: table.to_owned(),
+        index: index.to_owned(),
+        ..Resource::default()
+    };
+    match index {
+        IndexId::METADATA => return whole("(tables)", "metadata"),
+        IndexId::NAMED_LOCKS => return whole("(named locks)", "GET_LOCK"),
+        _ => {}
+    }
     let Some(table) = known.get(&index.table) else { return Resource::default() };
     Resource {
         schema: table.schema.clone(),

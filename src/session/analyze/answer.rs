@@ -6,8 +6,8 @@ use crate::admission::ledger::Happened;
 use crate::id::TxnId;
 use crate::intent::outcome::{self, Answered};
 use crate::lock::key::Key;
-use crate::metrics::labels::Coordination;
 use crate::lock::request::Settled;
+use crate::metrics::labels::Coordination;
 use crate::sql::statement::{OpaqueReason, Statement};
 use crate::txn::effect::{After, Ending, Outcome};
 

@@ -39,8 +39,8 @@ use crate::txn::effect::{Ending, Outcome, STATUS_AUTOCOMMIT};
 use crate::txn::state::TransactionState;
 use crate::wire::command::{self, Command};
 use crate::wire::error::ErrorPacket;
-use guard::{Guard, Guarded, Names};
 use besides::{Besides, Owned};
+use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
 

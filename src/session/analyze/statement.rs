@@ -225,7 +225,8 @@ impl Analyzer {
         let entered = self.shared.admission.enter(&submission);
         let Some(refs) = entered else {
             let intent = Intent { requests: submission.requests.clone(), ..intent };
-            let locking = Locking { txn, intent, refs: LockRefs::new(), reported: true, parts, guard, besides };
+            let locking =
+                Locking { txn, intent, refs: LockRefs::new(), reported: true, parts, guard, besides };
             return self.contend(execution, submission, plan.clone(), locking);
         };
         let intent = Intent { requests: submission.requests, ..intent };
