@@ -14,7 +14,7 @@ use super::interval_tree::Handle;
 use super::mode::Mode;
 use super::range::Range;
 use super::request::{Request, Settled};
-use crate::id::{Counter, IndexId, TableId};
+use crate::id::{Counter, IndexId, TableId, TxnId};
 
 /// Locks of one index that are copied out under one guard: some ten microseconds.
 const BITE: usize = 256;
