@@ -19,11 +19,8 @@ pub enum Mode {
 impl Mode {
     /// Can two transactions have these at the same time?
     pub fn compatible(self, other: Mode) -> bool {
-        match (self, other) {
-            (Mode::X, _) | (_, Mode::X) => false,
-            (Mode::S, Mode::IX) | (Mode::IX, Mode::S) => false,
-            _ => true,
-        }
+        // X goes with nothing, S not with IX.
+        !matches!((self, other), (Mode::X, _) | (_, Mode::X) | (Mode::S, Mode::IX) | (Mode::IX, Mode::S))
     }
 
     /// Who has this, has the other too.
