@@ -195,3 +195,25 @@ impl Table {
         self.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name))
     }
 }
+
+/// How the server reads one table of a statement: a row of its EXPLAIN.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PlanStep {
+    /// The table's alias, or `<derived2>` and the like; empty where no table is read.
+    pub table: String,
+    /// `const`, `ref`, `range`, `index`, `ALL`, …; MariaDB adds `|filter`.
+    pub access: String,
+    /// The indexes used: one, several of an index merge or a rowid filter, or none.
+    pub keys: Vec<String>,
+    /// What the leading parts of the index are compared with: `const` or a column.
+    pub refs: Vec<String>,
+    /// The notes: `Using where; Using index`.
+    pub extra: String,
+}
+
+impl PlanStep {
+    /// Do the notes say so?
+    pub fn notes(&self, note: &str) -> bool {
+        self.extra.split("; ").any(|known| known.eq_ignore_ascii_case(note))
+    }
+}

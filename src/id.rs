@@ -24,6 +24,10 @@ pub struct Token(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct DigestId(pub u128);
 
+/// A statement whose locks are known widely only: asking the server would tell them exactly.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SearchId(pub u64);
+
 /// A table that the catalog has seen: the same number for the same schema and name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TableId(pub u32);

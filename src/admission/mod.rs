@@ -13,6 +13,7 @@ pub mod deadlock;
 pub mod state;
 mod budget;
 mod hold;
+pub mod search;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -24,12 +25,12 @@ use tokio::sync::oneshot;
 
 use crate::id::{Counter, IndexId, SessionId, Token, TxnId};
 use crate::lock::index::Neighbours;
-use crate::lock::request::{Request, Settled};
+use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::{LockRef, LockRefs};
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Predicted, TimeSpent};
 use crate::scheduler::Scheduler;
-use crate::scheduler::conflict::{Decision, HoldEnd, Report, Submission, Taken, Woken};
+use crate::scheduler::conflict::{Decision, Doubts, HoldEnd, Report, Submission, Taken, Woken};
 use crate::scheduler::policy::Limits;
 use budget::Budget;
 pub use hold::Hold;
@@ -42,7 +43,7 @@ const LOG_LINES_PER_SECOND: u64 = 10;
 
 /// Statements that wait for a look at the server before they are flagged or rejected, each second; the rest
 /// are judged by what is known. Held statements do not count: they wait anyway.
-const LOOKS_PER_SECOND: u64 = 50;
+const LOOKS_PER_SECOND: u64 = 200;
 
 /// Deadlocks each second of which the parties are looked for.
 const SCENES_PER_SECOND: u64 = 20;
@@ -78,6 +79,8 @@ pub struct Admission {
     pub registry: Registry,
     /// Conflicts, newest last.
     pub ledger: Ledger,
+    /// Statements whose locks can be narrowed.
+    pub searches: search::Searches,
     transactions: Counter,
     sessions: Counter,
     started: Instant,
@@ -106,11 +109,13 @@ pub enum Admitted {
     Hold(Hold),
     /// It is refused.
     Reject,
-    /// Nothing was decided: the edges of a gap are not known, and a look at the server would tell. Only if
-    /// the caller said that it can look.
+    /// Nothing was decided: what is locked is not known exactly, and a look at the server would tell. Only
+    /// if the caller said that it can look.
     Look {
-        /// The request whose surroundings matter, by its position.
-        request: usize,
+        /// What is unsure.
+        doubts: Doubts,
+        /// The request whose surroundings matter, by its position, if the edges of a gap are not known.
+        request: Option<usize>,
     },
 }
 
@@ -143,6 +148,7 @@ impl Admission {
             holds: DashMap::new(),
             registry: Registry::default(),
             ledger: Ledger::new(settings.keep, metrics.clone()),
+            searches: search::Searches::default(),
             transactions: Counter::default(),
             sessions: Counter::default(),
             started: Instant::now(),
@@ -219,14 +225,15 @@ impl Admission {
             self.waiting.remove(&token);
         }
         // There is time to look while a statement is held; the others have to wait for it.
-        let wants_look = |r: &&Report| can_look && r.unsure_of_gap && r.taken != Taken::Held;
-        if let Some(report) = contended.report.as_ref().filter(wants_look)
-            && self.looks.take(self.now())
-        {
+        let report = contended.report.as_ref();
+        let held = report.is_some_and(|r| r.taken == Taken::Held);
+        let unsure = !contended.doubts.is_empty() || report.is_some_and(|r| r.unsure_of_gap);
+        if can_look && unsure && !held && self.looks.take(self.now()) {
             if let Decision::Forward { refs, .. } = &contended.decision {
                 self.give_up(txn, refs);
             }
-            return (Admitted::Look { request: report.conflict.request }, None);
+            let request = report.filter(|r| r.unsure_of_gap).map(|r| r.conflict.request);
+            return (Admitted::Look { doubts: contended.doubts, request }, None);
         }
         let seq =
             contended.report.as_ref().map(|report| self.write_down(report, names(report.request.index)));
@@ -275,6 +282,13 @@ impl Admission {
         let (kept, woken) = self.scheduler.answered(txn, refs, settled, self.now());
         self.deliver(woken);
         kept
+    }
+
+    /// The locks of a statement turn out to be these.
+    pub fn replace(&self, txn: TxnId, refs: &[LockRef], exact: Exact<'_>) -> LockRefs {
+        let (noted, woken) = self.scheduler.replace(txn, refs, exact, self.now());
+        self.deliver(woken);
+        noted
     }
 
     /// A statement of which a conflict was reported has been answered, with this error number if it failed.

@@ -16,6 +16,9 @@ use crate::{backend, frontend};
 /// Longest time for loading a table's definition.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the server's plan of a statement is believed: it depends on statistics.
+pub(super) const PLAN_LIFETIME: Duration = Duration::from_secs(300);
+
 /// The clients' side.
 pub(super) fn frontend(config: &Config) -> frontend::Config {
     let section = &config.frontend;

@@ -25,7 +25,9 @@ use crate::backend::catalog_loader::Loader;
 use crate::backend::catalog_store::{Catalog, LoadEnd};
 use crate::backend::control::{Control, ControlError, Lane};
 use crate::backend::coordinator::Ends;
+use crate::backend::explain::Explainer;
 use crate::backend::probe::{ProbeEnd, Prober};
+use crate::backend::scan::Scanner;
 use crate::config::{Config, Loaded};
 use crate::frontend::listener::{BindError, Listener};
 use crate::frontend::worker::{Handler, Workers};
@@ -176,5 +178,10 @@ fn knowledge(config: &Config, metrics: &Metrics) -> Result<Option<Knowledge>, Ap
         // So that the first look at a gap finds a connection. If it fails, that look opens one.
         let _ = first.query(Lane::Probe, "DO 0".to_owned()).await;
     });
-    Ok(Some(Knowledge { control, catalog, prober, ends: Ends::new() }))
+    let plans = metrics.clone();
+    let explainer = Explainer::new(Some(control.clone()), map::PLAN_LIFETIME, move |end| {
+        plans.explains.inc(end.into());
+    });
+    let scanner = Scanner::new(Some(control.clone()), config.control.probe_timeout);
+    Ok(Some(Knowledge { control, catalog, prober, explainer, scanner, ends: Ends::new() }))
 }

@@ -11,12 +11,14 @@ pub mod deadlock_report;
 pub mod control_connect;
 pub mod coordinator;
 pub mod endpoint;
+pub mod explain;
 pub mod literal;
 pub mod peer;
 pub mod probe;
 pub mod probe_sql;
 pub mod proxy_header;
 pub mod reach;
+pub mod scan;
 pub mod stream;
 pub mod tls;
 

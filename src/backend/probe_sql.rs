@@ -249,7 +249,7 @@ impl ProbeSql {
     }
 }
 
-fn value(bytes: &Option<Vec<u8>>, family: &Family) -> Option<ProbeValue> {
+pub(super) fn value(bytes: &Option<Vec<u8>>, family: &Family) -> Option<ProbeValue> {
     let Some(bytes) = bytes else { return Some(ProbeValue::Null) };
     let text = || String::from_utf8(bytes.clone()).ok();
     Some(match family {

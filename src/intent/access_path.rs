@@ -1,11 +1,14 @@
 //! Which index a search uses, and which part of it.
 //!
 //! Equality on all columns of a unique index is certain from the catalog alone: the optimizer takes no
-//! other way to at most one row. For the rest the choice below is the usual one, and `Likely`.
+//! other way to at most one row. For the rest the server is asked once ([`PlanStep`], a row of EXPLAIN).
+//! Until its answer is there the usual choice is guessed, and what else it might be is marked as unknown.
+
+use std::borrow::Cow;
 
 use super::value;
 use super::{Values, scalar};
-use crate::catalog::{Index, Table};
+use crate::catalog::{Index, PlanStep, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
@@ -17,149 +20,212 @@ const MAX_POINTS: usize = 256;
 
 /// The part of an index that a search reads.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Path {
+pub struct Path<'v> {
     /// Position in the table's indexes.
     pub index: usize,
+    /// How it is read.
+    pub way: Way,
     /// What is read there.
-    pub reads: Reads,
-    /// How sure that is.
+    pub spans: Vec<Span<'v>>,
+    /// The spans say all that the predicate says: a row in them is a row that is found.
+    pub covers: bool,
+    /// How sure the choice of the index is.
     pub certainty: Certainty,
+    /// Read from its end.
+    pub backward: bool,
+    /// Nothing but the index is read.
+    pub covering: bool,
 }
 
-/// What a search reads in its index.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Reads {
-    /// At most one entry for each of these ranges: equality on a full unique key.
-    Unique(Vec<Range>),
+/// How a search reads its index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// At most one entry for each span: equality on a full unique key.
+    Unique,
     /// Entries that are equal in the leading columns.
-    Equal(Vec<Range>),
+    Equal,
     /// An interval.
-    Interval(Range),
+    Interval,
     /// Every entry.
     All,
 }
 
-/// The way that a search on `predicate` goes.
-pub fn choose(table: &Table, predicate: &Predicate, values: &dyn Values) -> Path {
-    let usable = |index: &&(usize, &Index)| index.1.btree && !index.1.parts.is_empty();
-    let indexes: Vec<(usize, &Index)> = table.indexes.iter().enumerate().collect();
-    for (at, index) in indexes.iter().filter(usable).filter(|(_, index)| index.unique) {
-        if let Some((ranges, certainty)) = points(table, index, index.parts.len(), predicate, values) {
-            return Path { index: *at, reads: Reads::Unique(ranges), certainty };
-        }
-    }
-    let mut best: Option<(usize, Path)> = None;
-    for (at, index) in indexes.iter().filter(usable) {
-        let Some((score, reads)) = partial(table, index, predicate, values) else { continue };
-        if best.as_ref().is_none_or(|(known, _)| score > *known) {
-            best = Some((score, Path { index: *at, reads, certainty: Certainty::Likely }));
-        }
-    }
-    best.map_or(Path { index: 0, reads: Reads::All, certainty: Certainty::Likely }, |(_, path)| path)
+/// A contiguous part of an index: equality on the leading parts, then perhaps a range on the next.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Span<'v> {
+    /// What the leading parts are equal to.
+    pub equal: Vec<Value<'v>>,
+    /// Lower bound of the next part, and whether it is included.
+    pub low: Option<(Value<'v>, bool)>,
+    /// Upper bound.
+    pub high: Option<(Value<'v>, bool)>,
+    /// A pattern that the next part matches, `abc%`.
+    pub like: Option<Value<'v>>,
 }
 
-/// The best use of a part of an index, with a score: equalities count most, then a range.
-fn partial(
+/// Values of other tables of the statement that were read already, by alias and column.
+pub type Joined<'j, 'v> = &'j dyn Fn(&str, &str) -> Option<Vec<Value<'v>>>;
+
+/// No other table has been read.
+pub fn alone<'v>(_alias: &str, _column: &str) -> Option<Vec<Value<'v>>> {
+    None
+}
+
+/// The way by a full unique key, which needs no plan.
+pub fn unique<'v>(
     table: &Table,
-    index: &Index,
     predicate: &Predicate,
-    values: &dyn Values,
-) -> Option<(usize, Reads)> {
-    let equal = (0..index.parts.len())
-        .take_while(|at| {
-            condition(table, index, *at, predicate)
-                .any(|c| matches!(c.test, Test::Eq(_) | Test::In(_) | Test::IsNull))
-        })
-        .count();
-    for count in (1..=equal).rev() {
-        if let Some((ranges, _)) = points(table, index, count, predicate, values) {
-            return Some((2 * count + 1, Reads::Equal(ranges)));
+    values: &'v dyn Values,
+    joined: Joined<'_, 'v>,
+) -> Option<Path<'v>> {
+    let indexes = table.indexes.iter().enumerate().filter(|(_, index)| index.unique && usable(index));
+    indexes
+        .filter_map(|(at, _)| read(table, at, predicate, values, joined, usize::MAX))
+        .find(|path| path.way == Way::Unique && path.ranges(table).is_some())
+        .map(|path| Path { certainty: Certainty::Certain, ..path })
+}
+
+/// The ways that the server says it takes. Empty: its answer does not fit the table.
+pub fn planned<'v>(
+    table: &Table,
+    predicate: &Predicate,
+    values: &'v dyn Values,
+    joined: Joined<'_, 'v>,
+    step: &PlanStep,
+) -> Vec<Path<'v>> {
+    let sure = Certainty::Certain;
+    let covering = step.notes("Using index");
+    let backward = step.notes("Backward index scan");
+    let whole = |index| Path { covering, backward, ..Path::all(index, sure) };
+    let access = step.access.split('|').next().unwrap_or_default();
+    if step.keys.is_empty() || access.eq_ignore_ascii_case("all") {
+        return vec![Path::all(0, sure)];
+    }
+    let parts = match access {
+        // Only the leading parts that are compared for equality are read; the rest is filtered.
+        "ref" | "eq_ref" | "const" => step.refs.len().max(1),
+        _ => usize::MAX,
+    };
+    let named = |name: &String| table.indexes.iter().position(|index| index.name.eq_ignore_ascii_case(name));
+    let mut paths = Vec::new();
+    for (nth, index) in step.keys.iter().filter_map(named).enumerate() {
+        // A rowid filter is read as a range of its own.
+        let parts = if nth == 0 { parts } else { usize::MAX };
+        let path =
+            if access == "index" { None } else { read(table, index, predicate, values, joined, parts) };
+        paths.push(match path {
+            Some(path) => Path { certainty: sure, covering, backward, ..path },
+            None => whole(index),
+        });
+    }
+    paths
+}
+
+/// The usual choice, first, and all other indexes that the search could use.
+pub fn guessed<'v>(
+    table: &Table,
+    predicate: &Predicate,
+    values: &'v dyn Values,
+    joined: Joined<'_, 'v>,
+) -> Vec<Path<'v>> {
+    let indexes = table.indexes.iter().enumerate().filter(|(_, index)| usable(index));
+    let mut paths: Vec<Path<'v>> =
+        indexes.filter_map(|(at, _)| read(table, at, predicate, values, joined, usize::MAX)).collect();
+    // Equalities count most, then a range.
+    let score = |path: &Path<'_>| {
+        let span = &path.spans[0];
+        2 * span.equal.len() + usize::from(path.way != Way::Interval)
+    };
+    paths.sort_by_key(|path| std::cmp::Reverse(score(path)));
+    paths
+}
+
+/// Can the model follow searches in this index?
+fn usable(index: &Index) -> bool {
+    index.btree && !index.parts.is_empty()
+}
+
+/// The part of an index that the predicate allows, by at most `parts` leading equalities. `None`: all of it.
+fn read<'v>(
+    table: &Table,
+    at: usize,
+    predicate: &Predicate,
+    values: &'v dyn Values,
+    joined: Joined<'_, 'v>,
+    parts: usize,
+) -> Option<Path<'v>> {
+    let index = &table.indexes[at];
+    let mut spans = vec![Span::default()];
+    let (mut used, mut whole, mut null) = (0, true, false);
+    let mut depth = 0;
+    while depth < index.parts.len().min(parts) {
+        let conditions = || conditions(table, index, depth, predicate);
+        let Some(wanted) = conditions().find_map(|c| equal_to(&c.test, values, joined)) else { break };
+        if wanted.is_empty() || spans.len() * wanted.len() > MAX_POINTS {
+            break;
+        }
+        used += conditions().filter(|c| equal_to(&c.test, values, joined).is_some()).count().min(1);
+        null |= wanted.contains(&Value::Null);
+        // A prefix says nothing of the rest of the value.
+        whole &= index.parts[depth].prefix.is_none();
+        let longer = spans.iter().flat_map(|span| {
+            wanted.iter().map(|value| {
+                let mut span = span.clone();
+                span.equal.push(value.clone());
+                span
+            })
+        });
+        spans = longer.collect();
+        depth += 1;
+        if !whole {
+            break;
         }
     }
-    interval(table, index, predicate, values).map(|range| (1, Reads::Interval(range)))
+    // NULL may stand in a unique index many times.
+    let unique = index.unique && depth == index.parts.len() && whole && !null;
+    let mut ranged = false;
+    if parts == usize::MAX && whole && depth < index.parts.len() {
+        for condition in conditions(table, index, depth, predicate) {
+            let Some(range) = range_of(&condition.test, values, joined) else { continue };
+            used += 1;
+            ranged = true;
+            for span in &mut spans {
+                span.low = range.low.clone().or(span.low.take());
+                span.high = range.high.clone().or(span.high.take());
+                span.like = range.like.clone().or(span.like.take());
+            }
+        }
+    }
+    if depth == 0 && !ranged {
+        return None;
+    }
+    let way = match () {
+        () if unique => Way::Unique,
+        () if ranged => Way::Interval,
+        () => Way::Equal,
+    };
+    let covers = predicate.exact && used == predicate.conditions.len() && whole;
+    let certainty = Certainty::Likely;
+    Some(Path { index: at, way, spans, covers, certainty, backward: false, covering: false })
 }
 
 /// The conditions on one part of an index.
-fn condition<'a>(
+fn conditions<'a>(
     table: &'a Table,
     index: &Index,
     part: usize,
     predicate: &'a Predicate,
-) -> impl Iterator<Item = &'a Condition> {
+) -> impl Iterator<Item = &'a Condition> + use<'a> {
     let column = index.parts[part].column;
     predicate.conditions.iter().filter(move |c| column.is_some() && table.column(&c.column) == column)
 }
 
-/// The keys that equality on the first `count` parts allows, if there is equality on all of them.
-fn points(
-    table: &Table,
-    index: &Index,
-    count: usize,
-    predicate: &Predicate,
-    values: &dyn Values,
-) -> Option<(Vec<Range>, Certainty)> {
-    let mut keys = vec![Key::default()];
-    let mut certainty = Certainty::Certain;
-    for at in 0..count {
-        let part = &index.parts[at];
-        let column = &table.columns[part.column?];
-        let full = count == index.parts.len() && index.unique;
-        // A prefix says nothing of the rest of the value, and NULL may stand in a unique index many times.
-        if full && part.prefix.is_some() {
-            return None;
-        }
-        let wanted = condition(table, index, at, predicate).find_map(|c| equal_to(&c.test, values))?;
-        if full && wanted.contains(&Value::Null) || keys.len() * wanted.len() > MAX_POINTS {
-            return None;
-        }
-        let mut longer = Vec::with_capacity(keys.len() * wanted.len());
-        for key in &keys {
-            for value in &wanted {
-                let mut key = key.clone();
-                certainty = certainty.min(value::push(&mut key, column, part, value)?);
-                longer.push(key);
-            }
-        }
-        keys = longer;
-    }
-    keys.sort_unstable();
-    keys.dedup();
-    Some((keys.iter().map(Range::entries).collect(), certainty))
-}
-
-/// The values behind a key that [`choose`] has made from equalities: what a look at the server asks for.
-pub fn values_of<'v>(
-    table: &Table,
-    index: &Index,
-    predicate: &Predicate,
-    values: &'v dyn Values,
-    wanted: &Key,
-) -> Option<Vec<Value<'v>>> {
-    let (mut key, mut found) = (Key::default(), Vec::new());
-    for at in 0..index.parts.len() {
-        if key == *wanted {
-            break;
-        }
-        let part = &index.parts[at];
-        let column = &table.columns[part.column?];
-        let allowed = condition(table, index, at, predicate).find_map(|c| equal_to(&c.test, values))?;
-        // Bodies are self-delimiting: a part that fits the beginning of the key is the part.
-        let (longer, value) = allowed.into_iter().find_map(|value| {
-            let mut longer = key.clone();
-            value::push(&mut longer, column, part, &value)?;
-            wanted.starts_with(&longer).then_some((longer, value))
-        })?;
-        key = longer;
-        found.push(value);
-    }
-    (key == *wanted).then_some(found)
-}
-
 /// The values that a test allows, if it is an equality.
-fn equal_to<'v>(test: &Test, values: &'v dyn Values) -> Option<Vec<Value<'v>>> {
+fn equal_to<'v>(test: &Test, values: &'v dyn Values, joined: Joined<'_, 'v>) -> Option<Vec<Value<'v>>> {
     match test {
         Test::Eq(wanted) => Some(vec![scalar(wanted, values, 0)?]),
         Test::IsNull => Some(vec![Value::Null]),
+        Test::EqColumn(alias, column) => joined(alias, column),
         Test::In(list) => {
             let mut wanted = Vec::new();
             for item in list {
@@ -168,48 +234,140 @@ fn equal_to<'v>(test: &Test, values: &'v dyn Values) -> Option<Vec<Value<'v>>> {
                     item => wanted.push(scalar(item, values, 0)?),
                 }
             }
+            // `x IN (1, NULL)` finds no NULL.
+            wanted.retain(|value| *value != Value::Null);
             (!wanted.is_empty() && !wanted.contains(&Value::Unknown)).then_some(wanted)
         }
         _ => None,
     }
 }
 
-/// The interval that conditions on the first part allow.
-fn interval(table: &Table, index: &Index, predicate: &Predicate, values: &dyn Values) -> Option<Range> {
-    let part = &index.parts[0];
-    let column = &table.columns[part.column?];
-    let key = |wanted: &Scalar| {
-        let mut key = Key::default();
-        value::push(&mut key, column, part, &scalar(wanted, values, 0)?).map(|_| key)
+/// The range that a test allows, if it is one.
+fn range_of<'v>(test: &Test, values: &'v dyn Values, joined: Joined<'_, 'v>) -> Option<Span<'v>> {
+    let bound = |side: &Option<(Scalar, bool)>| match side {
+        Some((wanted, included)) => Some(Some((scalar(wanted, values, 0)?, *included))),
+        None => Some(None),
     };
-    let mut range = Range::all();
-    let mut bounded = false;
-    for condition in condition(table, index, 0, predicate) {
-        if let Some(wanted) = equal_to(&condition.test, values) {
-            // Too many points to follow one by one: from the least to the greatest.
-            let mut keys = Vec::with_capacity(wanted.len());
-            for value in &wanted {
-                let mut key = Key::default();
-                value::push(&mut key, column, part, value)?;
-                keys.push(key);
+    match test {
+        Test::Range { low, high } => Some(Span { low: bound(low)?, high: bound(high)?, ..Span::default() }),
+        Test::Like(pattern) => {
+            let pattern = scalar(pattern, values, 0)?;
+            let Value::Text(text) = &pattern else { return None };
+            match text.first() {
+                None | Some(b'%' | b'_') => None,
+                Some(_) => Some(Span { like: Some(pattern), ..Span::default() }),
             }
-            range.low = range.low.max(keys.iter().min()?.clone());
-            range.high = range.high.min(keys.iter().max()?.after());
-            bounded = true;
-            continue;
         }
-        let Test::Range { low, high } = &condition.test else { continue };
-        let (low, high) = if part.descending { (high, low) } else { (low, high) };
-        if let Some((wanted, included)) = low {
-            let key = key(wanted)?;
-            range.low = range.low.max(if *included { key } else { key.after() });
-            bounded = true;
+        // Too many points to follow one by one: from the least to the greatest.
+        Test::In(_) => {
+            let wanted = equal_to(test, values, joined)?;
+            let order = |a: &&Value<'v>, b: &&Value<'v>| match (a, b) {
+                (Value::Int(a), Value::Int(b)) => a.cmp(b),
+                (Value::Text(a), Value::Text(b)) => a.cmp(b),
+                _ => std::cmp::Ordering::Equal,
+            };
+            let (low, high) = (wanted.iter().min_by(order)?, wanted.iter().max_by(order)?);
+            let ends = [low, high].map(|end| Some((end.clone(), true)));
+            let [low, high] = ends;
+            Some(Span { low, high, ..Span::default() })
         }
-        if let Some((wanted, included)) = high {
-            let key = key(wanted)?;
-            range.high = range.high.min(if *included { key.after() } else { key });
-            bounded = true;
+        _ => None,
+    }
+}
+
+// === impl Path ===
+
+impl<'v> Path<'v> {
+    /// The whole of an index.
+    pub fn all(index: usize, certainty: Certainty) -> Path<'v> {
+        let spans = vec![Span::default()];
+        Path { index, way: Way::All, spans, covers: false, certainty, backward: false, covering: false }
+    }
+
+    /// The spans as ranges of keys, with the certainty of the comparison. `None`: some value does not
+    /// compare in a way that is modelled.
+    pub fn ranges(&self, table: &Table) -> Option<Vec<(Range, Certainty)>> {
+        self.spans.iter().map(|span| span.range(table, &table.indexes[self.index])).collect()
+    }
+}
+
+// === impl Span ===
+
+impl Span<'_> {
+    /// The range of keys of this span in an index.
+    pub fn range(&self, table: &Table, index: &Index) -> Option<(Range, Certainty)> {
+        let (mut prefix, mut certainty) = (Key::default(), Certainty::Certain);
+        for (value, part) in self.equal.iter().zip(&index.parts) {
+            let column = &table.columns[part.column?];
+            certainty = certainty.min(value::push(&mut prefix, column, part, value)?);
+        }
+        let mut range = if prefix.is_lowest() { Range::all() } else { Range::entries(&prefix) };
+        let Some(part) = index.parts.get(self.equal.len()) else { return Some((range, certainty)) };
+        let mut end = |value: &Value<'_>| {
+            let mut key = prefix.clone();
+            let column = &table.columns[part.column?];
+            certainty = certainty.min(value::push(&mut key, column, part, value)?);
+            Some(key)
+        };
+        // A prefix of a value may be equal where the value is not: the bound belongs to the range.
+        let open = part.prefix.is_some();
+        let (low, high) = if part.descending { (&self.high, &self.low) } else { (&self.low, &self.high) };
+        if let Some((value, included)) = low {
+            let key = end(value)?;
+            range.low = if *included || open { key } else { key.after() };
+        }
+        if let Some((value, included)) = high {
+            let key = end(value)?;
+            range.high = if *included || open { key.after() } else { key };
+        }
+        if let (None, Some(_), false) = (low, high, part.descending) {
+            // NULL is below every value and in no range.
+            let mut null = prefix.clone();
+            null.push_null(false);
+            range.low = null.after();
+        }
+        if let Some(pattern) = &self.like {
+            let column = &table.columns[part.column?];
+            let mut key = prefix.clone();
+            certainty = certainty.min(value::push_like(&mut key, column, part, pattern)?);
+            range = Range::entries(&key);
+        }
+        Some((range, certainty))
+    }
+
+    /// Does it say nothing but equality on so many parts?
+    pub fn is_point(&self, parts: usize) -> bool {
+        self.equal.len() >= parts && self.low.is_none() && self.high.is_none() && self.like.is_none()
+    }
+}
+
+/// The values behind a key that a search has made from equalities: what a look at the server asks for.
+pub fn values_of<'v>(
+    table: &Table,
+    index: &Index,
+    predicate: &Predicate,
+    values: &'v dyn Values,
+    wanted: &Key,
+) -> Option<Vec<Value<'v>>> {
+    let at = table.indexes.iter().position(|known| std::ptr::eq(known, index))?;
+    let path = read(table, at, predicate, values, &alone, usize::MAX)?;
+    path.spans.into_iter().find_map(|span| {
+        let point = span.is_point(0);
+        let (range, _) = span.range(table, index)?;
+        (point && range.low == *wanted).then_some(span.equal)
+    })
+}
+
+/// The text before the first wildcard of a LIKE pattern, and whether there is one.
+pub fn like_head(pattern: &[u8]) -> (Cow<'_, [u8]>, bool) {
+    let mut head = Vec::new();
+    let mut bytes = pattern.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'%' | b'_' => return (head.into(), true),
+            b'\\' => head.extend(bytes.next()),
+            byte => head.push(byte),
         }
     }
-    bounded.then_some(range)
+    (head.into(), false)
 }

@@ -10,6 +10,8 @@
 
 pub mod value;
 pub mod access_path;
+pub mod known;
+pub mod footprint;
 pub mod read;
 pub mod write;
 pub mod outcome;
@@ -18,8 +20,11 @@ pub mod metadata;
 use std::sync::Arc;
 
 use crate::catalog::{Flavour, Table};
+use crate::lock::mode::Certainty;
+use crate::lock::range::Range;
 use crate::lock::request::Request;
 use crate::sql::statement::{Isolation, Rows, Scalar, Statement, TableName, Value};
+use known::Known;
 
 /// The values of one execution, by slot.
 pub trait Values {
@@ -58,8 +63,27 @@ pub struct Intent {
     pub requests: Vec<Request>,
     /// Something that it locks is not known, and why (from a closed set: a metric label).
     pub unknown: Option<&'static str>,
+    /// How far the gaps of each request reach, by position, where that was read from the server.
+    pub reaches: Vec<Option<Range>>,
     /// The statement deletes what its requests find.
     pub deletes: bool,
+    /// NOWAIT, SKIP LOCKED: it never waits for a lock.
+    pub never_waits: bool,
+}
+
+impl Intent {
+    /// One more request, with the reach of its gaps if that was read from the server.
+    fn add(&mut self, request: Request, reach: Option<Range>) {
+        // Other rules push requests without a reach.
+        self.reaches.resize(self.requests.len(), None);
+        self.requests.push(request);
+        self.reaches.push(reach);
+    }
+
+    /// Is any request of a search wider than what will be locked, so that asking the server would tell more?
+    pub fn is_wide(&self) -> bool {
+        self.requests.iter().any(|request| !request.kind.inserts() && request.certainty < Certainty::Certain)
+    }
 }
 
 /// The tables whose definition [`requests`] needs.
@@ -91,17 +115,29 @@ pub fn requests(
     context: &Context,
     table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
 ) -> Intent {
+    requests_knowing(statement, values, context, table, &Known::default())
+}
+
+/// The same, with what was learnt from the server about this execution.
+pub fn requests_knowing(
+    statement: &Statement,
+    values: &dyn Values,
+    context: &Context,
+    table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+    known: &Known,
+) -> Intent {
     let mut intent = Intent::default();
     match statement {
-        Statement::Select(select) => read::select(select, values, context, table, &mut intent),
-        Statement::Update(update) => read::update(update, values, context, table, &mut intent),
-        Statement::Delete(delete) => {
-            intent.deletes = true;
-            read::delete(delete, values, context, table, &mut intent);
+        Statement::Select(_) | Statement::Update(_) | Statement::Delete(_) => {
+            intent.deletes = matches!(statement, Statement::Delete(_));
+            read::searches(statement, values, context, table, known, &mut intent);
         }
-        Statement::Insert(insert) => write::insert(insert, values, context, table, &mut intent),
-        Statement::Ddl { source: Some(source), .. } => {
-            read::source(source, values, context, table, &mut intent);
+        Statement::Insert(insert) => {
+            write::insert(insert, values, table, &mut intent);
+            read::searches(statement, values, context, table, known, &mut intent);
+        }
+        Statement::Ddl { source: Some(_), .. } => {
+            read::searches(statement, values, context, table, known, &mut intent);
         }
         _ => {}
     }

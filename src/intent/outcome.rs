@@ -3,8 +3,10 @@
 //! Text tells what is asked for; the answer tells what was there: no row found means a gap, one row on a
 //! full unique key a record. Where the answer does not tell, the request stays as it was asked for.
 
+use super::footprint::PASSED_OVER;
 use crate::catalog::Flavour;
 use crate::lock::key::Key;
+use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
 use crate::sql::statement::{Statement, TableAccess};
@@ -45,10 +47,13 @@ pub fn settle(
     flavour: Flavour,
 ) -> Vec<Settled> {
     let found = found(statement, answered);
-    let searched = requests.iter().filter(|r| !r.kind.inserts()).count() as u64;
+    let named = |r: &&Request| !r.kind.inserts() && r.certainty > Certainty::Unknown;
+    let searched = requests.iter().filter(named).count() as u64;
     requests
         .iter()
         .map(|request| match request.kind {
+            // What the rest of WHERE rejects was read and stays locked.
+            _ if found == Found::Nothing && keeps_rejected(request) => Settled::Kept,
             _ if *answered == Answered::Failed(READ_ONLY) => Settled::Released,
             Kind::Insert { check } => inserted(request, check.is_some(), answered, generated),
             _ if matches!(answered, Answered::Failed(code) if NOT_GRANTED.contains(code)) => {
@@ -65,6 +70,28 @@ pub fn settle(
         .collect()
 }
 
+/// The same for requests that were read from the server's indexes: they are what is held, but for what was
+/// passed over.
+pub fn settle_exact(
+    statement: &Statement,
+    requests: &[Request],
+    answered: &Answered,
+    generated: Option<&Key>,
+    flavour: Flavour,
+) -> Vec<Settled> {
+    let mut settled = settle(statement, requests, answered, generated, flavour);
+    for (settled, request) in settled.iter_mut().zip(requests) {
+        let refused =
+            matches!(answered, Answered::Failed(code) if *code == READ_ONLY || NOT_GRANTED.contains(code));
+        if request.rule == PASSED_OVER {
+            *settled = Settled::Released;
+        } else if !refused && !request.kind.inserts() {
+            *settled = Settled::Kept;
+        }
+    }
+    settled
+}
+
 /// What a search has found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Found {
@@ -74,6 +101,12 @@ enum Found {
     Rows(u64),
     /// Not told.
     Unclear,
+}
+
+/// Says the answer "no row" nothing of what this request met?
+fn keeps_rejected(request: &Request) -> bool {
+    request.rule.ends_with("+filter")
+        || matches!(request.rule, "full-scan" | "possible-path" | "beyond-range")
 }
 
 fn found(statement: &Statement, answered: &Answered) -> Found {
@@ -107,7 +140,7 @@ fn found(statement: &Statement, answered: &Answered) -> Found {
 fn missing(request: &Request) -> Settled {
     match request.kind {
         Kind::RecordOrGap | Kind::NextKey => Settled::Became(Kind::Gap, request.range.clone()),
-        Kind::Record => Settled::Released,
+        Kind::Record | Kind::Clustered { .. } => Settled::Released,
         _ => Settled::Kept,
     }
 }

@@ -1,143 +1,258 @@
 //! What a search locks: locking reads, and the search part of UPDATE and DELETE.
 //!
-//! Rules (observed on MySQL 9.7 and MariaDB 10.11; manual, "Locks Set by Different SQL Statements"):
+//! # Guess wide, look when it matters, then narrow
+//!
+//! The text does not tell which index the server takes, how far a range reads beyond its end, or which
+//! clustered records lie behind the entries of a secondary index. So a statement is first noted *wide*:
+//! whatever it may lock and nobody can tell yet is a request of certainty `Unknown`. Such a request costs a
+//! tree entry; it keeps nobody back and is reported to nobody. Only when another statement runs into it the
+//! server is asked (EXPLAIN, the entries of the range and their neighbours), once for each statement that
+//! is met, and the wide requests are replaced by those of [`super::footprint`], which are exact. Without a
+//! conflict nothing is ever asked; with one, a few milliseconds of a statement that would have waited anyway.
+//!
+//! The clustered records behind secondary entries ([`Kind::Clustered`]) show why that is cheap: two
+//! statements through the same index meet at its entries, so only those that come by another way ask.
 //!
 //! | rule | reads | locks at REPEATABLE READ and above |
 //! |---|---|---|
 //! | `unique-lookup` | all columns of a unique index | the record, or the gap where it would be |
 //! | `equal-entries` | leading columns of an index | next-key on the matches, the gap behind the last |
-//! | `interval` | a range of an index | next-key on what is read, up to the record beyond |
+//! | `interval` | a range of an index | next-key on what is read |
+//! | `beyond-range` | the entry behind a range | next-key there: secondary indexes, and MariaDB's primary key |
+//! | `clustered-record` | the row behind a secondary entry | the record |
 //! | `full-scan` | every record | next-key on all of them, and the supremum |
+//! | `possible-path` | an index that the optimizer may choose | not known before it is asked |
 //!
-//! At READ COMMITTED and below the records alone.
+//! At READ COMMITTED and below the records alone. `+filter`: the rest of WHERE may reject what was read.
 
 use std::sync::Arc;
 
-use super::access_path::{self, Reads};
+use super::access_path::{self, Path, Way, alone};
+use super::footprint::{self, Search};
+use super::known::{Known, Plan};
 use super::{Context, Intent, Values};
-use crate::catalog::{Table, TableKind};
+use crate::catalog::{Flavour, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
-use crate::sql::statement::{Delete, Isolation, RowLock, Select, TableAccess, TableName, Update, WaitPolicy};
+use crate::sql::statement::{Insert, Isolation, RowLock, Rows, Select, Statement, TableAccess, TableName, WaitPolicy};
 
-type Tables<'t> = &'t dyn Fn(&TableName) -> Option<Arc<Table>>;
+/// Finds definitions.
+pub(super) type Tables<'t> = &'t dyn Fn(&TableName) -> Option<Arc<Table>>;
 
-/// A SELECT: its locking clause, or shared locks where SERIALIZABLE turns a plain read into one.
-pub(super) fn select(
-    select: &Select,
-    values: &dyn Values,
-    context: &Context,
-    table: Tables<'_>,
-    intent: &mut Intent,
-) {
+/// A table that a statement searches with locks.
+#[derive(Clone, Copy, Debug)]
+pub struct Searched<'s> {
+    /// Position in the statement's list of tables.
+    pub access: usize,
+    /// The table and what is asked of it.
+    pub table: &'s TableAccess,
+    /// The lock that the statement takes there.
+    pub lock: RowLock,
+    /// Which of the tables with the same alias it is.
+    pub nth: usize,
+}
+
+/// The tables of a statement that it searches with locks, in text order.
+pub fn searched<'s>(statement: &'s Statement, context: &Context) -> Vec<Searched<'s>> {
+    let shared = RowLock { exclusive: false, wait: WaitPolicy::Wait };
     let serializable = context.isolation == Isolation::Serializable && context.in_transaction;
-    let implied = serializable.then_some(RowLock { exclusive: false, wait: WaitPolicy::Wait });
-    for access in &select.tables {
-        if let Some(lock) = access.lock.or(implied) {
-            search(access, lock, select.limited, values, context, table, intent);
-        }
-    }
-}
-
-/// The SELECT of an INSERT … SELECT or CREATE TABLE … SELECT: what it reads is locked shared, at READ
-/// COMMITTED only where it says so itself.
-pub(super) fn source(
-    select: &Select,
-    values: &dyn Values,
-    context: &Context,
-    table: Tables<'_>,
-    intent: &mut Intent,
-) {
-    let implied = context.locks_gaps().then_some(RowLock { exclusive: false, wait: WaitPolicy::Wait });
-    for access in &select.tables {
-        if let Some(lock) = access.lock.or(implied) {
-            search(access, lock, select.limited, values, context, table, intent);
-        }
-    }
-}
-
-/// An UPDATE: its search. Tables that are only read are locked in shared mode.
-pub(super) fn update(
-    update: &Update,
-    values: &dyn Values,
-    context: &Context,
-    table: Tables<'_>,
-    intent: &mut Intent,
-) {
-    change(&update.tables, update.limited, values, context, table, intent);
-}
-
-/// A DELETE: its search, as for UPDATE.
-pub(super) fn delete(
-    delete: &Delete,
-    values: &dyn Values,
-    context: &Context,
-    table: Tables<'_>,
-    intent: &mut Intent,
-) {
-    change(&delete.tables, delete.limited, values, context, table, intent);
-}
-
-fn change(
-    tables: &[TableAccess],
-    limited: bool,
-    values: &dyn Values,
-    context: &Context,
-    table: Tables<'_>,
-    intent: &mut Intent,
-) {
-    for access in tables {
-        // A source that is only read is a consistent read at READ COMMITTED, else locked shared.
-        let source = context.locks_gaps().then_some(RowLock { exclusive: false, wait: WaitPolicy::Wait });
-        if let Some(lock) = access.lock.or(source) {
-            search(access, lock, limited, values, context, table, intent);
-        }
-    }
-}
-
-/// The requests of one table's search.
-fn search(
-    access: &TableAccess,
-    lock: RowLock,
-    limited: bool,
-    values: &dyn Values,
-    context: &Context,
-    table: Tables<'_>,
-    intent: &mut Intent,
-) {
-    let Some(table) = table(&access.table) else {
-        intent.unknown = Some("table_not_loaded");
-        return;
+    let (tables, implied): (&[TableAccess], bool) = match statement {
+        Statement::Select(select) => (&select.tables, serializable),
+        // A source that is only read is a consistent read at READ COMMITTED, else locked shared; a joined
+        // one is locked at every level.
+        Statement::Update(update) => (&update.tables, context.locks_gaps()),
+        Statement::Delete(delete) => (&delete.tables, context.locks_gaps()),
+        // What INSERT … SELECT and CREATE TABLE … SELECT read is locked shared, at READ COMMITTED only where
+        // it says so itself.
+        Statement::Insert(Insert { rows: Rows::Select(source), .. })
+        | Statement::Ddl { source: Some(source), .. } => (&source.tables, context.locks_gaps()),
+        _ => return Vec::new(),
     };
-    if table.kind != TableKind::InnoDb {
-        intent.unknown = intent.unknown.or((table.kind == TableKind::View).then_some("view"));
-        return;
+    let changes = matches!(statement, Statement::Update(_) | Statement::Delete(_));
+    let mut found = Vec::new();
+    for (access, table) in tables.iter().enumerate() {
+        let joined = changes && !table.nested;
+        let Some(lock) = table.lock.or((implied || joined).then_some(shared)) else { continue };
+        let nth = tables[..access].iter().filter(|t| t.alias.eq_ignore_ascii_case(&table.alias)).count();
+        found.push(Searched { access, table, lock, nth });
     }
-    if lock.wait != WaitPolicy::Wait {
-        // NOWAIT and SKIP LOCKED never wait; what they lock in the end only the server knows.
-        intent.unknown = Some("skip_locked");
-        return;
-    }
-    let path = access_path::choose(&table, &access.predicate, values);
-    let joined = access.nested || limited;
-    let certainty = if joined { path.certainty.min(Certainty::Likely) } else { path.certainty };
-    let index = IndexId { table: table.id, index: path.index as u16 };
-    let mode = if lock.exclusive { Mode::X } else { Mode::S };
-    let gaps = context.locks_gaps();
-    let (ranges, kind, rule) = match path.reads {
-        Reads::Unique(ranges) => {
-            (ranges, if gaps { Kind::RecordOrGap } else { Kind::Record }, "unique-lookup")
-        }
-        Reads::Equal(ranges) => (ranges, scanned(gaps), "equal-entries"),
-        Reads::Interval(range) => (vec![range], scanned(gaps), "interval"),
-        Reads::All => (vec![Range::all()], scanned(gaps), "full-scan"),
-    };
-    let requests = ranges.into_iter().map(|range| Request { index, mode, range, kind, certainty, rule });
-    intent.requests.extend(requests);
+    found
 }
 
-fn scanned(gaps: bool) -> Kind {
-    if gaps { Kind::NextKey } else { Kind::Record }
+/// The requests of a statement's searches.
+pub(super) fn searches(
+    statement: &Statement,
+    values: &dyn Values,
+    context: &Context,
+    table: Tables<'_>,
+    known: &Known,
+    intent: &mut Intent,
+) {
+    if known.plan.reads_nothing() {
+        return;
+    }
+    for searched in searched(statement, context) {
+        let Some(table) = table(&searched.table.table) else {
+            intent.unknown = Some("table_not_loaded");
+            continue;
+        };
+        if table.kind != TableKind::InnoDb {
+            intent.unknown = intent.unknown.or((table.kind == TableKind::View).then_some("view"));
+            continue;
+        }
+        intent.never_waits |= searched.lock.wait != WaitPolicy::Wait;
+        let paths = paths(&table, &searched, values, known, &alone);
+        let search = Search::new(statement, &searched, &table, context, paths.len());
+        if paths.is_empty() {
+            wide(
+                &search,
+                &access_path::guessed(&table, &searched.table.predicate, values, &alone),
+                known,
+                intent,
+            );
+            continue;
+        }
+        for (at, path) in paths.iter().enumerate() {
+            match known.of(searched.access, at) {
+                Some(seen) => footprint::exact(&search, path, seen, known, intent),
+                None => planned(&search, path, known, intent),
+            }
+        }
+    }
+}
+
+/// The ways that a search goes. Empty: only guesses are possible.
+pub fn paths<'v>(
+    table: &Table,
+    searched: &Searched<'_>,
+    values: &'v dyn Values,
+    known: &Known,
+    joined: access_path::Joined<'_, 'v>,
+) -> Vec<Path<'v>> {
+    let predicate = &searched.table.predicate;
+    if let Some(path) = access_path::unique(table, predicate, values, joined) {
+        return vec![path];
+    }
+    match known.plan.step(&searched.table.alias, searched.nth) {
+        Some(step) => access_path::planned(table, predicate, values, joined, step),
+        None => Vec::new(),
+    }
+}
+
+/// The requests of a search whose path is known, but not what it finds there.
+fn planned(search: &Search<'_>, path: &Path<'_>, known: &Known, intent: &mut Intent) {
+    let limited = search.stops && !known.asked;
+    on_index(search, path, limited, intent);
+    let gaps = search.context.locks_gaps();
+    let secondary = path.index != 0;
+    let mariadb = search.context.flavour == Flavour::MariaDb;
+    let reads_on = if gaps { secondary || mariadb } else { secondary && mariadb };
+    let beyond = path.way == Way::Interval && reads_on;
+    if beyond && let Some(ranges) = path.ranges(search.table) {
+        for (range, _) in ranges {
+            let kind = if gaps { Kind::NextKey } else { Kind::Record };
+            let range = Range { low: range.high, high: Range::all().high };
+            intent.add(search.request(path.index, range, kind, Certainty::Unknown, "beyond-range"), None);
+        }
+    }
+    if secondary && (search.mode == Mode::X || !search.covering(path)) {
+        clustered(search, path.index, intent);
+    }
+}
+
+/// The requests in the index itself.
+fn on_index(search: &Search<'_>, path: &Path<'_>, limited: bool, intent: &mut Intent) {
+    let gaps = search.context.locks_gaps();
+    let scanned = if gaps { Kind::NextKey } else { Kind::Record };
+    let (kind, rule) = match (path.way, path.covers) {
+        (Way::Unique, true) => (if gaps { Kind::RecordOrGap } else { Kind::Record }, "unique-lookup"),
+        (Way::Unique, false) => (if gaps { Kind::RecordOrGap } else { Kind::Record }, "unique-lookup+filter"),
+        (Way::Equal, true) => (scanned, "equal-entries"),
+        (Way::Equal, false) => (scanned, "equal-entries+filter"),
+        (Way::Interval, true) => (scanned, "interval"),
+        (Way::Interval, false) => (scanned, "interval+filter"),
+        (Way::All, _) => (scanned, "full-scan"),
+    };
+    let loose = search.nested || limited || (!gaps && path.way != Way::Unique);
+    let most = if loose { Certainty::Likely } else { path.certainty };
+    match path.ranges(search.table) {
+        Some(ranges) => {
+            for (range, certainty) in ranges {
+                let certainty = certainty.min(most);
+                intent.add(search.request(path.index, range, kind, certainty, rule), None);
+            }
+        }
+        // The index is used in a way that the model cannot follow: anywhere in it.
+        None => {
+            let request = search.request(path.index, Range::all(), scanned, Certainty::Unknown, rule);
+            intent.add(request, None);
+        }
+    }
+}
+
+/// The clustered records behind the entries of an index: which ones is not known.
+fn clustered(search: &Search<'_>, via: usize, intent: &mut Intent) {
+    let kind = Kind::Clustered { via: via as u16 };
+    intent.add(search.request(0, Range::all(), kind, Certainty::Unknown, "clustered-record"), None);
+}
+
+/// The requests of a search whose path only the server knows: the usual choice as likely, and whatever else
+/// it may be as unknown.
+fn wide(search: &Search<'_>, guesses: &[Path<'_>], known: &Known, intent: &mut Intent) {
+    let scan = Path::all(0, Certainty::Likely);
+    let first = guesses.first().unwrap_or(&scan);
+    planned(search, first, known, intent);
+    if matches!(known.plan, Plan::Unavailable) {
+        return;
+    }
+    let kind = if search.context.locks_gaps() { Kind::NextKey } else { Kind::Record };
+    let mut maybe = |index: usize, range: Range| {
+        intent.add(search.request(index, range, kind, Certainty::Unknown, "possible-path"), None);
+    };
+    for path in guesses.iter().skip(1) {
+        for (range, _) in path.ranges(search.table).unwrap_or_default() {
+            maybe(path.index, range);
+        }
+    }
+    if first.way != Way::All {
+        maybe(0, Range::all());
+    }
+}
+
+/// Does a plain SELECT of these tables lock at this level?
+pub(super) fn is_covering(select: &Select, table: &Table, index: usize) -> bool {
+    let Some(columns) = &select.columns else { return false };
+    let parts = || table.indexes[index].parts.iter().chain(&table.indexes[0].parts);
+    let held = |name: &String| {
+        table.column(name).is_some_and(|c| parts().any(|p| p.column == Some(c) && p.prefix.is_none()))
+    };
+    let [access] = select.tables.as_slice() else { return false };
+    columns.iter().all(held)
+        && access.predicate.exact
+        && access.predicate.conditions.iter().all(|c| held(&c.column))
+}
+
+/// The index of a table.
+pub(super) fn index_id(table: &Table, index: usize) -> IndexId {
+    IndexId { table: table.id, index: index as u16 }
+}
+
+/// A request's mode.
+pub(super) fn mode(lock: RowLock) -> Mode {
+    if lock.exclusive { Mode::X } else { Mode::S }
+}
+
+/// The request, as all rules make it.
+pub(super) fn request(
+    table: &Table,
+    index: usize,
+    mode: Mode,
+    range: Range,
+    kind: Kind,
+    certainty: Certainty,
+    rule: &'static str,
+) -> Request {
+    Request { index: index_id(table, index), mode, range, kind, certainty, rule }
 }

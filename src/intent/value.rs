@@ -41,6 +41,18 @@ pub fn push(key: &mut Key, column: &Column, part: &KeyPart, value: &Value<'_>) -
     Some(Certainty::Certain)
 }
 
+/// Appends what all values that match a LIKE pattern begin with.
+pub fn push_like(key: &mut Key, column: &Column, part: &KeyPart, pattern: &Value<'_>) -> Option<Certainty> {
+    let (Family::Text(collation), Value::Text(pattern)) = (&column.family, pattern) else { return None };
+    let (head, open) = super::access_path::like_head(pattern);
+    if !open {
+        return push(key, column, part, &Value::Text(head));
+    }
+    let (weights, certainty) = weights(&head, collation, part.prefix);
+    key.push_head(&weights, part.descending);
+    Some(certainty)
+}
+
 /// A whole number, also from the text of one ('10' compares as 10 with an integer column).
 fn integer(value: &Value<'_>) -> Option<i128> {
     match value {

@@ -10,7 +10,6 @@
 
 use std::sync::Arc;
 
-use super::read;
 use super::value;
 use super::{Context, Intent, Values, scalar};
 use crate::catalog::{Column, Index, Table, TableKind};
@@ -28,7 +27,6 @@ const MAX_ROWS: usize = 64;
 pub(super) fn insert(
     insert: &Insert,
     values: &dyn Values,
-    context: &Context,
     find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
     intent: &mut Intent,
 ) {
@@ -44,9 +42,9 @@ pub(super) fn insert(
     }
     let row = match &insert.rows {
         Rows::Values(row) => row,
-        Rows::Select(source) => {
+        Rows::Select(_) => {
             intent.unknown = Some("insert_select");
-            return read::source(source, values, context, find, intent);
+            return;
         }
     };
     if values.rows() > MAX_ROWS {

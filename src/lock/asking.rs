@@ -3,7 +3,7 @@
 use super::evidence::Asker;
 use super::index::Conflict;
 use super::range::Range;
-use crate::id::TxnId;
+use crate::id::{SearchId, TxnId};
 
 /// Who asks, and by which rules.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,8 @@ pub struct Asking {
     /// The holder of a lock passes those that wait for this very lock when it asks for more on the same
     /// record. MySQL does; on MariaDB it queues behind them, which is a deadlock.
     pub overtakes: bool,
+    /// Whom to ask for the exact locks, if the requests are wider than what the statement will lock.
+    pub search: Option<SearchId>,
 }
 
 /// What a request has met.
@@ -37,11 +39,13 @@ pub struct Got {
     pub asked: Range,
     /// The statement waits, here or before.
     pub waits: bool,
+    /// How far the request's gaps reach was read from the server.
+    pub exact: bool,
 }
 
 impl Got {
     /// All of a range, without waiting.
     pub fn all(range: &Range) -> Got {
-        Got { asked: range.clone(), waits: false }
+        Got { asked: range.clone(), waits: false, exact: false }
     }
 }

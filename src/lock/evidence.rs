@@ -81,7 +81,11 @@ pub(super) fn expected(asker: &Asker, held: &Held, request: &Request, certainty:
 /// What a lock that ends has to teach. Of a transaction that was rolled back only what it did counts, not
 /// what it might have done.
 pub(super) fn evidence(held: &Held, committed: bool) -> Option<Evidence> {
-    if held.digest == DigestId::default() || held.tentative || held.inserted {
+    if held.digest == DigestId::default()
+        || held.tentative
+        || held.inserted
+        || held.certainty == Certainty::Unknown
+    {
         return None;
     }
     let told = |applies: bool, used: bool| (applies && (used || committed)).then_some(used);

@@ -12,14 +12,14 @@
 //! insert waits for gaps of others; gaps never wait.
 
 use super::asking::{Asking, Got, Met};
-use super::evidence::{Evidence, Expects, evidence, expected, is_shared, is_used};
+use super::evidence::{Asker, Evidence, Expects, evidence, expected, is_shared, is_used};
 use super::fence::Fences;
 use super::interval_tree::{Handle, IntervalTree};
 use super::key::Key;
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Kind, Request, Settled};
-use crate::id::{DigestId, TxnId};
+use crate::id::{DigestId, SearchId, TxnId};
 
 /// Most holders that one request reports in one index: enough for a report and for the wait-for graph.
 const MAX_HOLDERS: usize = 64;
@@ -65,6 +65,8 @@ pub struct Held {
     pub filled: bool,
     /// The transaction has gone on to ask for more than this shared lock.
     pub upgraded: bool,
+    /// The statement's locks are known widely only; this is whom to ask for the exact ones.
+    pub search: Option<SearchId>,
 }
 
 /// How a request relates to a lock in its way.
@@ -97,6 +99,8 @@ pub struct Conflict {
     pub kind: Kind,
     /// The part of the index that the lock covers, its gaps included.
     pub range: Range,
+    /// Whom to ask for the exact lock, if this one is wider.
+    pub search: Option<SearchId>,
 }
 
 /// What a probe of the server has shown around a place.
@@ -159,13 +163,16 @@ impl IndexLocks {
             let Some((relation, certainty)) = self.relate(asking, request, reach, extent, held) else {
                 return;
             };
+            let met_with = certainty;
+            let certainty = certainty.min(request.certainty).min(held.certainty);
+            let guess = certainty == Certainty::Unknown;
             if relation == Relation::Wait && !held.has_come_to(request) {
-                met.behind.push(held.txn);
+                met.behind.extend((!guess).then_some(held.txn));
                 return;
             }
             // A search goes from record to record, and stops at the first that it has to wait for.
             let further = held.named.high < asked.high && asked.low < held.named.high;
-            if relation == Relation::Wait && further && !request.kind.inserts() {
+            if relation == Relation::Wait && further && !guess && !request.kind.inserts() {
                 asked.high = held.named.high.clone();
             }
             let conflict = Conflict {
@@ -173,11 +180,12 @@ impl IndexLocks {
                 request: asking.number,
                 relation,
                 hazard: relation == Relation::Hazard,
-                expected: expected(&asking.by, held, request, certainty),
-                certainty: certainty.min(request.certainty).min(held.certainty),
+                expected: expected(&asking.by, held, request, met_with),
+                certainty,
                 mode: held.mode,
                 kind: held.kind,
                 range: extent.clone(),
+                search: held.search,
             };
             add(&mut met.conflicts, first, conflict);
         });
@@ -199,11 +207,12 @@ impl IndexLocks {
             order: asking.order,
             waits: got.waits,
             tentative: true,
-            exact: false,
+            exact: got.exact,
             frozen: false,
             inserted: false,
             insert: request.kind.inserts(),
             certainty: request.certainty,
+            search: asking.search,
         };
         self.tree.insert(reach, held)
     }
@@ -216,6 +225,21 @@ impl IndexLocks {
                 held.filled |= request.kind.inserts();
                 held.upgraded |= !request.kind.inserts();
             }
+        }
+    }
+
+    /// Who took a lock, and what it was used for.
+    pub fn taker(&mut self, handle: Handle) -> Option<(Asker, bool, bool)> {
+        let (_, held) = self.tree.get_mut(handle)?;
+        let by = Asker { txn: held.txn, digest: held.digest, expects: held.expects };
+        Some((by, held.filled, held.upgraded))
+    }
+
+    /// A lock that was noted in the place of another has been used as that one was.
+    pub fn used(&mut self, handle: Handle, filled: bool, upgraded: bool) {
+        if let Some((_, held)) = self.tree.get_mut(handle) {
+            held.filled = filled && held.kind.gaps();
+            held.upgraded = upgraded && held.kind.records();
         }
     }
 
@@ -387,11 +411,14 @@ impl IndexLocks {
             _ => request.mode,
         };
         let covers = held.kind.records() || held.kind.inserts();
-        if !covers || asked.compatible(held.mode) || !held.named.intersects(&request.range) {
+        let same_way = matches!(held.kind, Kind::Clustered { .. }) && held.kind == request.kind;
+        if !covers || same_way || asked.compatible(held.mode) || !held.named.intersects(&request.range) {
             return None;
         }
         // A record lock that was answered is a record that exists. A range may hold none at this place.
-        let exists = held.kind == Kind::Record || self.fences.any_in(&request.range, now);
+        let exists = matches!(held.kind, Kind::Record | Kind::Clustered { .. })
+            || matches!(request.kind, Kind::Clustered { .. })
+            || self.fences.any_in(&request.range, now);
         Some(if exists && !held.tentative { Certainty::Certain } else { Certainty::Likely })
     }
 
@@ -436,14 +463,18 @@ impl Held {
 /// Adds a conflict to those from `first` on: the strongest relation of each holder stays.
 fn add(found: &mut Vec<Conflict>, first: usize, conflict: Conflict) {
     let full = found.len() - first >= MAX_HOLDERS;
-    match found[first..].iter_mut().find(|c| c.holder == conflict.holder) {
+    // What is anybody's guess must not hide what is known.
+    let guess = |c: &Conflict| (c.certainty == Certainty::Unknown).then_some(c.search);
+    match found[first..].iter_mut().find(|c| c.holder == conflict.holder && guess(c) == guess(&conflict)) {
         Some(known) => {
             let hazard = known.hazard || conflict.hazard;
             let expected = known.expected || conflict.expected;
+            let search = known.search.or(conflict.search);
             if (known.relation, known.certainty) < (conflict.relation, conflict.certainty) {
                 *known = conflict;
             }
             (known.hazard, known.expected) = (hazard, expected);
+            known.search = known.search.or(search);
         }
         None if full => {}
         None => found.push(conflict),
@@ -491,7 +522,7 @@ mod tests {
     }
 
     fn asking(txn: u64) -> Asking {
-        Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true }
+        Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true, search: None }
     }
 
     fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {

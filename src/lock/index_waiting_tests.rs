@@ -18,7 +18,7 @@ fn request(kind: Kind, mode: Mode, value: i128) -> Request {
 }
 
 fn asking(txn: u64) -> Asking {
-    Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true }
+    Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true, search: None }
 }
 
 fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {
@@ -88,7 +88,7 @@ fn a_waiting_duplicate_check_blocks_the_gap_below() {
 fn what_a_waiting_statement_has_not_come_to_is_in_nobodys_way() {
     let mut locks = IndexLocks::default();
     let scan = Request { range: Range::all(), ..request(Kind::NextKey, Mode::X, 0) };
-    let got = Got { asked: Range { low: Key::lowest(), high: key(5).after() }, waits: true };
+    let got = Got { asked: Range { low: Key::lowest(), high: key(5).after() }, waits: true, exact: false };
     locks.enter(asking(2), &scan, Range::all(), got);
     assert_eq!(met(&mut locks, 1, &request(Kind::Record, Mode::X, 4)), Some((Wait, Likely)));
     let beyond = request(Kind::Record, Mode::X, 6);

@@ -120,6 +120,15 @@ impl Key {
         self.push_bytes(&body, descending);
     }
 
+    /// Appends the beginning of a string, without its end: the range of this key's entries is then that of
+    /// all strings that begin so (`LIKE 'abc%'`).
+    pub fn push_head(&mut self, value: &[u8], descending: bool) {
+        let from = self.0.len();
+        self.push_ordered(value, descending);
+        let end = self.0.len() - 2;
+        self.0.truncate(end.max(from));
+    }
+
     /// Appends the place behind every value that this part can have: where the next AUTO_INCREMENT goes.
     pub fn push_end(&mut self) {
         self.0.push(END_OF_PART);

@@ -2,7 +2,7 @@
 
 use super::mode::{Certainty, Mode};
 use super::range::Range;
-use crate::id::IndexId;
+use crate::id::{IndexId, SearchId};
 
 /// A lock that a statement will ask for.
 #[derive(Clone, PartialEq, Debug)]
@@ -33,6 +33,13 @@ pub enum Kind {
     Gap,
     /// Records and gaps from the gap below the range's first record to the gap above its last one.
     NextKey,
+    /// The clustered records behind entries that are found through another index of the table. Two
+    /// statements that go through the same index meet at its entries first, so two of these with the same
+    /// `via` never stand in each other's way.
+    Clustered {
+        /// Position of that index in the table.
+        via: u16,
+    },
     /// A new entry at `range.low`: waits for gap locks there, then holds the record exclusively.
     Insert {
         /// The index is unique and the key has no NULL: the mode in which the duplicate check asks for an
@@ -44,7 +51,7 @@ pub enum Kind {
 impl Kind {
     /// May it lock records in its range?
     pub fn records(self) -> bool {
-        matches!(self, Kind::Record | Kind::RecordOrGap | Kind::NextKey)
+        matches!(self, Kind::Record | Kind::RecordOrGap | Kind::NextKey | Kind::Clustered { .. })
     }
 
     /// May it lock gaps?
@@ -68,13 +75,36 @@ impl Kind {
     /// InnoDB's names, for reports.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Record => "record",
+            Kind::Record | Kind::Clustered { .. } => "record",
             Kind::RecordOrGap => "record or gap",
             Kind::Gap => "gap",
             Kind::NextKey => "next-key",
             Kind::Insert { .. } => "insert intention",
         }
     }
+}
+
+/// What is known of a statement's requests besides themselves.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Origin<'a> {
+    /// Whom to ask for the exact locks, if the requests are wider than what the statement will lock.
+    pub search: Option<SearchId>,
+    /// How far each request's gaps reach, by position, where that was read from the server. What is missing
+    /// reaches to the nearest records known.
+    pub reaches: &'a [Option<Range>],
+}
+
+/// The locks of a statement as the server's indexes show them.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Exact<'a> {
+    /// In the order in which the server asks.
+    pub requests: &'a [Request],
+    /// How far their gaps reach, by position.
+    pub reaches: &'a [Option<Range>],
+    /// The statement was answered: it has them all.
+    pub answered: bool,
+    /// See `Asking::overtakes`.
+    pub overtakes: bool,
 }
 
 /// What became of a request when its statement was answered.

@@ -9,11 +9,11 @@ use smallvec::SmallVec;
 
 use super::asking::{Asking, Got, Met};
 use super::evidence::{Asker, EvidenceList};
-use super::index::{Held, IndexLocks, Neighbours, Relation};
+use super::index::{Conflict, Held, IndexLocks, Neighbours, Relation};
 use super::interval_tree::Handle;
-use super::mode::Mode;
+use super::mode::{Certainty, Mode};
 use super::range::Range;
-use super::request::{Request, Settled};
+use super::request::{Exact, Origin, Request, Settled};
 use crate::id::{Counter, IndexId, TableId, TxnId};
 
 /// Locks of one index that are copied out under one guard: some ten microseconds.
@@ -58,6 +58,7 @@ impl LockTable {
         &self,
         by: impl Into<Asker>,
         requests: &[Request],
+        origin: Origin<'_>,
         overtakes: bool,
         now: u64,
     ) -> (LockRefs, Met) {
@@ -67,12 +68,14 @@ impl LockTable {
         for (number, request) in requests.iter().enumerate() {
             // Only InnoDB lets the holder of a lock pass those that wait for it.
             let overtakes = overtakes && !request.index.is_whole();
-            let asking = Asking { by, number, order, now, overtakes };
+            let asking = Asking { by, number, order, now, overtakes, search: origin.search };
             let mut locks = self.indexes.entry(request.index).or_default();
-            let reach = locks.reach(request, now);
+            let read = origin.reaches.get(number).and_then(Option::as_ref);
+            let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
+            let exact = read.is_some();
             let (got, checks) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
             locks.uses(by.txn, request);
-            let handle = locks.enter(asking, request, reach, got);
+            let handle = locks.enter(asking, request, reach, Got { exact, ..got });
             if let Some(mode) = checks {
                 locks.checks(handle, mode, request.index.index == 0, now);
             }
@@ -95,7 +98,7 @@ impl LockTable {
         let (mut met, mut stopped) = (Met::default(), false);
         for (number, (request, lock)) in requests.iter().zip(refs).enumerate() {
             let overtakes = overtakes && !request.index.is_whole();
-            let asking = Asking { by, number, order: lock.order, now, overtakes };
+            let asking = Asking { by, number, order: lock.order, now, overtakes, search: None };
             let Some(mut locks) = self.indexes.get_mut(&request.index) else { continue };
             let reach = locks.reach(request, now);
             let (got, _) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
@@ -106,7 +109,7 @@ impl LockTable {
 
     /// Notes a lock that a transaction has already.
     pub fn hold(&self, txn: TxnId, request: &Request, now: u64) -> LockRefs {
-        let (refs, _) = self.enter(txn, std::slice::from_ref(request), false, now);
+        let (refs, _) = self.enter(txn, std::slice::from_ref(request), Origin::default(), false, now);
         self.settle(refs, &[Settled::Kept], now)
     }
 
@@ -114,6 +117,38 @@ impl LockTable {
     pub fn granted(&self, txn: TxnId, request: &Request, lock: LockRef, now: u64) -> bool {
         let met = self.again(txn, std::slice::from_ref(request), &[lock], false, now);
         met.conflicts.is_empty()
+    }
+
+    /// The locks of a statement turn out to be these: `refs` go, `requests` are noted in their place. One that
+    /// has not been answered asks anew; what it meets is returned.
+    pub fn replace(&self, txn: TxnId, refs: &[LockRef], exact: Exact<'_>, now: u64) -> (LockRefs, Met) {
+        let order = refs.first().map_or_else(|| self.order.next(), |lock| lock.order);
+        let (mut by, mut filled, mut upgraded) = (Asker::from(txn), false, false);
+        for lock in refs {
+            let taker = self.indexes.get_mut(&lock.index).and_then(|mut locks| locks.taker(lock.handle));
+            if let Some((taker, fills, upgrades)) = taker {
+                (by, filled, upgraded) = (taker, filled || fills, upgraded || upgrades);
+            }
+        }
+        self.withdraw(refs);
+        let (mut noted, mut met, mut stopped) = (LockRefs::new(), Met::default(), false);
+        for (number, request) in exact.requests.iter().enumerate() {
+            let overtakes = exact.overtakes && !request.index.is_whole();
+            let asking = Asking { by, number, order, now, overtakes, search: None };
+            let mut locks = self.indexes.entry(request.index).or_default();
+            let read = exact.reaches.get(number).and_then(Option::as_ref);
+            let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
+            let got = if exact.answered {
+                Got::all(&request.range)
+            } else {
+                ask(&locks, asking, request, &reach, &mut stopped, &mut met).0
+            };
+            let exact = read.is_some();
+            let handle = locks.enter(asking, request, reach, Got { exact, ..got });
+            locks.used(handle, filled, upgraded);
+            noted.push(LockRef { index: request.index, handle, order });
+        }
+        (noted, met)
     }
 
     /// Takes back what [`enter`](Self::enter) has noted.
@@ -211,11 +246,13 @@ fn ask(
 ) -> (Got, Option<Mode>) {
     let first = met.conflicts.len();
     let asked = locks.meet(asking, request, reach, met);
-    let mut waits = met.conflicts[first..].iter().filter(|c| c.relation == Relation::Wait).peekable();
+    // What is anybody's guess stops nobody.
+    let known = |c: &&Conflict| c.relation == Relation::Wait && c.certainty > Certainty::Unknown;
+    let mut waits = met.conflicts[first..].iter().filter(known).peekable();
     let asks = waits.peek().is_some();
     let record = waits.any(|c| c.kind.records() || c.kind.inserts());
     let asked = if *stopped { Range { high: request.range.low.clone(), ..asked } } else { asked };
     let checks = request.kind.check().filter(|_| record && !*stopped);
     *stopped |= asks;
-    (Got { asked, waits: *stopped }, checks)
+    (Got { asked, waits: *stopped, exact: false }, checks)
 }

@@ -226,6 +226,16 @@ label! {
 }
 
 label! {
+    /// How a question for an access path ended.
+    Explain = "result" {
+        /// Answered.
+        Answered = "answered",
+        /// The server could not be asked, or answered with an error.
+        Failed = "failed",
+    }
+}
+
+label! {
     /// Where the time of statements went.
     TimeSpent = "where" {
         /// The server, from a command's last byte to its answer's first.

@@ -16,8 +16,8 @@ use crate::scheduler::conflict::{ConflictKind, HoldEnd, Taken};
 use counters::{Counters, Rate};
 use label::{Label, Labels};
 use labels::{
-    CatalogLoad, CommandKind, ConnectionEnd, Coordination, Direction, Errno, FailOpen, Predicted, Prediction,
-    Probe, Reloaded, StatementKind, TimeSpent,
+    CatalogLoad, CommandKind, ConnectionEnd, Coordination, Direction, Errno, Explain, FailOpen, Predicted,
+    Prediction, Probe, Reloaded, StatementKind, TimeSpent,
 };
 
 /// All families. Cheap to clone.
@@ -60,7 +60,9 @@ pub struct Metrics {
     pub catalog_seconds: Histogram,
     /// Neighbour probes.
     pub probes: Counters<Probe>,
-    /// How long statements waited for them.
+    /// Questions for access paths (EXPLAIN).
+    pub explains: Counters<Explain>,
+    /// How long statements waited for probes.
     pub probe_seconds: Histogram,
     /// Configurations read again.
     pub config_reloads: Counters<Reloaded>,
@@ -203,6 +205,12 @@ impl Metrics {
                 "interlock_probes_total",
                 "Questions for the neighbours of a key over control connections, by result; without an answer \
                  interlock does not know whether two keys share a gap.",
+                Rate::Rare,
+            )?,
+            explains: family.counters(
+                "interlock_explains_total",
+                "Questions for the access path of a digest over control connections, by result; without an \
+                 answer interlock guesses which index a search uses.",
                 Rate::Rare,
             )?,
             probe_seconds: family.histogram(

@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::policy::Action;
 use super::signature::SignatureId;
 use super::signatures::Seen;
-use crate::id::{IndexId, SessionId, TableId, Token, TxnId};
+use crate::id::{IndexId, SearchId, SessionId, TableId, Token, TxnId};
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::{Certainty, Mode};
-use crate::lock::request::Request;
+use crate::lock::range::Range;
+use crate::lock::request::{Origin, Request};
 use crate::lock::table::LockRefs;
 
 /// A statement that asks for locks.
@@ -29,6 +30,8 @@ pub struct Submission {
     pub action: Action,
     /// What it asks for, in the order in which it does.
     pub requests: Vec<Request>,
+    /// What was read from the server about them.
+    pub known: Known,
     /// The longest that it may be held, besides the general limit: a part of the session's own lock wait
     /// timeout, milliseconds.
     pub patience_ms: u64,
@@ -39,7 +42,23 @@ pub struct Submission {
     pub keeps: bool,
 }
 
+/// What is known of a submission's requests besides themselves: see [`Origin`].
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Whom to ask for the exact locks.
+    pub search: Option<SearchId>,
+    /// How far the gaps reach, by request.
+    pub reaches: Vec<Option<Range>>,
+    /// It never waits: NOWAIT fails, SKIP LOCKED passes over what is locked.
+    pub never_waits: bool,
+}
+
 impl Submission {
+    /// The origin of its requests.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin { search: self.known.search, reaches: &self.known.reaches }
+    }
+
     /// Would another transaction that asks for the very same have to wait for this one?
     pub fn excludes_equals(&self, other: &Submission) -> bool {
         let exclusive = |r: &Request| r.mode == Mode::X && r.kind.records();
@@ -148,6 +167,33 @@ impl Judged {
         holders.sort_unstable();
         holders.dedup();
         holders
+    }
+}
+
+/// What makes a decision unsure, and can be looked up.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Doubts {
+    /// The statement's own locks.
+    pub own: bool,
+    /// The locks of these statements.
+    pub searches: Vec<SearchId>,
+}
+
+impl Doubts {
+    /// Nothing is unsure.
+    pub fn is_empty(&self) -> bool {
+        !self.own && self.searches.is_empty()
+    }
+
+    pub(super) fn of(conflicts: &[Conflict]) -> Doubts {
+        let mut doubts = Doubts::default();
+        for conflict in conflicts.iter().filter(|c| c.certainty < Certainty::Certain) {
+            doubts.own = true;
+            if let Some(search) = conflict.search.filter(|s| !doubts.searches.contains(s)) {
+                doubts.searches.push(search);
+            }
+        }
+        doubts
     }
 }
 

@@ -74,6 +74,7 @@ fn by_signature(holder: TxnId, submission: &Submission) -> Conflict {
         mode: nothing.mode,
         kind: nothing.kind,
         range: nothing.range,
+        search: None,
     }
 }
 

@@ -36,11 +36,12 @@ use crate::id::{Counter, IndexId, Token, TxnId};
 use crate::lock::asking::Met;
 use crate::lock::evidence::Asker;
 use crate::lock::index::{Conflict, Neighbours};
+use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
-use crate::lock::request::{Request, Settled};
+use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::{LockRef, LockRefs, LockTable};
 use crate::lock::wait_for::WaitFor;
-use conflict::{Decision, HoldEnd, Judged, Report, Submission, Woken};
+use conflict::{Decision, Doubts, HoldEnd, Judged, Report, Submission, Woken};
 use hold_queue::{Hold, HoldQueue};
 use learn::Learned;
 use policy::Limits;
@@ -70,6 +71,8 @@ pub struct Contended {
     pub decision: Decision,
     /// What was found, if there still was a conflict.
     pub report: Option<Report>,
+    /// What a look at the server could make sure.
+    pub doubts: Doubts,
     /// Other statements that may go on because of it.
     pub woken: Vec<Woken>,
 }
@@ -134,7 +137,7 @@ impl Scheduler {
             return None;
         }
         let (refs, met) = self.note(submission, now);
-        if met.conflicts.is_empty() {
+        if met.conflicts.is_empty() || submission.known.never_waits {
             self.get_behind(&met.behind, submission.txn);
             return Some(refs);
         }
@@ -149,7 +152,7 @@ impl Scheduler {
         self.contenders.fetch_add(1, Ordering::SeqCst);
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
-        let (decision, judged) = self.decide(&submission, &mut queue, &mut woken, now);
+        let (decision, judged, doubts) = self.decide(&submission, &mut queue, &mut woken, now);
         let report = judged.map(|judged| Report::new(&submission, judged, &decision));
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
             if let Some(signature) = report.signature {
@@ -159,7 +162,7 @@ impl Scheduler {
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
         }
-        Contended { decision, report, woken }
+        Contended { decision, report, doubts, woken }
     }
 
     // ## Held => Forward, whatever is in the way
@@ -278,6 +281,25 @@ impl Scheduler {
         self.locks.forget(index, range);
     }
 
+    /// The locks of a statement turn out to be these: see [`LockTable::replace`].
+    pub fn replace(
+        &self,
+        txn: TxnId,
+        refs: &[LockRef],
+        exact: Exact<'_>,
+        now: u64,
+    ) -> (LockRefs, Vec<Woken>) {
+        let (noted, mut met) = self.locks.replace(txn, refs, exact, now);
+        if !exact.answered {
+            met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
+            let waits = self.server_queue.renew(txn, exact, &noted);
+            if waits {
+                self.graph.set(txn, judge::edges(&met.conflicts, false));
+            }
+        }
+        (noted, self.wake(now, |hold| hold.blockers.contains(&txn)))
+    }
+
     /// Takes in what a probe has shown; statements that turn out to be in another gap go on.
     pub fn learn(&self, index: IndexId, seen: &Neighbours, now: u64) -> Vec<Woken> {
         self.locks.learn(index, seen, now);
@@ -300,7 +322,7 @@ impl Scheduler {
                 queue.push(token, Hold { blockers: vec![first.txn], submission: hold.submission });
                 continue;
             }
-            let (decision, judged) = self.decide(&hold.submission, &mut queue, &mut woken, now);
+            let (decision, judged, _) = self.decide(&hold.submission, &mut queue, &mut woken, now);
             match (decision, judged) {
                 (Decision::Hold, Some(judged)) => {
                     queue.push(token, Hold { blockers: judged.holders(), submission: hold.submission });
@@ -328,9 +350,10 @@ impl Scheduler {
         now: u64,
     ) -> LockRefs {
         self.graph.clear(submission.txn);
-        let (refs, met) = self.note(submission, now);
+        let (refs, mut met) = self.note(submission, now);
         self.signatures.passed_on(submission.txn, &submission.seen);
         self.get_behind(&met.behind, submission.txn);
+        met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
         if !met.conflicts.is_empty() {
             let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
             self.wait_at_server(submission, &refs, &judged.conflicts);
@@ -346,14 +369,17 @@ impl Scheduler {
         queue: &mut HoldQueue,
         woken: &mut Vec<Woken>,
         now: u64,
-    ) -> (Decision, Option<Judged>) {
+    ) -> (Decision, Option<Judged>, Doubts) {
         self.graph.clear(submission.txn);
-        let (refs, met) = self.note(submission, now);
+        let (refs, mut met) = self.note(submission, now);
         let completes = self.signatures.completes(submission.txn, &submission.seen);
+        let doubts = Doubts::of(&met.conflicts);
+        // What is anybody's guess is looked at, or it counts for nothing.
+        met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
         if met.conflicts.is_empty() && completes.is_none() {
             self.signatures.passed_on(submission.txn, &submission.seen);
             self.get_behind(&met.behind, submission.txn);
-            return (Decision::Forward { refs, waits: false }, None);
+            return (Decision::Forward { refs, waits: false }, None, doubts);
         }
         let mut judged = judge::judge(submission, met.conflicts, &met.behind, completes, &self.graph);
         let full = queue.is_full(&self.limits.read(), &judged);
@@ -366,23 +392,24 @@ impl Scheduler {
                 let waits = self.wait_at_server(submission, &refs, &judged.conflicts);
                 self.signatures.passed_on(submission.txn, &submission.seen);
                 self.free_chain(submission.txn, &judged, queue, woken, now);
-                (Decision::Forward { refs, waits }, Some(judged))
+                (Decision::Forward { refs, waits }, Some(judged), doubts)
             }
             policy::Verdict::Hold => {
                 self.locks.withdraw(&refs);
                 self.graph.set(submission.txn, judge::edges(&judged.conflicts, true));
-                (Decision::Hold, Some(judged))
+                (Decision::Hold, Some(judged), doubts)
             }
             policy::Verdict::Reject => {
                 self.locks.withdraw(&refs);
-                (Decision::Reject, Some(judged))
+                (Decision::Reject, Some(judged), doubts)
             }
         }
     }
 
     /// Notes the requests of a statement.
     fn note(&self, submission: &Submission, now: u64) -> (LockRefs, Met) {
-        self.locks.enter(self.asker(submission), &submission.requests, submission.overtakes, now)
+        let asker = self.asker(submission);
+        self.locks.enter(asker, &submission.requests, submission.origin(), submission.overtakes, now)
     }
 
     /// A statement is sent: those that wait already, and will come to wait for it, have an edge more. For one
@@ -409,7 +436,9 @@ impl Scheduler {
     fn move_on(&self, gone: TxnId, now: u64) {
         self.server_queue.each_behind(gone, &self.graph, |waiting| {
             let (submission, refs) = (&waiting.submission, &waiting.refs);
-            let met = self.locks.again(submission.txn, &submission.requests, refs, submission.overtakes, now);
+            let mut met =
+                self.locks.again(submission.txn, &submission.requests, refs, submission.overtakes, now);
+            met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
             self.graph.set(submission.txn, judge::edges(&met.conflicts, false));
         });
     }

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::conflict::Submission;
+use super::conflict::{Known, Submission};
 use crate::id::TxnId;
+use crate::lock::request::Exact;
 use crate::lock::table::LockRefs;
 use crate::lock::wait_for::WaitFor;
 
@@ -48,6 +49,17 @@ impl ServerQueue {
         }
         queue.places.insert(place, Waiting { submission: submission.clone(), refs: refs.clone() });
         self.length.store(queue.places.len(), Ordering::SeqCst);
+    }
+
+    /// What a statement that waits asks for turns out to be this. False: it does not wait.
+    pub(super) fn renew(&self, txn: TxnId, exact: Exact<'_>, refs: &LockRefs) -> bool {
+        let mut queue = self.waiting.lock();
+        let Some(place) = queue.of.get(&txn).copied() else { return false };
+        let Some(waiting) = queue.places.get_mut(&place) else { return false };
+        waiting.submission.requests = exact.requests.to_vec();
+        waiting.submission.known = Known { reaches: exact.reaches.to_vec(), ..Known::default() };
+        waiting.refs = refs.clone();
+        true
     }
 
     /// The transaction's statement was answered, or the transaction is over.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::Scheduler;
-use super::conflict::{Decision, Submission, Woken};
+use super::conflict::{Decision, Known, Submission, Woken};
 use super::policy::{Action, Limits};
 use super::signatures::Seen;
 use crate::id::{IndexId, SessionId, TableId, Token, TxnId};
@@ -93,6 +93,7 @@ impl World {
             shares: false,
             action: Action::Reorder,
             requests,
+            known: Known::default(),
             patience_ms: 1000,
             overtakes: true,
             keeps: true,

@@ -16,7 +16,9 @@ use crate::admission::Admission;
 use crate::backend::catalog_store::Catalog;
 use crate::backend::control::Control;
 use crate::backend::coordinator::Ends;
+use crate::backend::explain::Explainer;
 use crate::backend::probe::Prober;
+use crate::backend::scan::Scanner;
 use crate::backend::stream::{Peer, Stream};
 use crate::lock::key::Key;
 use crate::metrics::Metrics;
@@ -82,6 +84,10 @@ pub struct Knowledge {
     pub prober: Prober,
     /// What is known of the ends of indexes, for the names of gaps.
     pub ends: Ends<Key>,
+    /// Access paths.
+    pub explainer: Explainer,
+    /// Looks at the entries that a search meets.
+    pub scanner: Scanner,
 }
 
 /// How statements are analysed.

@@ -15,6 +15,7 @@ mod lexer_tests;
 mod literal;
 mod named_lock;
 pub mod parse;
+pub mod plain;
 mod predicate;
 mod read;
 mod recognise;

@@ -171,7 +171,7 @@ impl Analyzer {
             }
             return;
         }
-        let Locking { txn, intent, refs, reported, besides, .. } = locking;
+        let Locking { txn, intent, refs, search, reported, besides, .. } = locking;
         let answered = match &answer.result {
             ResultKind::Rows { cursor: true, .. } => Answered::Unclear,
             ResultKind::Rows { rows, .. } => Answered::Rows(*rows),
@@ -191,7 +191,18 @@ impl Analyzer {
         };
         let (definitions, rows) = intent.requests.split_at(besides.requests.len());
         let mut settled: Vec<Settled> = definitions.iter().map(besides::settle).collect();
-        settled.extend(outcome::settle(statement, rows, &answered, generated.as_ref(), self.flavour));
+        match search {
+            // Its rows live with the search.
+            Some(search) => {
+                if search.answered(answered, generated) {
+                    self.searches.push(search);
+                }
+            }
+            None => {
+                let rows = outcome::settle(statement, rows, &answered, generated.as_ref(), self.flavour);
+                settled.extend(rows);
+            }
+        }
         let kept = self.shared.admission.answered(txn, refs, &settled);
         if intent.deletes {
             // A record that was found is known for a moment; this one is going.
@@ -270,6 +281,7 @@ impl Analyzer {
             After::Ended(ending) => self.end_transaction(ending),
             // Its locks stay, whatever the session does next.
             After::Prepared => {
+                self.close_searches();
                 if let Some(txn) = self.txn.take() {
                     self.xa_prepared.push((txn, std::mem::take(&mut self.held)));
                 }

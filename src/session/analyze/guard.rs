@@ -28,6 +28,7 @@ use crate::catalog::{Flavour, Table};
 use crate::id::IndexId;
 use crate::intent;
 use crate::lock::key::Key;
+use crate::lock::mode::Certainty;
 use crate::lock::request::Settled;
 use crate::metrics::labels::Coordination;
 use crate::scheduler::conflict::Submission;
@@ -143,7 +144,11 @@ impl Analyzer {
     fn gaps(&self, execution: &Execution<'_>, submission: &Submission) -> Vec<Gap> {
         let mut gaps: Vec<Gap> = Vec::new();
         let statement = &execution.analysed.plan.statement;
-        for request in submission.requests.iter().filter(|r| self.shared.admission.may_lock_gap(r)) {
+        for request in submission
+            .requests
+            .iter()
+            .filter(|r| r.certainty > Certainty::Unknown && self.shared.admission.may_lock_gap(r))
+        {
             if let Some(known) = gaps.iter_mut().find(|gap| gap.index == request.index) {
                 // Several places: only the whole index has all of them.
                 known.asked = None;
@@ -284,7 +289,8 @@ impl Analyzer {
 
     /// `KILL QUERY` was meant for the statement, which is not at the server.
     fn killed(&mut self, guarded: Box<Guarded>) -> Verdict {
-        let Locking { txn, refs, .. } = guarded.locking;
+        let txn = guarded.locking.txn;
+        let refs = guarded.locking.into_refs();
         let released = vec![Settled::Released; refs.len()];
         self.shared.admission.answered(txn, refs, &released);
         self.looked = Default::default();

@@ -1,19 +1,30 @@
 //! Looking things up while a command is kept back: definitions of tables, the edges of a gap.
 
+use std::sync::Arc;
+
 use futures_util::future::LocalBoxFuture;
 
 use super::Analyzer;
+use super::inquiry::{Inquiry, plan_key};
+use super::search::Search;
 use super::statement::{Bound, Execution, find, tables};
 use crate::backend::probe::ProbeValue;
 use crate::catalog::{Family, Table};
-use crate::intent::{self, value};
+use crate::id::TxnId;
+use crate::intent::known::Plan;
+use crate::intent::{self, Context, Intent, value};
 use crate::lock::index::Neighbours;
 use crate::lock::key::Key;
 use crate::lock::request::Request;
+use crate::scheduler::conflict::Doubts;
 use crate::sql::statement::{Statement, Value};
+use crate::txn::effect::Effect;
 
 /// Names of tables that were waited for in vain, per session; with more, none is waited for.
 const MAX_TRIED: usize = 256;
+
+/// Most statements whose locks one look narrows.
+const MAX_NARROWED: usize = 16;
 
 impl Analyzer {
     /// Tables that this session uses for the first time are loaded, or looked at again if what is known is
@@ -56,6 +67,88 @@ impl Analyzer {
         }))
     }
 
+    /// All looks that make a decision sure: the statement's own locks, those that it ran into, the edges of
+    /// a gap. They run at the same time; what they find goes to the scheduler and to the next decision.
+    pub(super) fn look(
+        &self,
+        execution: &Execution<'_>,
+        doubts: &Doubts,
+        request: Option<&Request>,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        let knowledge = self.shared.knowledge.as_ref()?;
+        let mut looks: Vec<LocalBoxFuture<'static, ()>> = Vec::new();
+        for search in doubts.searches.iter().take(MAX_NARROWED) {
+            looks.extend(self.shared.admission.searches.narrow(*search).map(|look| look as _));
+        }
+        looks.extend(request.and_then(|request| self.look_at_gap(execution, request)));
+        let statement = &execution.analysed.plan.statement;
+        let searches =
+            matches!(statement, Statement::Select(_) | Statement::Update(_) | Statement::Delete(_));
+        if doubts.own && searches {
+            let inquiry = self.inquiry(execution, self.context(self.effect(statement)));
+            let learnt = Arc::clone(&self.learnt);
+            let task = knowledge.control.runtime().spawn(async move {
+                let known = inquiry.ask().await;
+                *learnt.lock() = Some(known);
+            });
+            looks.push(Box::pin(async move {
+                let _ = task.await;
+            }));
+        }
+        if looks.is_empty() {
+            return None;
+        }
+        // A server that does not answer keeps a statement back no longer than this.
+        let longest = self.shared.settings().probe_timeout * 3;
+        Some(Box::pin(async move {
+            let _ = tokio::time::timeout(longest, futures_util::future::join_all(looks)).await;
+        }))
+    }
+
+    /// The statement with what is needed to ask about it later.
+    pub(super) fn inquiry(&self, execution: &Execution<'_>, context: Context) -> Inquiry {
+        Inquiry {
+            shared: self.shared.clone(),
+            text: execution.text.into(),
+            analysed: execution.analysed.clone(),
+            params: execution.params.iter().map(owned).collect(),
+            schema: self.state.schema().map(str::to_owned),
+            context,
+        }
+    }
+
+    /// Notes a statement whose requests are wide, so that they can be narrowed.
+    pub(super) fn search(
+        &self,
+        execution: &Execution<'_>,
+        effect: Effect,
+        intent: &Intent,
+        txn: TxnId,
+    ) -> Option<Arc<Search>> {
+        let knowledge = self.shared.knowledge.as_ref()?;
+        let alone = matches!(
+            execution.analysed.plan.statement,
+            Statement::Select(_) | Statement::Update(_) | Statement::Delete(_)
+        );
+        // What was just read from the server is as narrow as it gets.
+        if !alone || !intent.is_wide() || self.learnt.lock().is_some() {
+            return None;
+        }
+        let search = Search::open(self.inquiry(execution, self.context(effect)), txn);
+        let key = plan_key(&self.shared, self.state.schema(), execution.analysed);
+        if key.is_some_and(|key| knowledge.explainer.known(&key).is_none()) {
+            search.explain();
+        }
+        Some(search)
+    }
+
+    /// The server's plan of this statement, if it is known.
+    pub(super) fn known_plan(&self, execution: &Execution<'_>) -> Option<Plan> {
+        let knowledge = self.shared.knowledge.as_ref()?;
+        let key = plan_key(&self.shared, self.state.schema(), execution.analysed)?;
+        Some(knowledge.explainer.known(&key)?.map_or(Plan::Unavailable, Plan::Steps))
+    }
+
     /// A look at the records around a place in an index; what is seen goes to the scheduler.
     pub(super) fn look_at_gap(
         &self,
@@ -90,6 +183,21 @@ impl Analyzer {
             let seen = Neighbours { place, present: seen.exact.is_some(), below, above };
             shared.admission.learn(index, &seen);
         }))
+    }
+}
+
+/// A value that outlives its command.
+fn owned(value: &Value<'_>) -> Value<'static> {
+    match value {
+        Value::Null => Value::Null,
+        Value::Int(n) => Value::Int(*n),
+        // A text of digits compares with a number as the number does.
+        Value::Decimal(digits) => Value::Text(digits.as_bytes().to_vec().into()),
+        Value::Float(f) => Value::Float(*f),
+        Value::Text(text) => Value::Text(text.to_vec().into()),
+        Value::Bytes(raw) => Value::Bytes(raw.to_vec().into()),
+        Value::Temporal(moment) => Value::Temporal(moment.clone()),
+        Value::Unknown => Value::Unknown,
     }
 }
 

@@ -11,8 +11,10 @@ mod plans;
 mod prepared;
 mod statement;
 mod answer;
+mod inquiry;
 mod look;
 mod guard;
+mod search;
 mod trace;
 mod besides;
 
@@ -23,6 +25,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
+use parking_lot::Mutex;
 
 use super::analysis::{Analysis, Answer, LoginFacts, Verdict};
 use super::serve::Shared;
@@ -31,6 +34,7 @@ use crate::admission::{Admitted, Hold};
 use crate::catalog::Flavour;
 use crate::id::{SessionId, TableId, TxnId};
 use crate::intent::Intent;
+use crate::intent::known::Known;
 use crate::lock::table::{LockRef, LockRefs};
 use crate::metrics::labels::{CommandKind, FailOpen};
 use crate::sql::cache::Plan;
@@ -43,6 +47,7 @@ use besides::{Besides, Owned};
 use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
+use search::Search;
 
 /// A transaction's list of locks that is longer than this is not kept for the next one.
 const KEPT_CAPACITY: usize = 32;
@@ -64,6 +69,8 @@ pub struct Analyzer {
     owned: Owned,
     /// The open transaction has written tables into its registry entry.
     names_tables: bool,
+    /// Its statements whose locks are known widely only.
+    searches: Vec<Arc<Search>>,
     /// XA transactions that this session has prepared and not ended.
     xa_prepared: Vec<(TxnId, Vec<LockRef>)>,
     /// The savepoint marker at which the open transaction may first have used a table.
@@ -73,6 +80,8 @@ pub struct Analyzer {
     waiting: Option<Waiting>,
     /// The command at hand has been looked at: its tables were waited for, its gap was probed.
     looked: Looked,
+    /// What was learnt from the server for the command at hand.
+    learnt: Arc<Mutex<Option<Known>>>,
     /// Tables that this session has used: their definition was fresh then.
     used: HashSet<TableId>,
     /// Names that were waited for in vain: they are not waited for again.
@@ -120,6 +129,8 @@ struct Locking {
     txn: TxnId,
     intent: Intent,
     refs: LockRefs,
+    /// Who knows the statement's requests and locks instead, if they may be narrowed.
+    search: Option<Arc<Search>>,
     /// A conflict was reported for it.
     reported: bool,
     /// For several statements in one text: how many of the requests belong to each that is not answered.
@@ -141,11 +152,32 @@ impl Locking {
             txn: self.txn,
             intent,
             refs: rest,
+            search: None,
             reported: false,
             parts: VecDeque::new(),
             besides: Besides::default(),
             guard: None,
         }))
+    }
+
+    /// It goes on with these locks.
+    fn noted(mut self, refs: LockRefs) -> Locking {
+        match &self.search {
+            Some(search) => {
+                let besides = self.besides.requests.len();
+                let (definitions, rows) = refs.split_at(besides);
+                search.noted(self.intent.requests[besides..].to_vec(), rows.into());
+                self.refs = definitions.into();
+            }
+            None => self.refs = refs,
+        }
+        self
+    }
+
+    /// Its locks, for a transaction that ends.
+    fn into_refs(mut self) -> LockRefs {
+        self.refs.extend(self.search.iter().flat_map(|search| search.close()));
+        self.refs
     }
 }
 
@@ -200,6 +232,8 @@ impl Analyzer {
             held: Vec::new(),
             owned: Owned::default(),
             names_tables: false,
+            searches: Vec::new(),
+            learnt: Arc::default(),
             xa_prepared: Vec::new(),
             code: 0,
             names: Names::default(),
@@ -234,6 +268,7 @@ impl Analyzer {
     fn end_transaction(&mut self, ending: Ending) {
         self.touched = None;
         self.unfollowed = false;
+        self.close_searches();
         let stays = !self.owned.is_empty();
         if self.txn.is_some() || std::mem::take(&mut self.names_tables) {
             let (txn, locks) = self.entry.uses.end(stays);
@@ -254,6 +289,13 @@ impl Analyzer {
         }
     }
 
+    /// Nothing of the transaction is narrowed any more: all of its locks are in `held`.
+    fn close_searches(&mut self) {
+        for search in self.searches.drain(..) {
+            self.held.extend(search.close());
+        }
+    }
+
     /// The XA transactions that this session has prepared are over. Which of them is not told: all go, and
     /// what then waits, waits at the server.
     fn end_prepared(&mut self, ending: Ending) {
@@ -269,6 +311,7 @@ impl Analyzer {
         }
         self.pending.push_back(pending);
         self.looked = Looked::default();
+        self.learnt.lock().take();
         Verdict::Forward
     }
 
@@ -276,7 +319,7 @@ impl Analyzer {
     fn admitted(&mut self, admitted: Admitted, plan: Arc<Plan>, locking: Locking, since: Instant) -> Verdict {
         match admitted {
             Admitted::Forward { refs, .. } => {
-                let mut locking = Locking { refs, ..locking };
+                let mut locking = locking.noted(refs);
                 if let Some(guard) = locking.guard.take() {
                     return self.guarded(*guard, plan, locking, since);
                 }
@@ -288,6 +331,7 @@ impl Analyzer {
             }
             Admitted::Reject => {
                 self.looked = Looked::default();
+                self.learnt.lock().take();
                 Verdict::Reject { error: ErrorPacket::deadlock(), rollback: true }
             }
             // Only for callers that can look; they have looked before they come here.
@@ -420,13 +464,13 @@ impl Drop for Analyzer {
     fn drop(&mut self) {
         // A hold leaves its queue first: it must not be let on any more.
         if let Some(Waiting::Guard(guarded)) = self.waiting.take() {
-            self.held.extend(guarded.locking.refs);
             self.txn = self.txn.or(Some(guarded.locking.txn));
+            self.held.extend(guarded.locking.into_refs());
         }
         for pending in std::mem::take(&mut self.pending) {
             if let Pending::Statement { locking: Some(locking), .. } = pending {
-                self.held.extend(locking.refs);
                 self.txn = self.txn.or(Some(locking.txn));
+                self.held.extend(locking.into_refs());
             }
         }
         self.held.extend(self.owned.take());

@@ -12,10 +12,11 @@ use crate::admission::Admitted;
 use crate::admission::record::Resource;
 use crate::catalog::{Flavour, Table};
 use crate::id::{DigestId, IndexId, TxnId};
+use crate::intent::known::Known;
 use crate::intent::{self, Context, Intent, Values};
 use crate::lock::table::LockRefs;
 use crate::metrics::labels::{FailOpen, StatementKind};
-use crate::scheduler::conflict::{Submission, Taken};
+use crate::scheduler::conflict::{self as submission, Submission, Taken};
 use crate::scheduler::policy::Action;
 use crate::shutdown::Phase;
 use crate::sql::binding::Binding;
@@ -101,7 +102,7 @@ impl Analyzer {
 
     /// What the statement will do. Several in one text are decided on as one: in a transaction if one of
     /// them is, under the strongest level of any.
-    fn effect(&self, statement: &Statement) -> Effect {
+    pub(super) fn effect(&self, statement: &Statement) -> Effect {
         let Statement::Multi(_) = statement else { return self.state.before(statement) };
         let each = self.state.before_each(statement);
         let mut all = self.state.before(statement);
@@ -170,6 +171,7 @@ impl Analyzer {
         let ends = matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. });
         if let (true, Some(ending), Some(txn)) = (ends, effect.ends, self.txn) {
             let commits = ending == Ending::Committed;
+            self.close_searches();
             self.shared.admission.ending(txn, &self.held, commits);
             self.held.clear();
         }
@@ -191,7 +193,9 @@ impl Analyzer {
         }
         let besides = self.besides(execution, &effect);
         let (mut intent, parts) = self.intent(execution, effect);
+        let before = besides.requests.len();
         intent.requests.splice(0..0, besides.requests.iter().cloned());
+        intent.reaches.splice(0..0, std::iter::repeat_n(None, before));
         if let Some(reason) = intent.unknown {
             self.fail_open(FailOpen::of(reason));
         }
@@ -205,6 +209,12 @@ impl Analyzer {
         }
         let keeps = effect.runs == Runs::Transaction;
         let txn = self.transaction();
+        let search = self.search(execution, effect, &intent, txn);
+        let known = submission::Known {
+            search: search.as_ref().map(|search| search.id),
+            reaches: std::mem::take(&mut intent.reaches),
+            never_waits: intent.never_waits,
+        };
         let submission = Submission {
             session: self.entry.id,
             txn,
@@ -212,6 +222,7 @@ impl Analyzer {
             shares: trace::shares(&plan.statement),
             action: self.action_on(execution),
             requests: intent.requests,
+            known,
             patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
             overtakes: self.flavour == Flavour::MySql,
             keeps,
@@ -225,12 +236,14 @@ impl Analyzer {
         let entered = self.shared.admission.enter(&submission);
         let Some(refs) = entered else {
             let intent = Intent { requests: submission.requests.clone(), ..intent };
-            let locking =
-                Locking { txn, intent, refs: LockRefs::new(), reported: true, parts, guard, besides };
+            let refs = LockRefs::new();
+            let locking = Locking { txn, intent, refs, search, reported: true, parts, guard, besides };
             return self.contend(execution, submission, plan.clone(), locking);
         };
         let intent = Intent { requests: submission.requests, ..intent };
-        let locking = Locking { txn, intent, refs, reported: false, parts, guard: None, besides };
+        let none = LockRefs::new();
+        let locking = Locking { txn, intent, refs: none, search, reported: false, parts, guard: None, besides };
+        let locking = locking.noted(refs);
         match guard {
             Some(guard) => self.guarded(*guard, plan.clone(), locking, Instant::now()),
             None => {
@@ -259,9 +272,10 @@ impl Analyzer {
             plan.uses.met(report.taken == Taken::Held);
         }
         match (admitted, report) {
-            (Admitted::Look { request }, _) => {
+            (Admitted::Look { doubts, request }, _) => {
                 self.looked.gap = true;
-                match self.look_at_gap(execution, &requests[request]) {
+                drop(locking);
+                match self.look(execution, &doubts, request.map(|at| &requests[at])) {
                     Some(look) => {
                         self.waiting = Some(Waiting::Knowledge(look));
                         Verdict::Hold
@@ -294,11 +308,7 @@ impl Analyzer {
 
     /// What the statement will ask for, and how that is spread over several statements in one text.
     fn intent(&self, execution: &Execution<'_>, effect: Effect) -> (Intent, VecDeque<usize>) {
-        let context = Context {
-            isolation: effect.isolation,
-            flavour: self.flavour,
-            in_transaction: effect.runs == Runs::Transaction,
-        };
+        let context = self.context(effect);
         let table = |name: &TableName| find(&self.shared, self.state.schema(), name);
         let binding = execution.analysed.bind(execution.text, execution.params);
         match &execution.analysed.plan.statement {
@@ -313,7 +323,29 @@ impl Analyzer {
                 }
                 (all, counts)
             }
-            statement => (intent::requests(statement, &Bound(binding), &context, &table), VecDeque::new()),
+            statement => {
+                let values = Bound(binding);
+                let ask =
+                    |known: &Known| intent::requests_knowing(statement, &values, &context, &table, known);
+                if let Some(learnt) = &*self.learnt.lock() {
+                    return (ask(learnt), VecDeque::new());
+                }
+                let first = ask(&Known::default());
+                // The plan matters only where the catalog does not tell the way.
+                match first.is_wide().then(|| self.known_plan(execution)).flatten() {
+                    Some(plan) => (ask(&Known { plan, ..Known::default() }), VecDeque::new()),
+                    None => (first, VecDeque::new()),
+                }
+            }
+        }
+    }
+
+    /// What the statement runs under.
+    pub(super) fn context(&self, effect: Effect) -> Context {
+        Context {
+            isolation: effect.isolation,
+            flavour: self.flavour,
+            in_transaction: effect.runs == Runs::Transaction,
         }
     }
 

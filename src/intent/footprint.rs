@@ -1,0 +1,347 @@
+//! The exact locks of a search, from the entries that were read in its range.
+//!
+//! | rule | what is locked |
+//! |---|---|
+//! | `entry`, `entries` | the entries that were read, with the gaps below them |
+//! | `first-at-bound` | MySQL, primary key, `>=`: the record that is the bound, without the gap below |
+//! | `end-at-bound` | MySQL, primary key, `<=`: the record that is the bound ends the search |
+//! | `gap-behind` | the gap between the last entry and the next one |
+//! | `entry-beyond` | the entry behind the range: every secondary range, MariaDB's primary key |
+//! | `missing` | nothing was found: the gap where it would be |
+//! | `clustered-record` | the row behind each secondary entry |
+//! | `passed-over` | READ COMMITTED: asked for, then released because the row does not match |
+//!
+//! Observed on MySQL 9.7 and MariaDB 10.11.
+
+use super::access_path::{Path, Way};
+use super::known::{Known, SeenEntry, SeenSpan};
+use super::read::{Searched, is_covering, mode, request};
+use super::{Context, Intent};
+use crate::catalog::{Flavour, Table};
+use crate::lock::key::Key;
+use crate::lock::mode::{Certainty, Mode};
+use crate::lock::range::Range;
+use crate::lock::request::{Kind, Request};
+use crate::sql::statement::Statement;
+
+/// Rule of a lock that is released when its row turns out not to match.
+pub const PASSED_OVER: &str = "passed-over";
+
+/// A search of one table.
+pub(super) struct Search<'a> {
+    pub(super) statement: &'a Statement,
+    pub(super) table: &'a Table,
+    pub(super) context: &'a Context,
+    pub(super) mode: Mode,
+    /// It stands in a subquery or a join: what it finds depends on other tables.
+    pub(super) nested: bool,
+    /// LIMIT may end it early.
+    pub(super) stops: bool,
+    order: &'a [(String, bool)],
+    /// It goes several ways (index merge): none of them tells which rows match.
+    several: bool,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(
+        statement: &'a Statement,
+        searched: &Searched<'a>,
+        table: &'a Table,
+        context: &'a Context,
+        paths: usize,
+    ) -> Search<'a> {
+        let (count, limited, order): (usize, bool, &[(String, bool)]) = match statement {
+            Statement::Select(select) => (select.tables.len(), select.limited, &select.order),
+            Statement::Update(update) => (update.tables.len(), update.limited, &update.order),
+            Statement::Delete(delete) => (delete.tables.len(), delete.limited, &delete.order),
+            _ => (1, false, &[]),
+        };
+        let nested = searched.table.nested || count > 1;
+        let stops = limited && !nested;
+        let mode = mode(searched.lock);
+        Search { statement, table, context, mode, nested, stops, order, several: paths > 1 }
+    }
+
+    pub(super) fn request(
+        &self,
+        index: usize,
+        range: Range,
+        kind: Kind,
+        certainty: Certainty,
+        rule: &'static str,
+    ) -> Request {
+        request(self.table, index, self.mode, range, kind, certainty, rule)
+    }
+
+    /// Does the search read nothing but the index?
+    pub(super) fn covering(&self, path: &Path<'_>) -> bool {
+        match self.statement {
+            Statement::Select(select) => path.covering || is_covering(select, self.table, path.index),
+            _ => false,
+        }
+    }
+
+    /// Is the index read from its end? MySQL's plan says so, MariaDB's does not.
+    fn backward(&self, path: &Path<'_>, known: &Known) -> bool {
+        if path.backward || known.plan.notes("Backward index scan") {
+            return true;
+        }
+        let index = &self.table.indexes[path.index];
+        let Some((column, descending)) = self.order.first() else { return false };
+        let place = self.table.column(column);
+        let part = index.parts.iter().find(|part| part.column == place);
+        !known.plan.notes("Using filesort") && part.is_some_and(|part| *descending != part.descending)
+    }
+}
+
+/// The locks of one path, from what was seen there.
+pub(super) fn exact(
+    search: &Search<'_>,
+    path: &Path<'_>,
+    seen: &[SeenSpan],
+    known: &Known,
+    intent: &mut Intent,
+) {
+    let ranges = path.ranges(search.table);
+    let sorted = known.plan.notes("Using filesort") || known.plan.notes("Using temporary");
+    let mut left = known.limit.filter(|_| search.stops && !sorted && !search.several);
+    for (at, span) in seen.iter().enumerate() {
+        let range = ranges.as_ref().and_then(|ranges| ranges.get(at)).map(|(range, _)| range.clone());
+        let exact = Exact::new(search, path, span, range, known);
+        if search.context.locks_gaps() {
+            exact.repeatable_read(&mut left, intent);
+        } else {
+            exact.read_committed(&mut left, intent);
+        }
+        if left == Some(0) {
+            break;
+        }
+    }
+}
+
+/// The locks of one span.
+struct Exact<'a> {
+    search: &'a Search<'a>,
+    path: &'a Path<'a>,
+    span: &'a SeenSpan,
+    /// Where the span lies.
+    range: Range,
+    /// Ends of the gaps around it.
+    low: Key,
+    high: Key,
+    backward: bool,
+    certainty: Certainty,
+}
+
+impl<'a> Exact<'a> {
+    fn new(
+        search: &'a Search<'a>,
+        path: &'a Path<'a>,
+        span: &'a SeenSpan,
+        range: Option<Range>,
+        known: &Known,
+    ) -> Exact<'a> {
+        let low = span.below.as_ref().map_or(Key::lowest(), |entry| entry.key.after());
+        let high = span.above.as_ref().map_or(Key::supremum(), |entry| entry.key.clone());
+        // What does not compare lies between its neighbours.
+        let range = range.unwrap_or_else(|| Range { low: low.clone(), high: high.clone() });
+        let backward = search.backward(path, known);
+        let certainty = if search.nested { Certainty::Likely } else { path.certainty };
+        Exact { search, path, span, range, low, high, backward, certainty }
+    }
+
+    fn add(&self, range: Range, kind: Kind, rule: &'static str, reach: Option<Range>, intent: &mut Intent) {
+        let request = self.search.request(self.path.index, range, kind, self.certainty, rule);
+        intent.add(request, reach);
+    }
+
+    fn secondary(&self) -> bool {
+        self.path.index != 0
+    }
+
+    fn mariadb(&self) -> bool {
+        self.search.context.flavour == Flavour::MariaDb
+    }
+
+    /// The clustered record behind an entry.
+    fn clustered(&self, entry: &SeenEntry, rule: &'static str, intent: &mut Intent) {
+        let kind = Kind::Clustered { via: self.path.index as u16 };
+        let request = self.search.request(0, Range::entries(&entry.clustered), kind, self.certainty, rule);
+        intent.add(request, None);
+    }
+
+    // ## REPEATABLE READ, SERIALIZABLE
+
+    fn repeatable_read(&self, left: &mut Option<u64>, intent: &mut Intent) {
+        let entries = &self.span.entries;
+        if self.path.way == Way::Unique {
+            return self.unique(intent);
+        }
+        // How many entries are read before the limit ends the search.
+        let matching = |entry: &&SeenEntry| entry.matches;
+        let (read, stopped): (Vec<&SeenEntry>, bool) = match left {
+            Some(limit) => {
+                let order: Box<dyn Iterator<Item = &SeenEntry>> =
+                    if self.backward { Box::new(entries.iter().rev()) } else { Box::new(entries.iter()) };
+                let mut read = Vec::new();
+                for entry in order {
+                    if *limit == 0 {
+                        break;
+                    }
+                    *limit -= u64::from(entry.matches);
+                    read.push(entry);
+                }
+                if self.backward {
+                    read.reverse();
+                }
+                (read, *limit == 0)
+            }
+            None => (entries.iter().collect(), false),
+        };
+        debug_assert!(read.len() >= read.iter().copied().filter(matching).count());
+        let at_end = !stopped || self.backward;
+        self.first_part(&read, stopped, at_end, intent);
+        if self.secondary() && (self.search.mode == Mode::X || !self.search.covering(self.path)) {
+            for entry in &read {
+                self.clustered(entry, "clustered-record", intent);
+            }
+        }
+    }
+
+    /// The locks in the index: from the gap below the first entry that is read to the gap (or entry)
+    /// behind the last.
+    fn first_part(&self, read: &[&SeenEntry], stopped: bool, at_end: bool, intent: &mut Intent) {
+        let by_bound = !self.secondary() && self.path.way == Way::Interval;
+        let mut from = self.low.clone();
+        if stopped
+            && self.backward
+            && let (Some(first), Some(before)) = (read.first(), self.before(read))
+        {
+            debug_assert!(before < first.key);
+            from = before.after();
+        }
+        let mut named = self.range.clone();
+        if self.path.way == Way::All {
+            named = Range::all();
+        }
+        // A `>=` whose bound exists locks that record without the gap below it.
+        if by_bound
+            && !(stopped && self.backward)
+            && let Some(first) = read.first()
+            && self.range.low == first.key
+        {
+            let place = Range::entries(&first.key);
+            self.add(place, Kind::Record, "first-at-bound", None, intent);
+            from = first.key.after();
+            named.low = first.key.after();
+        }
+        let mut to = self.high.clone();
+        if !at_end {
+            to = read.last().map_or(self.low.clone(), |entry| entry.key.after());
+            named.high = named.high.min(to.clone());
+        } else if by_bound
+            && !self.mariadb()
+            && !self.backward
+            && let Some(last) = read.last()
+            && self.range.high == last.key.after()
+        {
+            // `end-at-bound`
+            to = last.key.after();
+        }
+        if stopped && self.backward {
+            named.low = named.low.max(from.clone());
+        }
+        // An interval that MySQL's primary key ends does not lock the record beyond.
+        let beyond = self.path.way == Way::Interval
+            && !self.backward
+            && !stopped
+            && (self.secondary() || self.mariadb());
+        if beyond && let Some(above) = &self.span.above {
+            named.high = above.key.after();
+            if self.secondary() && self.search.covering(self.path) && self.search.mode == Mode::X {
+                self.clustered(above, "entry-beyond", intent);
+            }
+        }
+        let reach = Range { low: from, high: to.max(named.high.clone()) };
+        if reach.is_empty() {
+            return;
+        }
+        if read.is_empty() && !beyond && self.path.way != Way::All {
+            return self.add(clip(&named, &reach), Kind::Gap, "missing", Some(reach), intent);
+        }
+        let rule = if beyond { "entry-beyond" } else { "entries" };
+        self.add(clip(&named, &reach), Kind::NextKey, rule, Some(reach), intent);
+    }
+
+    /// The entry before the first that is read.
+    fn before(&self, read: &[&SeenEntry]) -> Option<Key> {
+        let first = read.first()?;
+        let below = self.span.entries.iter().rev().find(|entry| entry.key < first.key);
+        below.or(self.span.below.as_ref()).map(|entry| entry.key.clone()).or(Some(Key::lowest()))
+    }
+
+    fn unique(&self, intent: &mut Intent) {
+        let Some(entry) = self.span.entries.first() else {
+            let reach = Range { low: self.low.clone(), high: self.high.clone() };
+            return self.add(self.range.clone(), Kind::Gap, "missing", Some(reach), intent);
+        };
+        let place = Range::entries(&entry.key);
+        if self.secondary() && self.mariadb() {
+            let reach = Range { low: self.low.clone(), high: place.high.clone() };
+            self.add(place, Kind::NextKey, "entry", Some(reach), intent);
+        } else {
+            self.add(place, Kind::Record, "entry", None, intent);
+        }
+        if self.secondary() && (self.search.mode == Mode::X || !self.search.covering(self.path)) {
+            self.clustered(entry, "clustered-record", intent);
+        }
+    }
+
+    // ## READ COMMITTED, READ UNCOMMITTED
+
+    fn read_committed(&self, left: &mut Option<u64>, intent: &mut Intent) {
+        let entries: Box<dyn Iterator<Item = &SeenEntry>> = if self.backward {
+            Box::new(self.span.entries.iter().rev())
+        } else {
+            Box::new(self.span.entries.iter())
+        };
+        let select = matches!(self.search.statement, Statement::Select(_));
+        let update = matches!(self.search.statement, Statement::Update(_));
+        for entry in entries {
+            if *left == Some(0) {
+                return;
+            }
+            if let Some(left) = left {
+                *left -= u64::from(entry.matches);
+            }
+            let unique = self.path.way == Way::Unique;
+            // An UPDATE that reads the clustered index looks at the committed version of a locked row
+            // first, and passes over it without waiting if that does not match.
+            if !entry.matches && update && !self.secondary() && !unique {
+                continue;
+            }
+            let kept = entry.matches || unique && select || self.secondary() && !unique && self.mariadb();
+            let rule = if kept { "entry" } else { PASSED_OVER };
+            self.add(Range::entries(&entry.key), Kind::Record, rule, None, intent);
+            if self.secondary() && (self.search.mode == Mode::X || !self.search.covering(self.path)) {
+                let rule = if kept { "clustered-record" } else { PASSED_OVER };
+                self.clustered(entry, rule, intent);
+            }
+        }
+        let beyond = self.path.way == Way::Interval && self.secondary() && self.mariadb();
+        if beyond
+            && *left != Some(0)
+            && !self.backward
+            && let Some(above) = &self.span.above
+        {
+            self.add(Range::entries(&above.key), Kind::Record, "entry-beyond", None, intent);
+        }
+    }
+}
+
+/// The part of a range that lies in another; a place in it if there is none.
+fn clip(range: &Range, within: &Range) -> Range {
+    let low = range.low.clone().max(within.low.clone());
+    let high = range.high.clone().min(within.high.clone());
+    if low < high { Range { low, high } } else { within.clone() }
+}

@@ -1,0 +1,90 @@
+//! What is known of a statement's searches besides its text: the server's plan, and the entries that were
+//! read from its indexes.
+
+use crate::catalog::PlanStep;
+use crate::lock::key::Key;
+
+/// What is known when requests are made.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// How the server reads the tables.
+    pub plan: Plan,
+    /// What was seen in the indexes, by table access and path.
+    pub seen: Vec<SeenPath>,
+    /// The search may stop after so many rows.
+    pub limit: Option<u64>,
+    /// Nothing more can be learnt by asking.
+    pub asked: bool,
+}
+
+/// The server's plan.
+#[derive(Clone, Debug, Default)]
+pub enum Plan {
+    /// It was not asked.
+    #[default]
+    Unasked,
+    /// It was asked in vain: the usual choice is all there is.
+    Unavailable,
+    /// In the order in which the tables are read.
+    Steps(std::sync::Arc<[PlanStep]>),
+}
+
+/// What was seen of one path of one table access.
+#[derive(Clone, Debug)]
+pub struct SeenPath {
+    /// Position of the table in the statement.
+    pub access: usize,
+    /// Position of the path among those of the table.
+    pub path: usize,
+    /// One for each span of the path.
+    pub spans: Vec<SeenSpan>,
+}
+
+/// What was seen of one span of an index.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SeenSpan {
+    /// Its entries in the order of the index.
+    pub entries: Vec<SeenEntry>,
+    /// The nearest entry before it.
+    pub below: Option<SeenEntry>,
+    /// The nearest entry behind it; `None`: the supremum is next.
+    pub above: Option<SeenEntry>,
+}
+
+/// An entry of an index.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SeenEntry {
+    /// The whole entry, the clustered key included.
+    pub key: Key,
+    /// The clustered key.
+    pub clustered: Key,
+    /// The row meets the whole condition, as far as that could be asked.
+    pub matches: bool,
+}
+
+impl Plan {
+    /// The step that reads the n-th table with this alias.
+    pub fn step(&self, alias: &str, nth: usize) -> Option<&PlanStep> {
+        let Plan::Steps(steps) = self else { return None };
+        steps.iter().filter(|step| step.table.eq_ignore_ascii_case(alias)).nth(nth)
+    }
+
+    /// No row is read at all.
+    pub fn reads_nothing(&self) -> bool {
+        let Plan::Steps(steps) = self else { return false };
+        steps.first().is_some_and(|step| step.table.is_empty() && step.notes("Impossible WHERE"))
+    }
+
+    /// Do the notes of any step say so?
+    pub fn notes(&self, note: &str) -> bool {
+        let Plan::Steps(steps) = self else { return false };
+        steps.iter().any(|step| step.notes(note))
+    }
+}
+
+impl Known {
+    /// What was seen of a path.
+    pub fn of(&self, access: usize, path: usize) -> Option<&[SeenSpan]> {
+        self.seen.iter().find(|seen| seen.access == access && seen.path == path).map(|s| s.spans.as_slice())
+    }
+}

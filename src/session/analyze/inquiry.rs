@@ -1,0 +1,337 @@
+//! Asking the server about one execution of a statement: its plan, and what its searches meet.
+//!
+//! An inquiry owns all that it needs, so that it outlives the command: the session that asks is seldom the
+//! one whose statement it is.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::super::serve::{Knowledge, Shared};
+use super::statement::{Bound, find, tables};
+use crate::backend::explain::PlanKey;
+use crate::backend::literal::{bytes, string};
+use crate::backend::probe_sql::ProbeValue;
+use crate::backend::scan;
+use crate::catalog::{Table, TableKind};
+use crate::intent::access_path::{Path, Span, Way, like_head};
+use crate::intent::known::{Known, Plan, SeenEntry, SeenPath, SeenSpan};
+use crate::intent::read::{self, Searched};
+use crate::intent::{self, Context, Intent, value};
+use crate::lock::key::Key;
+use crate::sql::cache::Analysed;
+use crate::sql::plain::{self, Plain};
+use crate::sql::statement::{Statement, TableName, Test, Value};
+
+/// Most spans of one path that are read; longer IN lists stay wide.
+const MAX_SPANS: usize = 16;
+
+/// One execution of a statement.
+pub(super) struct Inquiry {
+    pub(super) shared: Arc<Shared>,
+    pub(super) text: Box<[u8]>,
+    pub(super) analysed: Analysed,
+    pub(super) params: Vec<Value<'static>>,
+    pub(super) schema: Option<String>,
+    pub(super) context: Context,
+}
+
+impl Inquiry {
+    fn statement(&self) -> &Statement {
+        &self.analysed.plan.statement
+    }
+
+    /// What the statement asks for, with what is known.
+    pub(super) fn intent(&self, known: &Known) -> Intent {
+        let values = Bound(self.analysed.bind(&self.text, &self.params));
+        let table = |name: &TableName| find(&self.shared, self.schema.as_deref(), name);
+        intent::requests_knowing(self.statement(), &values, &self.context, &table, known)
+    }
+
+    /// Asks; what cannot be learnt in time stays unknown.
+    pub(super) async fn ask(&self) -> Known {
+        let mut known = Known { plan: Plan::Unavailable, asked: true, ..Known::default() };
+        let Some(knowledge) = &self.shared.knowledge else { return known };
+        let plain = self.plain();
+        if let Some(plain) = &plain {
+            known.limit = plain.limit;
+            if let Some(key) = plan_key(&self.shared, self.schema.as_deref(), &self.analysed) {
+                let steps = knowledge.explainer.plan(key, &plain.select).await;
+                known.plan = steps.map_or(Plan::Unavailable, Plan::Steps);
+            }
+        }
+        let mut read = Read { inquiry: self, knowledge, plain: plain.as_ref(), columns: Vec::new() };
+        read.tables(&mut known).await;
+        known
+    }
+
+    /// Has the server's plan fetched for the next execution.
+    pub(super) async fn explain(&self) {
+        let Some(knowledge) = &self.shared.knowledge else { return };
+        let key = plan_key(&self.shared, self.schema.as_deref(), &self.analysed);
+        if let (Some(key), Some(plain)) = (key, self.plain()) {
+            knowledge.explainer.plan(key, &plain.select).await;
+        }
+    }
+
+    fn plain(&self) -> Option<Plain> {
+        let param = |n: u32| match self.params.get(n as usize)? {
+            Value::Null => Some("NULL".to_owned()),
+            value => literal(value)?,
+        };
+        plain::plain(&self.text, self.analysed.reading, &param)
+    }
+}
+
+/// What the plan of a statement is kept under. `None`: a table is not known.
+pub(super) fn plan_key(shared: &Shared, schema: Option<&str>, analysed: &Analysed) -> Option<PlanKey> {
+    let mut hasher = rustc_hash::FxHasher::default();
+    for name in tables(&analysed.plan.statement) {
+        let table = find(shared, schema, name)?;
+        (table.id, table.generation).hash(&mut hasher);
+    }
+    let generation = hasher.finish();
+    Some(PlanKey { digest: analysed.plan.hash, schema: schema.map(Box::from), generation })
+}
+
+/// The reading of a statement's tables, one after the other.
+struct Read<'a> {
+    inquiry: &'a Inquiry,
+    knowledge: &'a Knowledge,
+    plain: Option<&'a Plain>,
+    /// Values of tables that were read: alias, column, values.
+    columns: Vec<(String, String, Vec<Value<'static>>)>,
+}
+
+impl Read<'_> {
+    async fn tables(&mut self, known: &mut Known) {
+        if known.plan.reads_nothing() {
+            return;
+        }
+        let statement = self.inquiry.statement();
+        let mut all = read::searched(statement, &self.inquiry.context);
+        // In the order in which the server reads them, so that a joined table finds the values it needs.
+        if let Plan::Steps(steps) = &known.plan {
+            let place = |s: &Searched<'_>| {
+                steps.iter().position(|step| step.table.eq_ignore_ascii_case(&s.table.alias))
+            };
+            all.sort_by_key(|searched| place(searched).unwrap_or(usize::MAX));
+        }
+        for searched in all {
+            let name = &searched.table.table;
+            let Some(table) = find(&self.inquiry.shared, self.inquiry.schema.as_deref(), name) else {
+                continue;
+            };
+            if table.kind == TableKind::InnoDb {
+                self.table(&searched, &table, known).await;
+            }
+        }
+    }
+
+    async fn table(&mut self, searched: &Searched<'_>, table: &Arc<Table>, known: &mut Known) {
+        let values = Bound(self.inquiry.analysed.bind(&self.inquiry.text, &self.inquiry.params));
+        let questions: Vec<(usize, Option<Question>)> = {
+            let columns = &self.columns;
+            let joined = |alias: &str, column: &str| {
+                let same = |(a, c, _): &&(String, String, _)| {
+                    a.eq_ignore_ascii_case(alias) && c.eq_ignore_ascii_case(column)
+                };
+                columns.iter().find(same).map(|(.., values)| values.clone())
+            };
+            let paths = read::paths(table, searched, &values, known, &joined);
+            let question = |path: &Path<'_>| self.question(searched, table, path);
+            paths.iter().enumerate().map(|(at, path)| (at, question(path))).collect()
+        };
+        for (path, question) in questions {
+            let spans = match question {
+                Some(Question::Nothing(spans)) => vec![SeenSpan::default(); spans],
+                Some(Question::Scan { sql, index, covers }) => {
+                    let Some(seen) = self.knowledge.scanner.scan(&sql).await else { continue };
+                    self.remember(searched, table, &seen);
+                    let all: Option<Vec<SeenSpan>> =
+                        seen.iter().map(|span| seen_span(table, index, span, covers)).collect();
+                    let Some(spans) = all else { continue };
+                    spans
+                }
+                None => continue,
+            };
+            known.seen.push(SeenPath { access: searched.access, path, spans });
+        }
+    }
+
+    /// What there is to read on a path.
+    fn question(&self, searched: &Searched<'_>, table: &Table, path: &Path<'_>) -> Option<Question> {
+        let locks_gaps = self.inquiry.context.locks_gaps();
+        let limited = self.plain.is_some_and(|plain| plain.limit.is_some());
+        if path.way == Way::All && path.index == 0 && locks_gaps && !limited && !self.is_joined(searched) {
+            // Everything: nothing to look up.
+            return Some(Question::Nothing(1));
+        }
+        if path.spans.len() > MAX_SPANS {
+            return None;
+        }
+        let index = &table.indexes[path.index];
+        let spans: Option<Vec<scan::Span>> =
+            path.spans.iter().map(|span| span_sql(table, path.index, span)).collect();
+        let alone = !searched.table.nested && !self.is_joined(searched);
+        let condition = self.plain.and_then(|plain| plain.condition.as_deref()).filter(|_| alone);
+        let filter = path.way == Way::All && !locks_gaps;
+        let more = self.wanted_columns(searched, table);
+        let alias = &searched.table.alias;
+        let condition = condition.filter(|_| !path.covers);
+        if index.parts.is_empty() {
+            return None;
+        }
+        let sql = scan::build(table, path.index, &spans?, condition, filter, alias, &more)?;
+        Some(Question::Scan { sql, index: path.index, covers: path.covers || condition.is_none() })
+    }
+
+    fn is_joined(&self, searched: &Searched<'_>) -> bool {
+        let accesses = accesses(self.inquiry.statement());
+        accesses.iter().any(|other| other.alias != searched.table.alias)
+    }
+
+    /// Columns of this table that others are joined by.
+    fn wanted_columns(&self, searched: &Searched<'_>, table: &Table) -> Vec<usize> {
+        let alias = &searched.table.alias;
+        let conditions = accesses(self.inquiry.statement()).iter().flat_map(|a| &a.predicate.conditions);
+        conditions
+            .filter_map(|condition| match &condition.test {
+                Test::EqColumn(other, column) if other.eq_ignore_ascii_case(alias) => table.column(column),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Keeps the values that other tables are joined by.
+    fn remember(&mut self, searched: &Searched<'_>, table: &Table, seen: &[scan::Seen]) {
+        for column in self.wanted_columns(searched, table) {
+            let mut values: Vec<Value<'static>> = Vec::new();
+            for row in seen.iter().flat_map(|span| &span.entries).filter(|row| row.matches) {
+                let found = row.values.iter().find(|(c, _)| *c == column);
+                if let Some(value) = found.map(|(_, value)| owned(value))
+                    && value != Value::Null
+                    && !values.contains(&value)
+                {
+                    values.push(value);
+                }
+            }
+            let name = table.columns[column].name.clone();
+            self.columns.push((searched.table.alias.clone(), name, values));
+        }
+    }
+}
+
+/// What is to be read on a path.
+enum Question {
+    /// Nothing: so many spans without entries stand for all.
+    Nothing(usize),
+    /// A part of an index.
+    Scan { sql: scan::ScanSql, index: usize, covers: bool },
+}
+
+fn accesses(statement: &Statement) -> &[crate::sql::statement::TableAccess] {
+    match statement {
+        Statement::Select(select) => &select.tables,
+        Statement::Update(update) => &update.tables,
+        Statement::Delete(delete) => &delete.tables,
+        Statement::Insert(insert) => match &insert.rows {
+            crate::sql::statement::Rows::Select(select) => &select.tables,
+            crate::sql::statement::Rows::Values(_) => &[],
+        },
+        _ => &[],
+    }
+}
+
+/// A span in SQL literals.
+fn span_sql(table: &Table, index: usize, span: &Span<'_>) -> Option<scan::Span> {
+    let bound = |side: &Option<(Value<'_>, bool)>| match side {
+        Some((value, included)) => Some(Some((literal(value)??, *included))),
+        None => Some(None),
+    };
+    let mut sql = scan::Span {
+        equal: span.equal.iter().map(literal).collect::<Option<_>>()?,
+        low: bound(&span.low)?,
+        high: bound(&span.high)?,
+        like: match &span.like {
+            Some(pattern) => Some(literal(pattern)??),
+            None => None,
+        },
+    };
+    // Entries of a prefix index are equal where the prefixes are.
+    let last = span.equal.len().checked_sub(1);
+    if let Some((last, prefix)) = last.and_then(|n| Some((n, table.indexes[index].parts.get(n)?.prefix?))) {
+        let Value::Text(text) = &span.equal[last] else { return None };
+        let head: String = std::str::from_utf8(text).ok()?.chars().take(prefix as usize).collect();
+        if *like_head(head.as_bytes()).0 != *head.as_bytes() {
+            return None;
+        }
+        sql.equal.pop();
+        sql.like = Some(string(&format!("{head}%")));
+    }
+    Some(sql)
+}
+
+/// A value as an SQL literal; the inner `None` is NULL, the outer: it has none.
+fn literal(value: &Value<'_>) -> Option<Option<String>> {
+    Some(Some(match value {
+        Value::Null => return Some(None),
+        Value::Int(n) => n.to_string(),
+        Value::Decimal(digits) => {
+            let plain = digits.strip_prefix('-').unwrap_or(digits);
+            plain.bytes().all(|b| b.is_ascii_digit() || b == b'.').then(|| (*digits).to_owned())?
+        }
+        Value::Float(x) => x.is_finite().then(|| format!("{x:e}"))?,
+        Value::Text(text) => string(std::str::from_utf8(text).ok()?),
+        Value::Bytes(raw) => bytes(raw),
+        Value::Temporal(moment) => string(moment),
+        Value::Unknown => return None,
+    }))
+}
+
+/// A value that was read, as a value of a statement.
+fn owned(value: &ProbeValue) -> Value<'static> {
+    match value {
+        ProbeValue::Null => Value::Null,
+        ProbeValue::Int(n) => Value::Int(*n),
+        ProbeValue::Float(f) => Value::Float(*f),
+        ProbeValue::Decimal(text) | ProbeValue::Temporal(text) => {
+            Value::Text(text.clone().into_bytes().into())
+        }
+        ProbeValue::Text(bytes) | ProbeValue::Bytes(bytes) => Value::Text(bytes.clone().into()),
+    }
+}
+
+fn seen_span(table: &Table, index: usize, seen: &scan::Seen, covers: bool) -> Option<SeenSpan> {
+    let entry = |row: &scan::Row| entry(table, index, row, covers);
+    let mut entries: Vec<SeenEntry> = seen.entries.iter().map(entry).collect::<Option<_>>()?;
+    // A row that was changed in place is one entry in both views.
+    entries.sort_by(|a, b| a.key.cmp(&b.key).then(b.matches.cmp(&a.matches)));
+    entries.dedup_by(|later, first| later.key == first.key);
+    let below: Vec<SeenEntry> = seen.below.iter().map(entry).collect::<Option<_>>()?;
+    let above: Vec<SeenEntry> = seen.above.iter().map(entry).collect::<Option<_>>()?;
+    Some(SeenSpan {
+        entries,
+        below: below.into_iter().max_by(|a, b| a.key.cmp(&b.key)),
+        above: above.into_iter().min_by(|a, b| a.key.cmp(&b.key)),
+    })
+}
+
+/// The keys of an entry.
+fn entry(table: &Table, index: usize, row: &scan::Row, covers: bool) -> Option<SeenEntry> {
+    let key = |index: usize, key: &mut Key| -> Option<()> {
+        for part in &table.indexes[index].parts {
+            let column = part.column?;
+            let (_, value) = row.values.iter().find(|(c, _)| *c == column)?;
+            value::push(key, &table.columns[column], part, &owned(value))?;
+        }
+        Some(())
+    };
+    let mut clustered = Key::default();
+    key(0, &mut clustered)?;
+    let mut whole = Key::default();
+    key(index, &mut whole)?;
+    if index != 0 {
+        key(0, &mut whole)?;
+    }
+    Some(SeenEntry { key: whole, clustered, matches: row.matches || covers })
+}

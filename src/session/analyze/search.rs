@@ -1,0 +1,151 @@
+//! A statement under way, or done in an open transaction, whose locks are known widely only.
+//!
+//! ```text
+//! noted wide ──answered──▶ held wide ──the transaction ends──▶ gone
+//!     │ somebody runs into it  │
+//!     └────────narrow──────────┴──▶ exact: what the server's indexes show
+//! ```
+//!
+//! Whoever runs into it narrows it, on any thread; so its locks live here and not in its session's list.
+
+use std::sync::{Arc, Weak};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+
+use super::inquiry::Inquiry;
+use crate::admission::search::Narrow;
+use crate::catalog::Flavour;
+use crate::id::{SearchId, TxnId};
+use crate::intent::outcome::{self, Answered};
+use crate::lock::key::Key;
+use crate::lock::request::{Exact, Request};
+use crate::lock::table::LockRefs;
+
+/// Such a statement.
+pub(super) struct Search {
+    pub(super) id: SearchId,
+    txn: TxnId,
+    inquiry: Inquiry,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    requests: Vec<Request>,
+    /// Its locks; `None` before they are noted and after the transaction has ended.
+    refs: Option<LockRefs>,
+    answered: Option<(Answered, Option<Key>)>,
+    /// The requests are those that the server's indexes show.
+    exact: bool,
+    /// The narrowing under way.
+    narrowing: Option<Shared<BoxFuture<'static, ()>>>,
+}
+
+impl Search {
+    /// A statement that is about to be noted.
+    pub(super) fn open(inquiry: Inquiry, txn: TxnId) -> Arc<Search> {
+        let searches = &inquiry.shared.admission.searches;
+        let id = searches.number();
+        let search = Arc::new(Search { id, txn, inquiry, state: Mutex::default() });
+        let weak = Arc::downgrade(&search) as Weak<dyn Narrow>;
+        search.inquiry.shared.admission.searches.open(id, weak);
+        search
+    }
+
+    /// Its requests are noted. `exact`: they need no narrowing.
+    pub(super) fn noted(&self, requests: Vec<Request>, refs: LockRefs) {
+        let mut state = self.state.lock();
+        state.requests = requests;
+        state.refs = Some(refs);
+    }
+
+    /// Fetches the plan for the next execution, unless it is known.
+    pub(super) fn explain(self: &Arc<Self>) {
+        let search = Arc::clone(self);
+        if let Some(knowledge) = &self.inquiry.shared.knowledge {
+            knowledge.control.runtime().spawn(async move { search.inquiry.explain().await });
+        }
+    }
+
+    /// The statement was answered. False: nothing of it is held.
+    pub(super) fn answered(&self, answered: Answered, generated: Option<Key>) -> bool {
+        let mut state = self.state.lock();
+        let Some(refs) = state.refs.take() else { return false };
+        state.answered = Some((answered, generated));
+        let refs = self.settle(&mut state, refs);
+        let held = !refs.is_empty();
+        state.refs = Some(refs);
+        held
+    }
+
+    fn settle(&self, state: &mut State, refs: LockRefs) -> LockRefs {
+        let Some((answered, generated)) = &state.answered else { return refs };
+        let statement = &self.inquiry.analysed.plan.statement;
+        let flavour: Flavour = self.inquiry.context.flavour;
+        let settle = if state.exact { outcome::settle_exact } else { outcome::settle };
+        let settled = settle(statement, &state.requests, answered, generated.as_ref(), flavour);
+        // The requests stay in step with the locks.
+        let admission = &self.inquiry.shared.admission;
+        let kept = admission.answered(self.txn, refs.clone(), &settled);
+        let mut still = refs.iter().map(|lock| kept.contains(lock));
+        state.requests.retain(|_| still.next().unwrap_or(false));
+        kept
+    }
+
+    /// The transaction ends: the locks are given to the caller, and nobody narrows them any more.
+    pub(super) fn close(&self) -> LockRefs {
+        self.inquiry.shared.admission.searches.close(self.id);
+        self.state.lock().refs.take().unwrap_or_default()
+    }
+
+    async fn run(self: Arc<Self>) {
+        let known = self.inquiry.ask().await;
+        let intent = self.inquiry.intent(&known);
+        let admission = &self.inquiry.shared.admission;
+        let mut state = self.state.lock();
+        state.narrowing = None;
+        let Some(refs) = state.refs.take() else { return };
+        let exact = Exact {
+            requests: &intent.requests,
+            reaches: &intent.reaches,
+            answered: state.answered.is_some(),
+            overtakes: self.inquiry.context.flavour == Flavour::MySql,
+        };
+        let noted = admission.replace(self.txn, &refs, exact);
+        state.exact = true;
+        state.requests = intent.requests;
+        let noted = self.settle(&mut state, noted);
+        state.refs = Some(noted);
+        drop(state);
+        admission.searches.close(self.id);
+    }
+}
+
+impl Narrow for Search {
+    fn narrow(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        let mut state = self.state.lock();
+        if let Some(narrowing) = &state.narrowing {
+            return narrowing.clone().boxed();
+        }
+        let Some(knowledge) = &self.inquiry.shared.knowledge else {
+            return futures_util::future::ready(()).boxed();
+        };
+        // A task of its own drives it, so that it ends even if every caller goes away.
+        let task = knowledge.control.runtime().spawn(Arc::clone(&self).run());
+        let narrowing = async move {
+            let _ = task.await;
+        }
+        .boxed()
+        .shared();
+        state.narrowing = Some(narrowing.clone());
+        narrowing.boxed()
+    }
+}
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        self.inquiry.shared.admission.searches.close(self.id);
+    }
+}
