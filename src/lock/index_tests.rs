@@ -1,0 +1,116 @@
+//! What a request meets in an index.
+
+use super::*;
+use crate::id::{IndexId, TableId};
+use Certainty::{Certain, Likely};
+use Relation::{Hazard, Wait};
+
+fn key(value: i128) -> Key {
+    let mut key = Key::default();
+    key.push_int(value, false);
+    key
+}
+
+fn request(kind: Kind, mode: Mode, value: i128) -> Request {
+    let range = Range::entries(&key(value));
+    let index = IndexId { table: TableId(1), index: 0 };
+    Request { index, mode, range, kind, certainty: Certain, rule: "test" }
+}
+
+fn asking(txn: u64) -> Asking {
+    Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true, search: None }
+}
+
+fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {
+    let mut met = Met::default();
+    let reach = locks.reach(request, 0);
+    locks.meet(asking(txn), request, &reach, &mut met);
+    assert!(met.conflicts.len() <= 1);
+    met.conflicts.pop().map(|c| (c.relation, c.certainty))
+}
+
+fn enter(locks: &mut IndexLocks, request: &Request) -> Handle {
+    let reach = locks.reach(request, 0);
+    locks.enter(asking(1), request, reach, Got::all(&request.range))
+}
+
+/// Transaction 1 has looked 9 up and found nothing, between the records 7 and 12.
+fn gap_at_nine(probed: bool) -> IndexLocks {
+    let mut locks = IndexLocks::default();
+    let handle = enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 9));
+    assert!(locks.settle(handle, &Settled::Became(Kind::Gap, Range::entries(&key(9))), 9));
+    if probed {
+        let seen = Neighbours { place: key(9), present: false, below: Some(key(7)), above: Some(key(12)) };
+        locks.learn(&seen, 9);
+    }
+    locks
+}
+
+#[test]
+fn a_second_lookup_in_the_gap_is_a_hazard() {
+    let asked = request(Kind::RecordOrGap, Mode::X, 10);
+    assert_eq!(met(&mut gap_at_nine(true), 2, &asked), Some((Hazard, Certain)));
+    assert_eq!(met(&mut gap_at_nine(false), 2, &asked), Some((Hazard, Likely)));
+    assert_eq!(met(&mut gap_at_nine(true), 1, &asked), None, "its own lock");
+    let elsewhere = request(Kind::RecordOrGap, Mode::X, 13);
+    assert_eq!(met(&mut gap_at_nine(true), 2, &elsewhere), None, "a record lies between");
+}
+
+#[test]
+fn an_insert_waits_for_the_gap() {
+    let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 8);
+    assert_eq!(met(&mut gap_at_nine(true), 2, &insert), Some((Wait, Certain)));
+    let beyond = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 13);
+    assert_eq!(met(&mut gap_at_nine(true), 2, &beyond), None);
+    let record = request(Kind::Record, Mode::X, 12);
+    assert_eq!(met(&mut gap_at_nine(true), 2, &record), None, "a gap lock does not cover the record");
+}
+
+#[test]
+fn the_holders_own_insert_does_not_narrow_its_gap() {
+    let mut locks = gap_at_nine(false);
+    let handle = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
+    locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9);
+    locks.learn(&Neighbours { place: key(11), present: false, below: Some(key(9)), above: None }, 9);
+    let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 8);
+    assert_eq!(met(&mut locks, 2, &insert), Some((Wait, Likely)));
+}
+
+/// The holder of a gap is just inserting the key: whether the record or the gap is met is a race.
+#[test]
+fn a_wait_does_not_hide_a_hazard() {
+    let mut locks = gap_at_nine(true);
+    enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
+    let asked = request(Kind::RecordOrGap, Mode::X, 9);
+    let (mut met, reach) = (Met::default(), locks.reach(&asked, 0));
+    locks.meet(asking(2), &asked, &reach, &mut met);
+    let found = met.conflicts;
+    assert_eq!((found.len(), found[0].relation, found[0].hazard), (1, Wait, true));
+}
+
+#[test]
+fn records_wait_by_mode() {
+    let mut locks = IndexLocks::default();
+    let handle = enter(&mut locks, &request(Kind::RecordOrGap, Mode::S, 5));
+    let (shared, exclusive) = (request(Kind::Record, Mode::S, 5), request(Kind::RecordOrGap, Mode::X, 5));
+    assert_eq!(met(&mut locks, 2, &shared), None);
+    assert_eq!(met(&mut locks, 2, &exclusive), Some((Wait, Likely)), "not answered yet");
+    locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(5))), 9);
+    assert_eq!(met(&mut locks, 2, &exclusive), Some((Wait, Certain)));
+    locks.release(handle, true, 9);
+    assert_eq!(met(&mut locks, 2, &exclusive), None);
+    assert!(locks.is_empty());
+}
+
+#[test]
+fn lookups_that_usually_find_do_not_shy_at_each_other() {
+    let mut locks = IndexLocks::default();
+    for _ in 0..16 {
+        let handle = enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 5));
+        locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(5))), 0);
+        locks.release(handle, true, 0);
+    }
+    enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 5));
+    assert_eq!(met(&mut locks, 2, &request(Kind::RecordOrGap, Mode::X, 6)), None);
+    assert_eq!(met(&mut locks, 2, &request(Kind::RecordOrGap, Mode::X, 5)), Some((Wait, Likely)));
+}
