@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::value;
-use super::{Context, Intent, Values, scalar};
+use super::{Intent, Values, scalar};
 use crate::catalog::{Column, Index, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::key::Key;
