@@ -24,12 +24,13 @@ scenarios:
 	@SCENARIOS="$(SCENARIOS)" cargo test --quiet --test model -- --nocapture --exact scenarios::the_model_is_as_good_as_it_was
 
 # The lock model's score on random cases; failing ones are shown as small as they go.
-# make examine CASES=10000 SEED=3 SERVER=mysql
+# make examine CASES=10000 SEED=3 SERVER=mysql SHOW=20 CLASS=certain
 CASES ?= 1000
 SEED ?= 1
+SHOW ?= 12
 examine:
 	@tests/support/setup
-	@EXAMINE_CASES=$(CASES) EXAMINE_SEED=$(SEED) EXAMINE_SERVER=$(SERVER) \
+	@EXAMINE_CASES=$(CASES) EXAMINE_SEED=$(SEED) EXAMINE_SERVER=$(SERVER) EXAMINE_SHOW=$(SHOW) EXAMINE_CLASS="$(CLASS)" \
 	    cargo test --quiet --test model -- --nocapture --ignored examine_all
 
 # Format, lints and documentation; a warning is a fault.

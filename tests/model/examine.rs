@@ -1,7 +1,7 @@
 //! The random examiner.
 //!
 //! `make examine` sets `EXAMINE_CASES`, `EXAMINE_SEED`, `EXAMINE_SERVER` (`mysql`, `mariadb`; default both) and
-//! `EXAMINE_SHOW` (classes of faults that are shown with a case).
+//! `EXAMINE_SHOW` (classes of faults that are shown with a case), `EXAMINE_CLASS` (a part of their names).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -88,6 +88,8 @@ fn show(server: &Server, watch: &Watch, failing: &[(Case, Fault)], shown: u64) {
     for (class, cases) in &classes {
         println!("{:>5}  {class}", cases.len());
     }
+    let wanted = std::env::var("EXAMINE_CLASS").unwrap_or_default();
+    classes.retain(|(class, _)| class.contains(&wanted));
     let mut stage = Stage::start(server, watch, "examine_again");
     for (class, cases) in classes.into_iter().take(shown as usize) {
         let mut line = String::new();
