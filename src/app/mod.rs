@@ -85,16 +85,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     let config = loaded.config.clone();
     let (frontend, backend) = (map::frontend(&config), map::backend(&config));
     let listener = Listener::open(&frontend, sockets.clients).await?;
-    let metrics = Metrics::new(&prometheus::Registry::new())?;
     let drain = Drain::new();
-    let shared = Arc::new(Shared {
-        live: ArcSwap::from_pointee(reload::live(&config, None)?),
-        admission: Admission::new(map::admission(&config), metrics.clone()),
-        knowledge: knowledge(&config, &metrics)?,
-        metrics,
-        digests: Arc::default(),
-        watch: drain.watch(),
-    });
+    let shared = Arc::new(shared(&config, &drain)?);
     let reloader = Arc::new(Reloader::new(source, set_level, shared.clone(), listener.connections(), loaded));
     let handed_over = Arc::new(Notify::new());
     let admin = admin::start(
@@ -149,6 +141,19 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         let _ = admin.await;
     }
     Ok(())
+}
+
+/// The rooms that all sessions share. Needs no socket: `interlock explain` uses them without any client.
+pub fn shared(config: &Config, drain: &Drain) -> Result<Shared, AppError> {
+    let metrics = Metrics::new(&prometheus::Registry::new())?;
+    Ok(Shared {
+        live: ArcSwap::from_pointee(reload::live(config, None)?),
+        admission: Admission::new(map::admission(config), metrics.clone()),
+        knowledge: knowledge(config, &metrics)?,
+        metrics,
+        digests: Arc::default(),
+        watch: drain.watch(),
+    })
 }
 
 /// What interlock can ask the server.

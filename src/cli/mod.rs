@@ -1,8 +1,10 @@
 //! The commands of the program.
 
 pub mod check;
+mod columns;
 pub mod demo;
 pub mod healthcheck;
+pub mod explain;
 pub mod log;
 pub mod run;
 
@@ -22,6 +24,8 @@ Examples:
       Relay, and report what can be known without tables and indexes
   INTERLOCK__CONTROL__URL='mysql://interlock:secret@127.0.0.1:3306' interlock run --action reorder
       Know the tables, and hold statements back before they can deadlock
+  interlock explain --control-url mysql://interlock:secret@127.0.0.1/shop 'DELETE FROM item WHERE code = 7'
+      The locks that it would take, and who could wait for them
   interlock check --config interlock.toml
       Every fault of a configuration, or the configuration in force
 
@@ -64,6 +68,8 @@ enum Command {
     Check(ConfigArgs),
     /// Ask a running interlock whether it serves: exit 0, or the reason and 1. For images without a shell.
     Healthcheck(healthcheck::Args),
+    /// Show which locks a statement would take, or who of several sessions would wait for whom.
+    Explain(explain::Args),
     /// Run the get-or-create deadlock three times: direct, flagged, reordered.
     Demo(demo::Args),
 }
@@ -98,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Explain(args) => explain::run(&args),
     }
 }
 

@@ -63,14 +63,19 @@ impl TransactionState {
 
     /// Moves on as if the statement had succeeded.
     fn assume(&mut self, statement: &Statement) {
+        let status = self.status_if_done(statement);
+        self.after(statement, Outcome::Ok { status });
+    }
+
+    /// The flags that the server's answer will have if the statement succeeds.
+    pub fn status_if_done(&self, statement: &Statement) -> u16 {
         let effect = self.before(statement);
         let open = effect.begins || (self.is_open() && effect.ends.is_none());
         let autocommit = match statement {
             Statement::Set(settings) => autocommit_setting(settings).unwrap_or(self.autocommit),
             _ => self.autocommit,
         };
-        let status = if open { STATUS_IN_TRANS } else { 0 } | if autocommit { STATUS_AUTOCOMMIT } else { 0 };
-        self.after(statement, Outcome::Ok { status });
+        (if open { STATUS_IN_TRANS } else { 0 }) | if autocommit { STATUS_AUTOCOMMIT } else { 0 }
     }
 
     /// Takes in the answer. For several statements in one text, or several results of one, it is called once

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use std::fmt::Write;
 
+use super::super::columns;
+
 /// Width of one column in characters.
 const COLUMN: usize = 58;
 
@@ -56,13 +58,9 @@ pub fn draw(conflict: &Value) -> String {
     text
 }
 
-/// One statement in its column, on as many lines as it needs.
+/// One statement in its column.
 fn row(text: &mut String, at: &str, right: bool, statement: &str) {
-    for (line, part) in wrap(statement).into_iter().enumerate() {
-        let at = if line == 0 { at } else { "" };
-        let (left, right) = if right { ("", part.as_str()) } else { (part.as_str(), "") };
-        let _ = writeln!(text, "{}", format!("{at:>8}  {left:<COLUMN$}  {right}").trim_end());
-    }
+    columns::row(text, at, usize::from(right), COLUMN, statement);
 }
 
 /// What interlock did, and what came of it.
@@ -108,24 +106,6 @@ fn steps(transaction: &Value) -> Vec<(f64, String)> {
     steps
 }
 
-/// Breaks a statement at spaces to the width of a column.
-fn wrap(statement: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in statement.split_whitespace() {
-        // There is always a last line: the vector starts with one and only grows.
-        let used = lines.last().map_or(0, |line| line.chars().count());
-        if used > 0 && used + 1 + word.chars().count() > COLUMN {
-            lines.push(format!("  {word}"));
-        } else if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,10 +137,5 @@ mod tests {
         let hazard = json!({"kind": "hazard", "seq": 2});
         assert_eq!(choose(vec![hazard.clone(), wait]), Some(hazard));
         assert_eq!(choose(Vec::new()), None);
-    }
-
-    #[test]
-    fn long_statements_are_wrapped() {
-        assert!(wrap(&"word ".repeat(40)).iter().all(|line| line.chars().count() <= COLUMN));
     }
 }

@@ -17,6 +17,7 @@ mod guard;
 mod search;
 mod trace;
 mod besides;
+mod foresee;
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
@@ -44,6 +45,7 @@ use crate::txn::state::TransactionState;
 use crate::wire::command::{self, Command};
 use crate::wire::error::ErrorPacket;
 use besides::{Besides, Owned};
+pub use foresee::{Foreseen, ForeseenLock};
 use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;

@@ -122,7 +122,7 @@ impl Analyzer {
         self.push(Pending::Other)
     }
 
-    fn analyse(&self, text: &[u8]) -> Analysed {
+    pub(super) fn analyse(&self, text: &[u8]) -> Analysed {
         let server = (self.flavour == Flavour::MariaDb, self.server_version);
         let (analysed, parsed) = self.plans.analyse(text, self.state.sql_mode(), server);
         if parsed {
@@ -307,7 +307,7 @@ impl Analyzer {
     }
 
     /// What the statement will ask for, and how that is spread over several statements in one text.
-    fn intent(&self, execution: &Execution<'_>, effect: Effect) -> (Intent, VecDeque<usize>) {
+    pub(super) fn intent(&self, execution: &Execution<'_>, effect: Effect) -> (Intent, VecDeque<usize>) {
         let context = self.context(effect);
         let table = |name: &TableName| find(&self.shared, self.state.schema(), name);
         let binding = execution.analysed.bind(execution.text, execution.params);
@@ -422,7 +422,7 @@ fn kind(statement: &Statement) -> StatementKind {
 }
 
 /// Does a statement, or a part of it, ask for row locks?
-fn locks(statement: &Statement, effect: &Effect) -> bool {
+pub(super) fn locks(statement: &Statement, effect: &Effect) -> bool {
     match statement {
         Statement::Multi(parts) => parts.iter().any(|part| locks(part, effect)),
         Statement::Select(select) => effect.select_locks || select.tables.iter().any(|t| t.lock.is_some()),

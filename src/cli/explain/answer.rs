@@ -1,0 +1,152 @@
+//! What the server would answer: read from the tables as they are, and from what the script itself has
+//! changed.
+
+use std::collections::HashMap;
+
+use super::words::Around;
+use crate::id::IndexId;
+use crate::lock::key::Key;
+use crate::lock::request::{Kind, Request};
+use crate::session::analysis::{Answer, ResultKind};
+use crate::session::analyze::{Foreseen, ForeseenLock};
+use crate::session::serve::Knowledge;
+use crate::sql::statement::{Insert, Rows, Statement};
+
+/// ER_DUP_ENTRY
+const DUPLICATE_KEY: u16 = 1062;
+
+/// Entries that the script has made or taken away, newest last.
+#[derive(Default)]
+pub struct Changes {
+    changes: Vec<Change>,
+}
+
+struct Change {
+    session: usize,
+    index: IndexId,
+    key: Key,
+    exists: bool,
+    open: bool,
+}
+
+impl Changes {
+    /// Does the script know whether a key exists?
+    fn exists(&self, request: &Request) -> Option<bool> {
+        let of_key = |change: &&Change| change.index == request.index && request.range.contains(&change.key);
+        self.changes.iter().rev().find(of_key).map(|change| change.exists)
+    }
+
+    /// A statement was done.
+    pub fn done(&mut self, session: usize, foreseen: &Foreseen, around: &[Option<Around>], answer: &Answer) {
+        if !matches!(answer.result, ResultKind::Ok { affected: 1.., .. }) {
+            return;
+        }
+        let deletes = matches!(foreseen.plan.statement, Statement::Delete(_));
+        for (lock, around) in foreseen.locks.iter().zip(around) {
+            let found = around.as_ref().is_some_and(|around| around.exists);
+            let exists = match lock.request.kind {
+                Kind::Insert { .. } => true,
+                _ if deletes && found => false,
+                _ => continue,
+            };
+            let (index, key) = (lock.request.index, lock.request.range.low.clone());
+            self.changes.push(Change { session, index, key, exists, open: true });
+        }
+    }
+
+    /// A transaction has ended; what it changed stays if it was committed.
+    pub fn ended(&mut self, session: usize, committed: bool) {
+        self.changes.retain(|change| change.session != session || !change.open || committed);
+        for change in self.changes.iter_mut().filter(|change| change.session == session) {
+            change.open = false;
+        }
+    }
+}
+
+/// Looks at the entries around the place of each lock that is a single key.
+pub async fn look(foreseen: &Foreseen, knowledge: &Knowledge, changes: &Changes) -> Vec<Option<Around>> {
+    let mut all = Vec::with_capacity(foreseen.locks.len());
+    let mut known: HashMap<(IndexId, Key), Option<Around>> = HashMap::new();
+    for lock in &foreseen.locks {
+        let request = &lock.request;
+        if !matches!(request.kind, Kind::RecordOrGap | Kind::Record | Kind::Insert { .. }) {
+            all.push(None);
+            continue;
+        }
+        let place = (request.index, request.range.low.clone());
+        if !known.contains_key(&place) {
+            let around = probe(lock, knowledge).await;
+            known.insert(place.clone(), around);
+        }
+        let mut around = known.get(&place).cloned().flatten();
+        if let Some(exists) = changes.exists(request) {
+            around.get_or_insert_default().exists = exists;
+        }
+        all.push(around);
+    }
+    all
+}
+
+async fn probe(lock: &ForeseenLock, knowledge: &Knowledge) -> Option<Around> {
+    let place = lock.place.as_ref()?;
+    let seen = knowledge.prober.neighbours(&lock.table, lock.request.index.index, place).await?;
+    Some(Around { exists: seen.exact.is_some(), below: seen.previous, above: seen.next })
+}
+
+/// The answer of a statement that nothing hinders.
+pub fn of(foreseen: &Foreseen, around: &[Option<Around>]) -> Answer {
+    let statement = &foreseen.plan.statement;
+    let ok = |affected: u64, info: String| ResultKind::Ok { affected, last_insert_id: 0, info, schema: None };
+    let result = match statement {
+        Statement::Insert(insert) => inserted(insert, foreseen, around),
+        Statement::Select(_) => match found(foreseen, around) {
+            Some(rows) => ResultKind::Rows { rows, cursor: false },
+            // With a cursor the rows come later: nothing is known of them yet.
+            None => ResultKind::Rows { rows: 0, cursor: true },
+        },
+        Statement::Update(_) | Statement::Delete(_) => match found(foreseen, around) {
+            Some(rows) => ok(rows, format!("Rows matched: {rows}  Changed: {rows}  Warnings: 0")),
+            None => ResultKind::Rows { rows: 0, cursor: true },
+        },
+        _ => ok(0, String::new()),
+    };
+    let failed = matches!(result, ResultKind::Error { .. });
+    let status = (!failed).then_some(foreseen.status);
+    Answer { result, status, last: true, ..Answer::default() }
+}
+
+/// The error of a deadlock's victim.
+pub fn deadlock() -> Answer {
+    let result = ResultKind::Error { code: 1213, message: String::new() };
+    Answer { result, last: true, ..Answer::default() }
+}
+
+/// Rows that a search by unique keys finds; `None` for any other search.
+fn found(foreseen: &Foreseen, around: &[Option<Around>]) -> Option<u64> {
+    let mut rows = 0;
+    for (lock, around) in foreseen.locks.iter().zip(around) {
+        if lock.request.rule != "unique-lookup" {
+            return None;
+        }
+        rows += u64::from(around.as_ref()?.exists);
+    }
+    (!foreseen.locks.is_empty()).then_some(rows)
+}
+
+fn inserted(insert: &Insert, foreseen: &Foreseen, around: &[Option<Around>]) -> ResultKind {
+    let unique = |lock: &ForeseenLock| matches!(lock.request.kind, Kind::Insert { check: Some(_) });
+    let exists = |around: &Option<Around>| around.as_ref().is_some_and(|around| around.exists);
+    let duplicate = foreseen.locks.iter().zip(around).any(|(lock, around)| unique(lock) && exists(around));
+    let affected = match (duplicate, &insert.on_duplicate, insert.replace) {
+        (false, ..) => 1,
+        (true, Some(_), _) | (true, _, true) => 2,
+        (true, None, false) if insert.ignore => 0,
+        (true, None, false) => {
+            return ResultKind::Error { code: DUPLICATE_KEY, message: "the key exists".to_owned() };
+        }
+    };
+    match insert.rows {
+        Rows::Values(_) => ResultKind::Ok { affected, last_insert_id: 0, info: String::new(), schema: None },
+        Rows::Select(_) => ResultKind::Rows { rows: 0, cursor: true },
+    }
+}
