@@ -20,3 +20,5 @@ pub mod asking;
 pub mod index;
 pub mod table;
 pub mod wait_for;
+#[cfg(test)]
+mod reference_tests;
