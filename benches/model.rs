@@ -14,7 +14,7 @@ use interlock::intent::{self, Context, Values};
 use interlock::lock::key::Key;
 use interlock::lock::mode::{Certainty, Mode};
 use interlock::lock::range::Range;
-use interlock::lock::request::{Kind, Request, Settled};
+use interlock::lock::request::{Kind, Origin, Request, Settled};
 use interlock::lock::table::{LockRefs, LockTable};
 use interlock::sql::binding::Binding;
 use interlock::sql::cache::PlanCache;
@@ -92,7 +92,7 @@ fn held(count: usize) -> LockTable {
     let first = PLACE - 1 - 2 * (count as i128 / 2);
     for n in 0..count {
         let asked = [request(first + 2 * n as i128)];
-        let (refs, met) = table.enter(TxnId(n as u64 + 10), &asked, true, 0);
+        let (refs, met) = table.enter(TxnId(n as u64 + 10), &asked, Origin::default(), true, 0);
         assert!(met.conflicts.is_empty());
         table.settle(refs, &[Settled::Kept], 0);
     }
@@ -100,7 +100,7 @@ fn held(count: usize) -> LockTable {
 }
 
 fn ask(table: &LockTable, requests: &[Request]) -> LockRefs {
-    let (refs, met) = table.enter(TxnId(1), requests, true, 0);
+    let (refs, met) = table.enter(TxnId(1), requests, Origin::default(), true, 0);
     assert!(met.conflicts.is_empty());
     refs
 }

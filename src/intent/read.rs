@@ -36,7 +36,9 @@ use crate::id::IndexId;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
-use crate::sql::statement::{Insert, Isolation, RowLock, Rows, Select, Statement, TableAccess, TableName, WaitPolicy};
+use crate::sql::statement::{
+    Insert, Isolation, RowLock, Rows, Select, Statement, TableAccess, TableName, WaitPolicy,
+};
 
 /// Finds definitions.
 pub(super) type Tables<'t> = &'t dyn Fn(&TableName) -> Option<Arc<Table>>;

@@ -12,7 +12,7 @@ use super::index::{Neighbours, Relation};
 use super::key::Key;
 use super::mode::{Certainty, Mode};
 use super::range::Range;
-use super::request::{Kind, Request, Settled};
+use super::request::{Kind, Origin, Request, Settled};
 use super::table::{LockRefs, LockTable};
 use super::wait_for::{Edge, WaitFor};
 use crate::id::{IndexId, TableId, TxnId};
@@ -119,7 +119,7 @@ fn ask(table: &LockTable, simple: &Simple, overtakes: bool) -> (LockRefs, BTreeS
     let range = Range::entries(&key(simple.place));
     let (kind, mode) = (simple.kind, simple.mode);
     let request = Request { index: INDEX, mode, range, kind, certainty: Certainty::Certain, rule: "test" };
-    let (refs, met) = table.enter(TxnId(simple.txn), &[request], overtakes, 0);
+    let (refs, met) = table.enter(TxnId(simple.txn), &[request], Origin::default(), overtakes, 0);
     let waits = met.conflicts.iter().filter(|conflict| conflict.relation == Relation::Wait);
     (refs, waits.map(|conflict| conflict.holder.0).collect())
 }

@@ -242,7 +242,8 @@ impl Analyzer {
         };
         let intent = Intent { requests: submission.requests, ..intent };
         let none = LockRefs::new();
-        let locking = Locking { txn, intent, refs: none, search, reported: false, parts, guard: None, besides };
+        let locking =
+            Locking { txn, intent, refs: none, search, reported: false, parts, guard: None, besides };
         let locking = locking.noted(refs);
         match guard {
             Some(guard) => self.guarded(*guard, plan.clone(), locking, Instant::now()),
