@@ -299,7 +299,8 @@ impl Analyzer {
 
     /// Nobody can wait for this session while it waits for a name.
     fn may_wait(&self) -> bool {
-        self.held.is_empty() && !self.unfollowed && !self.names.user_locks
+        let holds = !self.held.is_empty() || !self.searches.is_empty() || !self.owned.is_empty();
+        !holds && !self.unfollowed && !self.names.user_locks
     }
 
     // ## Giving back
@@ -373,8 +374,8 @@ impl Analyzer {
     fn mind_user_locks(&mut self, statement: &Statement, text: &[u8]) -> Option<Verdict> {
         let may = match statement {
             Statement::Select(select) => select.user_lock,
+            Statement::NamedLocks(_) | Statement::Multi(_) => true,
             Statement::Routine { .. } | Statement::Set(_) | Statement::Opaque { .. } => true,
-            Statement::Multi(_) => true,
             _ => false,
         };
         if !may {
