@@ -10,6 +10,7 @@ pub mod record;
 pub mod journal;
 pub mod deadlock;
 pub mod state;
+pub mod pattern;
 mod budget;
 mod hold;
 
@@ -209,7 +210,9 @@ impl Admission {
         self.waiting.insert(token, sender);
         let (session, txn) = (submission.session, submission.txn);
         let patience = Duration::from_millis(submission.patience_ms).min(self.settings.load().hold_timeout);
+        let begun = Instant::now();
         let contended = self.scheduler.contend(token, submission, self.now());
+        self.metrics.decision_seconds.observe(begun.elapsed().as_secs_f64());
         self.deliver(contended.woken);
         if !matches!(contended.decision, Decision::Hold) {
             self.waiting.remove(&token);
@@ -350,6 +353,9 @@ impl Admission {
             self.metrics.signature_matches.inc(report.taken);
         }
         self.metrics.conflicts.inc((report.kind, report.taken, report.certainty));
+        if report.would_hold && report.taken == Taken::Flagged {
+            self.metrics.would_hold.inc(report.kind);
+        }
         let seq = self.ledger.report(report, resource, &self.registry, self.settings.load().redact);
         let Some(suppressed) = self.may_log() else { return seq };
         tracing::warn!(
@@ -385,3 +391,6 @@ impl Admission {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,6 +147,11 @@ impl Registry {
         self.sessions.len()
     }
 
+    /// Age of the oldest open transaction that has asked for locks; zero if there is none.
+    pub fn oldest(&self) -> Duration {
+        self.transactions.iter().map(|entry| entry.history.lock().began.elapsed()).max().unwrap_or_default()
+    }
+
     /// Number of open transactions that have asked for locks.
     pub fn transactions(&self) -> usize {
         self.transactions.len()

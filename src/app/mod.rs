@@ -29,7 +29,7 @@ use crate::backend::probe::{ProbeEnd, Prober};
 use crate::config::{Config, Loaded};
 use crate::frontend::listener::{BindError, Listener};
 use crate::frontend::worker::{Handler, Workers};
-use crate::metrics::{Metrics, MetricsError};
+use crate::metrics::{self, Metrics, MetricsError};
 use crate::session::analyze::Plans;
 use crate::session::serve::{Knowledge, Shared, serve};
 use crate::shutdown::{Drain, Phase};
@@ -83,7 +83,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     let config = loaded.config.clone();
     let (frontend, backend) = (map::frontend(&config), map::backend(&config));
     let listener = Listener::open(&frontend, sockets.clients).await?;
-    let metrics = Metrics::new(&prometheus::Registry::new())?;
+    let limits = metrics::Settings { max_tables: config.metrics.max_tables };
+    let metrics = Metrics::with(&prometheus::Registry::new(), limits)?;
     let drain = Drain::new();
     let shared = Arc::new(Shared {
         live: ArcSwap::from_pointee(reload::live(&config, None)?),

@@ -104,6 +104,7 @@ pub const KEYS: &[(&str, Rule)] = &[
     ("reorder.max_queue", Rule::Integer(0, MANY)),
     ("reorder.max_held", Rule::Integer(0, MANY)),
     ("conflicts.keep", Rule::Integer(1, 1_000_000)),
+    ("metrics.max_tables", Rule::Integer(0, 10_000)),
     ("log.level", Rule::LogFilter),
     ("log.format", Rule::OneOf(&["auto", "text", "json"])),
     ("shutdown.grace", Rule::Duration(0, DAY)),

@@ -48,6 +48,8 @@ pub struct Config {
     pub reorder: ReorderConfig,
     /// Conflict records.
     pub conflicts: ConflictsConfig,
+    /// Metrics.
+    pub metrics: MetricsConfig,
     /// Logs.
     pub log: LogConfig,
     /// The end of the process.
@@ -284,6 +286,14 @@ pub struct ConflictsConfig {
     pub keep: usize,
 }
 
+/// Metrics.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Tables with series of their own; further ones are counted together as `other`.
+    pub max_tables: usize,
+}
+
 /// Logs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -364,6 +374,7 @@ impl Default for Config {
             policy: PolicyConfig::default(),
             reorder: ReorderConfig::default(),
             conflicts: ConflictsConfig::default(),
+            metrics: MetricsConfig::default(),
             log: LogConfig::default(),
             shutdown: ShutdownConfig::default(),
             reload: ReloadConfig::default(),
@@ -435,6 +446,12 @@ impl Default for ReorderConfig {
 impl Default for ConflictsConfig {
     fn default() -> Self {
         ConflictsConfig { keep: 1000 }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        MetricsConfig { max_tables: 100 }
     }
 }
 

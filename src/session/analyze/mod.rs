@@ -31,7 +31,7 @@ use crate::catalog::Flavour;
 use crate::id::{SessionId, TableId, TxnId};
 use crate::intent::Intent;
 use crate::lock::table::{LockRef, LockRefs};
-use crate::metrics::labels::{CommandKind, FailOpen};
+use crate::metrics::labels::{CommandKind, FailOpen, TimeSpent};
 use crate::sql::cache::Plan;
 use crate::sql::statement::{Statement, TableName};
 use crate::txn::effect::{Ending, Outcome, STATUS_AUTOCOMMIT};
@@ -281,6 +281,7 @@ fn touches_nothing(statement: &Statement) -> bool {
 
 impl Analysis for Analyzer {
     fn command(&mut self, command: &Command<'_>, pending: usize) -> Verdict {
+        let _timing = self.shared.metrics.analysis();
         self.code = command.code;
         self.entry.busy();
         match command.code {
@@ -379,6 +380,8 @@ impl Analysis for Analyzer {
     }
 
     fn answer(&mut self, answer: &Answer) {
+        self.shared.metrics.time.add(TimeSpent::Server, answer.server_time.as_nanos() as u64);
+        let _timing = self.shared.metrics.analysis();
         self.answered(answer);
         self.entry.answered(!self.pending.is_empty(), self.state.is_open());
     }
