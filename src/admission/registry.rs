@@ -229,6 +229,11 @@ impl Entry {
         }
     }
 
+    /// The user.
+    pub fn user(&self) -> Arc<str> {
+        self.user.lock().clone()
+    }
+
     /// COM_CHANGE_USER has succeeded.
     pub fn rename(&self, user: &str) {
         *self.user.lock() = user.into();

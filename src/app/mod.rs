@@ -5,7 +5,8 @@
 
 mod admin;
 mod look;
-mod map;
+pub mod map;
+mod state;
 mod notify;
 pub mod reload;
 mod signals;
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::admission::Admission;
+use crate::admission::state::StateError;
 use crate::backend::catalog_loader::Loader;
 use crate::backend::catalog_store::{Catalog, LoadEnd};
 use crate::backend::control::{Control, ControlError, Lane};
@@ -60,6 +62,9 @@ pub enum AppError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file of signatures.
+    #[error("state.dir: {0}")]
+    State(#[from] StateError),
     /// Threads or signals.
     #[error("the system refuses: {0}")]
     System(#[from] std::io::Error),
@@ -94,6 +99,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         digests: Arc::default(),
         watch: drain.watch(),
     });
+    let keeper = state::Keeper::open(&config, &shared)?;
     let reloader = Arc::new(Reloader::new(source, set_level, shared.clone(), listener.connections(), loaded));
     let handed_over = Arc::new(Notify::new());
     let admin = admin::start(
@@ -142,6 +148,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     signals.abort();
     watchdog.abort();
     info!("all sessions have ended");
+    keeper.close().await;
     drain.close();
     if let Some(admin) = admin {
         // Ends by itself within a second; a panic there must not spoil an orderly end.

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod healthcheck;
 pub mod log;
 pub mod run;
+pub mod signatures;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,7 +62,9 @@ enum Command {
     #[command(after_help = AFTER_RUN_HELP)]
     Run(ConfigArgs),
     /// Print every fault of a configuration and exit 1, or the configuration in force and exit 0.
-    Check(ConfigArgs),
+    Check(check::Args),
+    /// List, export, import or drop the deadlocks that interlock remembers.
+    Signatures(signatures::Args),
     /// Ask a running interlock whether it serves: exit 0, or the reason and 1. For images without a shell.
     Healthcheck(healthcheck::Args),
     /// Run the get-or-create deadlock three times: direct, flagged, reordered.
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Signatures(args) => signatures::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Demo(args) => demo::run(&args),
     }

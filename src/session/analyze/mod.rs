@@ -41,6 +41,7 @@ use crate::wire::error::ErrorPacket;
 use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
+pub use trace::tables_named;
 
 /// A transaction's list of locks that is longer than this is not kept for the next one.
 const KEPT_CAPACITY: usize = 32;

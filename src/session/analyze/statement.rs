@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::analysis::Verdict;
+use super::super::rules::Facts;
 use super::super::serve::Shared;
 use super::prepared::Text;
 use super::{Analyzer, Locking, Looked, Pending, Waiting, trace};
@@ -138,12 +139,14 @@ impl Analyzer {
         let effect = self.effect(statement);
         let plain = matches!(statement, Statement::Select(_) | Statement::Harmless);
         let locks = locks(statement, &effect);
-        let off = execution.analysed.digest.tag == Some(Tag::Off);
-        let concerned = !off && self.shared.admission.scheduler().signatures().concerns(DigestId(plan.hash));
+        let concerned = self.shared.admission.scheduler().signatures().concerns(DigestId(plan.hash));
+        let off = (locks || !plain || concerned) && self.tag(execution) == Some(Tag::Off);
+        let concerned = concerned && !off;
         if pending > 0 && (!plain || locks || concerned) {
             return Verdict::AfterEarlier;
         }
         if self.shared.settings().coordinates
+            && !off
             && let Some(verdict) = self.mind_names(statement, execution.text)
         {
             return verdict;
@@ -155,8 +158,10 @@ impl Analyzer {
             if !first || locks || concerned || effect.begins || trace::may_lock(statement) {
                 let first = first || effect.begins;
                 self.entry.note(self.shown(plan, execution.text), first);
-                let ran = trace::ran(execution, locks);
-                self.entry.journal.lock().note(ran, trace::schema(self.state.schema()), first);
+                if !off {
+                    let ran = trace::ran(execution, locks);
+                    self.entry.journal.lock().note(ran, trace::schema(self.state.schema()), first);
+                }
             }
             self.shared.metrics.statements.inc(kind(statement));
             match statement {
@@ -206,7 +211,7 @@ impl Analyzer {
             txn,
             seen: trace::seen(execution, self.state.schema()),
             shares: trace::shares(&plan.statement),
-            action: self.action(execution.analysed.digest.tag),
+            action: self.action(self.tag(execution)),
             requests: intent.requests,
             patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
             overtakes: self.flavour == Flavour::MySql,
@@ -326,6 +331,24 @@ impl Analyzer {
             admission.registry.began(txn, entry);
             txn
         })
+    }
+
+    /// What a comment hint in the statement says, or else the first rule that matches.
+    fn tag(&self, execution: &Execution<'_>) -> Option<Tag> {
+        let settings = self.shared.settings();
+        if execution.analysed.digest.tag.is_some() || settings.rules.is_empty() {
+            return execution.analysed.digest.tag;
+        }
+        let plan = &execution.analysed.plan;
+        let user = self.entry.user();
+        let facts = Facts {
+            statement: &plan.statement,
+            text: &plan.text,
+            digest: plan.hash,
+            user: &user,
+            schema: self.state.schema(),
+        };
+        settings.rules.first(&facts).map(|(_, action)| action)
     }
 
     fn action(&self, tag: Option<Tag>) -> Action {
