@@ -75,7 +75,7 @@ pub(super) fn faults(value: &Value) -> Vec<(String, String, String)> {
                 _ => fault(key, value.to_string(), "a name or a pattern with * and ?".to_owned()),
             }
         }
-        if rule.len() == 1 && n + 1 < rules.len() {
+        if rule.keys().all(|key| key == "action") && n + 1 < rules.len() {
             let found = "a rule without conditions before others".to_owned();
             fault("", found, "such a rule at the end only: those behind it never match".to_owned());
         }
