@@ -104,6 +104,8 @@ pub enum Admitted {
     Hold(Hold),
     /// It is refused.
     Reject,
+    /// Another session has killed it while it was held: its transaction stays.
+    Killed,
     /// Nothing was decided: the edges of a gap are not known, and a look at the server would tell. Only if
     /// the caller said that it can look.
     Look {
@@ -267,6 +269,20 @@ impl Admission {
         });
         self.deliver(woken);
         true
+    }
+
+    /// `KILL QUERY` was carried out: if the session's statement is held here, and so not at the server, it ends here.
+    /// False: it is not held.
+    pub fn kill_query(&self, server_thread: u32) -> bool {
+        let Some(session) = self.registry.by_thread(server_thread) else { return false };
+        let held = self.holds.iter().find(|hold| hold.session == session.id).map(|hold| *hold);
+        let Some(HoldLook { token, txn, .. }) = held else { return false };
+        let killed = self.scheduler.cancel(token);
+        if killed {
+            let end = HoldEnd::Killed;
+            self.deliver(vec![Woken { token, txn, decision: Decision::Reject, end }]);
+        }
+        killed
     }
 
     /// A statement was answered. Returns the locks that stay.

@@ -122,6 +122,11 @@ impl Registry {
         self.sessions.get(&id).map(|entry| entry.clone())
     }
 
+    /// The session with this connection id of the server.
+    pub fn by_thread(&self, server_thread: u32) -> Option<Arc<Entry>> {
+        self.sessions.iter().find(|entry| entry.server_thread == server_thread).map(|entry| entry.clone())
+    }
+
     /// All sessions, oldest first.
     pub fn look(&self) -> Vec<Look> {
         // Copied out shard by shard; each session is looked at without a guard.

@@ -284,6 +284,7 @@ label_for!(HoldEnd = "end" {
     HolderStalled = "holder_stalled",
     Deadline = "deadline",
     ClientGone = "client_gone",
+    Killed = "killed",
     Operator = "operator",
     Shutdown = "shutdown",
 });

@@ -70,6 +70,9 @@ pub enum Statement {
         /// Tables that the text names.
         tables: Vec<TableName>,
     },
+    /// `KILL QUERY id`: takes no lock, but ends the statement of another session. (`KILL CONNECTION` is harmless:
+    /// the server tells that session itself.)
+    KillQuery(Scalar),
     /// Read and known to take no lock and to change no transaction: `SHOW`, `KILL`, `EXPLAIN`, …
     Harmless,
     /// Not understood. Relayed and counted; tables named after FROM/JOIN/INTO/UPDATE are kept where seen.

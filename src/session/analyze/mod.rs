@@ -74,6 +74,8 @@ pub struct Analyzer {
     tried: HashSet<TableName>,
     /// The code of the command at hand.
     code: u8,
+    /// `KILL QUERY` statements that are under way: which of the server's connections each is about.
+    kills: VecDeque<Option<u32>>,
     /// Names of gaps that the session has on the server.
     names: Names,
     /// The open transaction may have locks that are not followed.
@@ -186,6 +188,7 @@ impl Analyzer {
             held: Vec::new(),
             xa_prepared: Vec::new(),
             code: 0,
+            kills: VecDeque::new(),
             names: Names::default(),
             unfollowed: false,
             tried: HashSet::new(),
@@ -262,6 +265,15 @@ impl Analyzer {
             Admitted::Reject => {
                 self.looked = Looked::default();
                 Verdict::Reject { error: ErrorPacket::deadlock(), rollback: true }
+            }
+            // As at the server: the statement ends, the transaction stays, if one is open.
+            Admitted::Killed => {
+                self.looked = Looked::default();
+                if !self.state.is_open() {
+                    self.end_transaction(Ending::RolledBack);
+                }
+                self.entry.answered(!self.pending.is_empty(), self.state.is_open());
+                Verdict::Reject { error: ErrorPacket::interrupted(), rollback: false }
             }
             // Only for callers that can look; they have looked before they come here.
             Admitted::Look { .. } => self.push(Pending::Statement { plan, part: 0, locking: None }),

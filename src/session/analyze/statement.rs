@@ -22,7 +22,7 @@ use crate::shutdown::Phase;
 use crate::sql::binding::Binding;
 use crate::sql::cache::{Analysed, Plan};
 use crate::sql::set;
-use crate::sql::statement::{Statement, TableName, Value};
+use crate::sql::statement::{Scalar, Statement, TableName, Value};
 use crate::sql::tag::Tag;
 use crate::txn::effect::{Effect, Ending, Runs};
 use crate::txn::state::SessionDefaults;
@@ -176,6 +176,9 @@ impl Analyzer {
             let commits = ending == Ending::Committed;
             self.shared.admission.ending(txn, &self.held, commits);
             self.held.clear();
+        }
+        if let Statement::KillQuery(id) = statement {
+            self.kills.push_back(kills(execution, id));
         }
         if off || !(locks || concerned) {
             return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
@@ -393,9 +396,18 @@ fn kind(statement: &Statement) -> StatementKind {
         Statement::Update(_) => StatementKind::Update,
         Statement::Delete(_) => StatementKind::Delete,
         Statement::Routine { .. } => StatementKind::Routine,
-        Statement::Harmless => StatementKind::Harmless,
+        Statement::KillQuery(_) | Statement::Harmless => StatementKind::Harmless,
         Statement::Opaque { .. } => StatementKind::Opaque,
         Statement::Multi(parts) => parts.first().map_or(StatementKind::Harmless, |part| kind(part)),
+    }
+}
+
+/// The connection that a `KILL QUERY` is about; `None`: not known. One among several statements is not followed.
+fn kills(execution: &Execution<'_>, scalar: &Scalar) -> Option<u32> {
+    let Scalar::Slot(slot) = scalar else { return None };
+    match execution.analysed.bind(execution.text, execution.params).value(*slot) {
+        Value::Int(thread) => thread.try_into().ok(),
+        _ => None,
     }
 }
 
