@@ -2,81 +2,9 @@
 
 mod support;
 
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Interlock, Login, RawClient, both, wait_until};
-
-const SCHEMA: &[&str] = &[
-    "CREATE DATABASE shop",
-    "CREATE TABLE shop.batch (id INT AUTO_INCREMENT PRIMARY KEY, server_id INT NOT NULL, UNIQUE KEY by_server (server_id)) ENGINE=InnoDB",
-    "INSERT INTO shop.batch (server_id) VALUES (7), (12), (30)",
-];
-
-/// A client whose statements run on a thread of their own, so that one can wait.
-struct Session {
-    statements: mpsc::Sender<String>,
-    answers: mpsc::Receiver<Result<(), u16>>,
-}
-
-impl Session {
-    fn open(port: u16) -> Session {
-        let mut client = RawClient::login(port, &Login { schema: Some("shop".into()), ..Login::default() });
-        let (statements, to_run) = mpsc::channel::<String>();
-        let (answered, answers) = mpsc::channel();
-        thread::spawn(move || {
-            for sql in to_run {
-                let last = client.query(&sql).pop().expect("an answer has a packet");
-                if answered.send(last.error().map_or(Ok(()), |(code, _)| Err(code))).is_err() {
-                    return;
-                }
-            }
-        });
-        Session { statements, answers }
-    }
-
-    fn send(&self, sql: &str) {
-        self.statements.send(sql.to_owned()).expect("the session runs");
-    }
-
-    fn answer(&self) -> Result<(), u16> {
-        self.answers.recv_timeout(Duration::from_secs(20)).expect("the statement is answered")
-    }
-
-    fn run(&self, sql: &str) -> Result<(), u16> {
-        self.send(sql);
-        self.answer()
-    }
-
-    fn waits(&self) -> bool {
-        self.answers.recv_timeout(Duration::from_millis(300)).is_err()
-    }
-}
-
-fn in_front_of_a_shop(check: impl Fn(&Interlock, Session, Session), action: &str, more: &[&str]) {
-    both(|server| {
-        let mut root = RawClient::login(server.port, &Login::default());
-        for sql in SCHEMA {
-            assert!(root.query(sql)[0].is_ok(), "{sql}");
-        }
-        let mut args = vec!["--action", action];
-        args.extend(more);
-        let interlock = Interlock::start(server, &args);
-        check(&interlock, Session::open(interlock.port), Session::open(interlock.port));
-        wait_until("nothing is left", Duration::from_secs(5), || {
-            let (_, status) = interlock.get("/api/status").expect("the admin address answers");
-            let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
-            ["sessions", "transactions", "locks", "wait_edges", "held"].iter().all(|key| status[key] == 0)
-        });
-    });
-}
-
-fn find(interlock: &Interlock, kind: &str) -> serde_json::Value {
-    let conflicts = interlock.conflicts();
-    let found = conflicts.iter().find(|c| c["kind"] == kind);
-    found.unwrap_or_else(|| panic!("no {kind} in {conflicts:#?}")).clone()
-}
+use support::shop::{find, in_front_of_a_shop};
 
 #[test]
 fn flag_sees_the_hazard_and_the_deadlock_before_they_happen() {

@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/metrics` | Prometheus text format |
+//! | `/metrics` | Prometheus text format, or OpenMetrics if asked for |
 //! | `/healthz` | 200 while the process serves |
 //! | `/readyz` | 200 if the server can be reached, else 503 and the reason |
 //! | `/api/…` | JSON ([`super::api`]) |
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -32,13 +32,14 @@ use super::{api, page};
 /// Is the server reachable? The error is one line for people.
 pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
+/// Media type and text for the `Accept` header of a scrape.
+pub type Scrape = Arc<dyn Fn(Option<&str>) -> (&'static str, String) + Send + Sync>;
+
 /// What the admin address shows.
 #[derive(Clone)]
 pub struct Sources {
-    /// The text of `/metrics`.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Its media type.
-    pub metrics_type: &'static str,
+    /// The answer of `/metrics`.
+    pub metrics: Scrape,
     /// Asked for `/readyz`, once a second at most.
     pub ready: Ready,
     /// The answer of `/api/conflicts` for records after a number.
@@ -104,8 +105,10 @@ fn router(sources: Sources) -> Router {
         .fallback(|| async { error(StatusCode::NOT_FOUND, "no such page") })
 }
 
-async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    ([(header::CONTENT_TYPE, admin.sources.metrics_type)], (admin.sources.metrics)()).into_response()
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let (media_type, text) = (admin.sources.metrics)(accept);
+    ([(header::CONTENT_TYPE, media_type)], text).into_response()
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
@@ -159,8 +162,7 @@ mod tests {
         let (flag, count) = (reachable.clone(), asked.clone());
         let view = View::empty();
         let sources = Sources {
-            metrics: Arc::new(|| "a_total 1\n".to_owned()),
-            metrics_type: "text/plain; version=0.0.4",
+            metrics: Arc::new(|_accept| ("text/plain; version=0.0.4", "a_total 1\n".to_owned())),
             ready: Arc::new(move || {
                 count.fetch_add(1, Ordering::Relaxed);
                 let result = if flag.load(Ordering::Relaxed) { Ok(()) } else { Err("refused".to_owned()) };

@@ -51,6 +51,7 @@ impl Hold {
         tracing::debug!(session = %self.session, ?end, held = ?self.since.elapsed(), "hold ended");
         match decision {
             Decision::Forward { refs, waits } => Admitted::Forward { refs, waits },
+            Decision::Hold | Decision::Reject if end == HoldEnd::Killed => Admitted::Killed,
             Decision::Hold | Decision::Reject => Admitted::Reject,
         }
     }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 use super::metadata;
+use super::pattern;
 use super::record::{Detected, Outcome, Record, Resource};
 use super::registry::Registry;
 use crate::id::{SessionId, TxnId};
@@ -25,7 +26,7 @@ use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::Kind;
 use crate::metrics::Metrics;
-use crate::metrics::labels::Prediction;
+use crate::metrics::labels::{Pattern, Prediction, RecordFate};
 use crate::scheduler::conflict::{ConflictKind, Report, Taken};
 
 /// Holders that a record shows; each comes with all of its statements.
@@ -126,10 +127,11 @@ impl Ledger {
         let party = |txn: TxnId| registry.session_of(txn).map(|entry| entry.party());
         let Some(requester) = party(report.requester) else { return 0 };
         let whole = metadata::place(report.request.index, &report.request.range, redact);
-        let record = Record {
+        let mut record = Record {
             seq: 0,
             time: now(),
             kind: report.kind,
+            pattern: Pattern::Other,
             detected: Detected::Before,
             certainty: report.certainty,
             action: report.taken,
@@ -148,6 +150,9 @@ impl Ledger {
             requester,
             holders: report.holders.iter().filter_map(|txn| party(*txn)).take(MAX_PARTIES).collect(),
         };
+        record.pattern = pattern::of(report, &record);
+        let (schema, table) = (&record.resource.schema, &record.resource.table);
+        self.metrics.tables.conflict(schema, table, record.pattern, record.action);
         let seq = self.push(&mut self.ring.lock(), record, report.requester, &report.holders);
         // One that ended while this was written down has not been told of it.
         for txn in report.holders.iter().filter(|txn| registry.session_of(**txn).is_none()) {
@@ -157,7 +162,13 @@ impl Ledger {
     }
 
     fn push(&self, ring: &mut Ring, record: Record, requester: TxnId, holders: &[TxnId]) -> u64 {
-        let seq = ring.push(record, self.keep.load(Ordering::Relaxed), requester, holders);
+        let keep = self.keep.load(Ordering::Relaxed);
+        let full = ring.records.len() >= keep;
+        let seq = ring.push(record, keep, requester, holders);
+        self.metrics.records.inc(RecordFate::Kept);
+        if full {
+            self.metrics.records.inc(RecordFate::PushedOut);
+        }
         self.pending.store(ring.pending.len(), Ordering::SeqCst);
         seq
     }
@@ -167,6 +178,7 @@ impl Ledger {
         let mut ring = self.ring.lock();
         let record = ring.record(seq)?;
         record.held_ms = held.as_micros() as f64 / 1000.0;
+        self.metrics.tables.held(&record.resource.schema, &record.resource.table, held);
         Some(record.kind)
     }
 
@@ -243,6 +255,9 @@ impl Ledger {
                 continue;
             }
             record.errno = Some(errno);
+            if record.kind == ConflictKind::Deadlock {
+                self.metrics.tables.deadlock(&record.resource.schema, &record.resource.table);
+            }
             foreseen |= kind == ConflictKind::Wait || record.kind != ConflictKind::Wait;
             self.close(&mut ring, seq, Outcome::Happened);
         }
@@ -251,6 +266,7 @@ impl Ledger {
                 seq: 0,
                 time: now(),
                 kind,
+                pattern: Pattern::Other,
                 detected: Detected::After,
                 certainty: Certainty::Certain,
                 action: Taken::Flagged,
@@ -263,6 +279,7 @@ impl Ledger {
                 holders: Vec::new(),
             };
             self.push(&mut ring, record, txn, &[]);
+            self.metrics.predictions.inc((kind, Prediction::Missed));
         }
         foreseen
     }

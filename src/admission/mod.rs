@@ -11,6 +11,7 @@ pub mod record;
 pub mod journal;
 pub mod deadlock;
 pub mod state;
+pub mod pattern;
 mod budget;
 mod hold;
 pub mod search;
@@ -109,6 +110,8 @@ pub enum Admitted {
     Hold(Hold),
     /// It is refused.
     Reject,
+    /// Another session has killed it while it was held: its transaction stays.
+    Killed,
     /// Nothing was decided: what is locked is not known exactly, and a look at the server would tell. Only
     /// if the caller said that it can look.
     Look {
@@ -219,7 +222,9 @@ impl Admission {
         self.waiting.insert(token, sender);
         let (session, txn) = (submission.session, submission.txn);
         let patience = Duration::from_millis(submission.patience_ms).min(self.settings.load().hold_timeout);
+        let begun = Instant::now();
         let contended = self.scheduler.contend(token, submission, self.now());
+        self.metrics.decision_seconds.observe(begun.elapsed().as_secs_f64());
         self.deliver(contended.woken);
         if !matches!(contended.decision, Decision::Hold) {
             self.waiting.remove(&token);
@@ -275,6 +280,20 @@ impl Admission {
         });
         self.deliver(woken);
         true
+    }
+
+    /// `KILL QUERY` was carried out: if the session's statement is held here, and so not at the server, it ends here.
+    /// False: it is not held.
+    pub fn kill_query(&self, server_thread: u32) -> bool {
+        let Some(session) = self.registry.by_thread(server_thread) else { return false };
+        let held = self.holds.iter().find(|hold| hold.session == session.id).map(|hold| *hold);
+        let Some(HoldLook { token, txn, .. }) = held else { return false };
+        let killed = self.scheduler.cancel(token);
+        if killed {
+            let end = HoldEnd::Killed;
+            self.deliver(vec![Woken { token, txn, decision: Decision::Reject, end }]);
+        }
+        killed
     }
 
     /// A statement was answered. Returns the locks that stay.
@@ -368,6 +387,9 @@ impl Admission {
             self.metrics.signature_matches.inc(report.taken);
         }
         self.metrics.conflicts.inc((report.kind, report.taken, report.certainty));
+        if report.would_hold && report.taken == Taken::Flagged {
+            self.metrics.would_hold.inc(report.kind);
+        }
         let seq = self.ledger.report(report, resource, &self.registry, self.settings.load().redact);
         let Some(suppressed) = self.may_log() else { return seq };
         tracing::warn!(
@@ -403,3 +425,6 @@ impl Admission {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::lock::mode::Certainty;
+use crate::metrics::labels::Pattern;
 use crate::scheduler::conflict::{ConflictKind, Taken};
 
 /// One conflict.
@@ -16,6 +17,8 @@ pub struct Record {
     pub time: String,
     /// Hazard, wait or deadlock.
     pub kind: ConflictKind,
+    /// Which known shape it has.
+    pub pattern: Pattern,
     /// Before the statement was passed on, or after the server had reported it.
     pub detected: Detected,
     /// How sure the model was.

@@ -130,6 +130,11 @@ impl Registry {
         self.sessions.get(&id).map(|entry| entry.clone())
     }
 
+    /// The session with this connection id of the server.
+    pub fn by_thread(&self, server_thread: u32) -> Option<Arc<Entry>> {
+        self.sessions.iter().find(|entry| entry.server_thread == server_thread).map(|entry| entry.clone())
+    }
+
     /// All sessions, oldest first.
     pub fn look(&self) -> Vec<Look> {
         // Copied out shard by shard; each session is looked at without a guard.
@@ -153,6 +158,11 @@ impl Registry {
     /// Number of sessions.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Age of the oldest open transaction that has asked for locks; zero if there is none.
+    pub fn oldest(&self) -> Duration {
+        self.transactions.iter().map(|entry| entry.history.lock().began.elapsed()).max().unwrap_or_default()
     }
 
     /// Number of open transactions that have asked for locks.
@@ -231,6 +241,11 @@ impl Entry {
             statement,
             entry: self,
         }
+    }
+
+    /// The user.
+    pub fn user(&self) -> Arc<str> {
+        self.user.lock().clone()
     }
 
     /// COM_CHANGE_USER has succeeded.

@@ -132,10 +132,10 @@ impl StateFile {
         if signatures.revision() == self.revision {
             return Ok(());
         }
-        self.revision = signatures.revision();
-        let all = signatures.all();
+        let (revision, all) = (signatures.revision(), signatures.all());
         self.known = all.iter().map(|signature| signature.id).collect();
         write(&self.path, all)?;
+        self.revision = revision;
         self.seen = modified(&self.path);
         Ok(())
     }

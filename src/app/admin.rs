@@ -16,7 +16,8 @@ use crate::admin::http::{self, Sources};
 use crate::backend;
 use crate::backend::reach::Reach;
 use crate::config::{Address, Config};
-use crate::metrics::{self, Level};
+use crate::metrics::Level;
+use crate::metrics::exposition::Exposition;
 use crate::session::serve::Shared;
 use crate::shutdown::{Drain, Phase};
 
@@ -39,7 +40,7 @@ pub(super) async fn start(
     inherited: Option<std::net::TcpListener>,
     handed_over: Arc<Notify>,
 ) -> Result<Option<(JoinHandle<()>, OwnedFd)>, AppError> {
-    watch_levels(parts.shared)?;
+    watch_levels(&parts)?;
     let Some(listener) = listener(parts.config, inherited).await? else { return Ok(None) };
     info!(admin = ?listener.local_addr().ok(), "admin address open");
     let socket = listener.as_fd().try_clone_to_owned()?;
@@ -85,8 +86,10 @@ fn sources(parts: Parts<'_>) -> Sources {
     let metrics = shared.metrics.clone();
     let (conflicts, watch) = (shared.clone(), drain.watch());
     Sources {
-        metrics: Arc::new(move || metrics.render()),
-        metrics_type: metrics::MEDIA_TYPE,
+        metrics: Arc::new(move |accept| {
+            let form = Exposition::accepted(accept);
+            (form.media_type(), metrics.render(form))
+        }),
         ready: Arc::new(move || {
             let (reach, phase) = (reach.clone(), watch.phase());
             Box::pin(async move {
@@ -106,16 +109,21 @@ fn sources(parts: Parts<'_>) -> Sources {
     }
 }
 
-fn watch_levels(shared: &Arc<Shared>) -> Result<(), AppError> {
-    let metrics = &shared.metrics;
-    let of = |level, value: fn(&Shared) -> usize| {
+fn watch_levels(parts: &Parts<'_>) -> Result<(), AppError> {
+    let (shared, metrics) = (parts.shared, &parts.shared.metrics);
+    let of = |level, value: fn(&Shared) -> f64| {
         let shared = shared.clone();
         metrics.watch(level, move || value(&shared))
     };
-    of(Level::Locks, |shared| shared.admission.scheduler().locks().len())?;
-    of(Level::Transactions, |shared| shared.admission.registry.transactions())?;
-    of(Level::WaitEdges, |shared| shared.admission.scheduler().graph().len())?;
-    of(Level::Signatures, |shared| shared.admission.scheduler().signatures().len())?;
-    of(Level::CatalogTables, |shared| shared.knowledge.as_ref().map_or(0, |k| k.catalog.len()))?;
+    of(Level::Locks, |shared| shared.admission.scheduler().locks().len() as f64)?;
+    of(Level::Transactions, |shared| shared.admission.registry.transactions() as f64)?;
+    of(Level::OldestTransaction, |shared| shared.admission.registry.oldest().as_secs_f64())?;
+    of(Level::WaitEdges, |shared| shared.admission.scheduler().graph().len() as f64)?;
+    of(Level::CatalogTables, |shared| shared.knowledge.as_ref().map_or(0.0, |k| k.catalog.len() as f64))?;
+    of(Level::Signatures, |shared| shared.admission.scheduler().signatures().len() as f64)?;
+    // Both may change with a reload.
+    let (sessions, held) = (parts.reloader.clone(), parts.reloader.clone());
+    metrics.watch(Level::SessionLimit, move || sessions.config().frontend.max_connections as f64)?;
+    metrics.watch(Level::HeldLimit, move || held.config().reorder.max_held as f64)?;
     Ok(())
 }

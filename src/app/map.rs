@@ -8,9 +8,12 @@ use crate::backend::catalog_store::CatalogOptions;
 use crate::backend::control::{ControlOptions, ControlTls, ControlTlsMode};
 use crate::backend::endpoint::Endpoint;
 use crate::backend::stream::Keepalive;
+use crate::config::rules::{RuleAction, RuleConfig};
 use crate::config::{Action, Address, Config, Coordination, ProxyVersion, TlsMode};
 use crate::scheduler::policy::{self, Limits};
+use crate::session::rules::{Glob, Rule, Rules};
 use crate::session::serve::Settings;
+use crate::sql::tag::Tag;
 use crate::{backend, frontend};
 
 /// Longest time for loading a table's definition.
@@ -123,6 +126,7 @@ pub(super) fn session(config: &Config) -> Settings {
             Action::Reorder => policy::Action::Reorder,
             Action::Reject => policy::Action::Reject,
         },
+        rules: rules(config),
         coordinates: config.coordination == Coordination::Server,
         redact: config.redact,
         max_statement: config.frontend.max_statement_bytes,
@@ -135,6 +139,23 @@ pub(super) fn session(config: &Config) -> Settings {
         first_use_timeout: config.control.first_use_timeout,
         probe_timeout: config.control.probe_timeout,
     }
+}
+
+/// The rules, ready to match.
+pub fn rules(config: &Config) -> Rules {
+    let rule = |rule: &RuleConfig| Rule {
+        action: match rule.action {
+            RuleAction::Off => Tag::Off,
+            RuleAction::Flag => Tag::Flag,
+            RuleAction::Reorder => Tag::Reorder,
+            RuleAction::Reject => Tag::Reject,
+        },
+        schema: Glob::new(&rule.schema),
+        table: Glob::new(&rule.table),
+        user: Glob::new(&rule.user),
+        digest: Glob::new(&rule.digest),
+    };
+    Rules(config.rules.iter().map(rule).collect())
 }
 
 fn keepalive(config: &Config) -> Keepalive {

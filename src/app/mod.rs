@@ -5,7 +5,8 @@
 
 mod admin;
 mod look;
-mod map;
+pub mod map;
+mod state;
 mod notify;
 pub mod reload;
 mod signals;
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::admission::Admission;
+use crate::admission::state::StateError;
 use crate::backend::catalog_loader::Loader;
 use crate::backend::catalog_store::{Catalog, LoadEnd};
 use crate::backend::control::{Control, ControlError, Lane};
@@ -31,7 +33,7 @@ use crate::backend::scan::Scanner;
 use crate::config::{Config, Loaded};
 use crate::frontend::listener::{BindError, Listener};
 use crate::frontend::worker::{Handler, Workers};
-use crate::metrics::{Metrics, MetricsError};
+use crate::metrics::{self, Metrics, MetricsError};
 use crate::session::analyze::Plans;
 use crate::session::serve::{Knowledge, Shared, serve};
 use crate::shutdown::{Drain, Phase};
@@ -62,6 +64,9 @@ pub enum AppError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file of signatures.
+    #[error("state.dir: {0}")]
+    State(#[from] StateError),
     /// Threads or signals.
     #[error("the system refuses: {0}")]
     System(#[from] std::io::Error),
@@ -87,6 +92,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     let listener = Listener::open(&frontend, sockets.clients).await?;
     let drain = Drain::new();
     let shared = Arc::new(shared(&config, &drain)?);
+    let keeper = state::Keeper::open(&config, &shared)?;
     let reloader = Arc::new(Reloader::new(source, set_level, shared.clone(), listener.connections(), loaded));
     let handed_over = Arc::new(Notify::new());
     let admin = admin::start(
@@ -135,6 +141,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     signals.abort();
     watchdog.abort();
     info!("all sessions have ended");
+    keeper.close().await;
     drain.close();
     if let Some(admin) = admin {
         // Ends by itself within a second; a panic there must not spoil an orderly end.
@@ -145,7 +152,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
 
 /// The rooms that all sessions share. Needs no socket: `interlock explain` uses them without any client.
 pub fn shared(config: &Config, drain: &Drain) -> Result<Shared, AppError> {
-    let metrics = Metrics::new(&prometheus::Registry::new())?;
+    let limits = metrics::Settings { max_tables: config.metrics.max_tables };
+    let metrics = Metrics::with(&prometheus::Registry::new(), limits)?;
     Ok(Shared {
         live: ArcSwap::from_pointee(reload::live(config, None)?),
         admission: Admission::new(map::admission(config), metrics.clone()),

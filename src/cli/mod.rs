@@ -7,6 +7,7 @@ pub mod healthcheck;
 pub mod explain;
 pub mod log;
 pub mod run;
+pub mod signatures;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,7 +66,9 @@ enum Command {
     #[command(after_help = AFTER_RUN_HELP)]
     Run(ConfigArgs),
     /// Print every fault of a configuration and exit 1, or the configuration in force and exit 0.
-    Check(ConfigArgs),
+    Check(check::Args),
+    /// List, export, import or drop the deadlocks that interlock remembers.
+    Signatures(signatures::Args),
     /// Ask a running interlock whether it serves: exit 0, or the reason and 1. For images without a shell.
     Healthcheck(healthcheck::Args),
     /// Show which locks a statement would take, or who of several sessions would wait for whom.
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Signatures(args) => signatures::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Explain(args) => explain::run(&args),

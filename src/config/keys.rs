@@ -14,6 +14,8 @@ use super::address::{Address, Network};
 pub enum Rule {
     /// `true` or `false`
     Bool,
+    /// `[[rules]]`: see [`super::rules`].
+    Rules,
     /// A whole number between the two, both included.
     Integer(i64, i64),
     /// A duration such as `"500ms"` between the two, both included, in milliseconds.
@@ -53,6 +55,8 @@ pub enum Shape {
     Bool,
     /// TOML array of strings; in text, separated by commas.
     List,
+    /// As in the file: `[{action = "off", user = "batch"}]`.
+    Inline,
 }
 
 const DAY: u64 = 86_400_000;
@@ -62,6 +66,7 @@ const MANY: i64 = 10_000_000;
 pub const KEYS: &[(&str, Rule)] = &[
     ("redact", Rule::Bool),
     ("coordination", Rule::OneOf(&["local", "server"])),
+    ("rules", Rule::Rules),
     ("frontend.listen", Rule::Address),
     ("frontend.max_connections", Rule::Integer(1, MANY)),
     ("frontend.handshake_timeout", Rule::Duration(1, DAY)),
@@ -103,7 +108,10 @@ pub const KEYS: &[(&str, Rule)] = &[
     ("reorder.hold_timeout", Rule::Duration(1, DAY)),
     ("reorder.max_queue", Rule::Integer(0, MANY)),
     ("reorder.max_held", Rule::Integer(0, MANY)),
+    ("state.dir", Rule::OptionalPath),
+    ("state.signature_lifetime", Rule::Duration(1000, 3660 * DAY)),
     ("conflicts.keep", Rule::Integer(1, 1_000_000)),
+    ("metrics.max_tables", Rule::Integer(0, 10_000)),
     ("log.level", Rule::LogFilter),
     ("log.format", Rule::OneOf(&["auto", "text", "json"])),
     ("shutdown.grace", Rule::Duration(0, DAY)),
@@ -119,6 +127,7 @@ pub const KEYS: &[(&str, Rule)] = &[
 /// other key needs a restart. Limits hold for what begins after the reload.
 pub const LIVE: &[&str] = &[
     "redact",
+    "rules",
     "frontend.handshake_timeout",
     "frontend.max_statement_bytes",
     "frontend.max_connections",
@@ -169,6 +178,7 @@ impl Rule {
     pub fn accepts(self, value: &Value) -> bool {
         match (self, value) {
             (Rule::Bool, Value::Boolean(_)) => true,
+            (Rule::Rules, value) => super::rules::faults(value).is_empty(),
             (Rule::Integer(min, max), Value::Integer(n)) => (min..=max).contains(n),
             (Rule::Networks, Value::Array(list)) => {
                 list.iter().all(|item| item.as_str().is_some_and(|text| text.parse::<Network>().is_ok()))
@@ -185,7 +195,9 @@ impl Rule {
 
     fn accepts_text(self, text: &str) -> bool {
         match self {
-            Rule::Bool | Rule::Integer(..) | Rule::Networks | Rule::Names | Rule::Users => false,
+            Rule::Bool | Rule::Rules | Rule::Integer(..) | Rule::Networks | Rule::Names | Rule::Users => {
+                false
+            }
             Rule::OptionalToken => {
                 text.is_empty() || text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic())
             }
@@ -207,6 +219,7 @@ impl Rule {
         let millis = |ms| humantime::format_duration(Duration::from_millis(ms)).to_string();
         match self {
             Rule::Bool => "true or false".to_owned(),
+            Rule::Rules => "a list of tables: [[rules]]".to_owned(),
             Rule::Integer(min, max) => format!("a whole number from {min} to {max}"),
             Rule::Duration(min, max) => {
                 format!("a duration such as \"500ms\" or \"2s\", from {} to {}", millis(min), millis(max))
@@ -243,6 +256,7 @@ impl Rule {
     pub fn shape(self) -> Shape {
         match self {
             Rule::Bool => Shape::Bool,
+            Rule::Rules => Shape::Inline,
             Rule::Integer(..) => Shape::Integer,
             Rule::Networks | Rule::Names | Rule::Users => Shape::List,
             _ => Shape::Text,

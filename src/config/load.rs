@@ -11,7 +11,7 @@ use toml::Value;
 use super::fault::{Fault, Faults, Origin};
 use super::keys::{self, Rule, Shape};
 use super::secret::masked;
-use super::{Config, validate};
+use super::{Config, rules, validate};
 
 /// Prefix of environment variables; `__` also separates the parts of a key.
 const PREFIX: &str = "INTERLOCK__";
@@ -82,10 +82,11 @@ pub fn load_layers(
     // A later layer wins; the faults of all layers are told.
     let mut set = BTreeMap::new();
     for entry in entries {
-        match check(&entry) {
-            Some(fault) => faults.push(fault),
-            None => drop(set.insert(entry.key.clone(), entry)),
+        let found = check(&entry);
+        if found.is_empty() {
+            set.insert(entry.key.clone(), entry);
         }
+        faults.extend(found);
     }
     build(set, faults)
 }
@@ -223,6 +224,7 @@ fn from_text(key: &str, text: &str, origin: Origin, entries: &mut Vec<Entry>, fa
         Shape::Text => Some(Value::String(text.to_owned())),
         Shape::Integer => text.parse().ok().map(Value::Integer),
         Shape::Bool => text.parse().ok().map(Value::Boolean),
+        Shape::Inline => format!("v = {text}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v")),
         Shape::List => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Some(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
@@ -239,19 +241,23 @@ fn from_text(key: &str, text: &str, origin: Origin, entries: &mut Vec<Entry>, fa
     }
 }
 
-fn check(entry: &Entry) -> Option<Fault> {
+fn check(entry: &Entry) -> Vec<Fault> {
     let Some(rule) = keys::rule(&entry.key) else {
-        return Some(unknown(&entry.key, entry.origin.clone()));
+        return vec![unknown(&entry.key, entry.origin.clone())];
     };
+    if let Rule::Rules = rule {
+        let fault = |(key, found, allowed)| Fault { origin: entry.origin.clone(), key, found, allowed };
+        return rules::faults(&entry.value).into_iter().map(fault).collect();
+    }
     if rule.accepts(&entry.value) {
-        return None;
+        return Vec::new();
     }
     let found = match (&entry.value, rule) {
         (Value::String(text), Rule::OptionalUrl) => format!("{:?}", masked(text)),
         (_, rule) if rule.is_secret() => "***".to_owned(),
         (value, _) => value.to_string(),
     };
-    Some(Fault { origin: entry.origin.clone(), key: entry.key.clone(), found, allowed: rule.allowed() })
+    vec![Fault { origin: entry.origin.clone(), key: entry.key.clone(), found, allowed: rule.allowed() }]
 }
 
 fn unknown(key: &str, origin: Origin) -> Fault {
@@ -273,7 +279,10 @@ fn to_config(value: Value, origin: &Origin) -> ::config::Value {
         Value::Array(list) => {
             ::config::ValueKind::Array(list.into_iter().map(|item| to_config(item, origin)).collect())
         }
-        Value::Table(_) => ::config::ValueKind::Nil,
+        Value::Table(table) => {
+            let items = table.into_iter().map(|(key, item)| (key, to_config(item, origin)));
+            ::config::ValueKind::Table(items.collect())
+        }
     };
     ::config::Value::new(Some(&origin.to_string()), kind)
 }

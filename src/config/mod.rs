@@ -11,6 +11,7 @@ pub mod address;
 pub mod fault;
 pub mod keys;
 pub mod load;
+pub mod rules;
 pub mod secret;
 pub mod validate;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub redact: bool,
     /// Who else reorders statements before the same server.
     pub coordination: Coordination,
+    /// Another action for some statements; the first rule that matches decides.
+    pub rules: Vec<rules::RuleConfig>,
     /// The clients' side.
     pub frontend: FrontendConfig,
     /// The server's side.
@@ -46,8 +49,12 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// Limits of `action = "reorder"`.
     pub reorder: ReorderConfig,
+    /// What survives a restart.
+    pub state: StateConfig,
     /// Conflict records.
     pub conflicts: ConflictsConfig,
+    /// Metrics.
+    pub metrics: MetricsConfig,
     /// Logs.
     pub log: LogConfig,
     /// The end of the process.
@@ -276,12 +283,32 @@ pub struct ReorderConfig {
     pub max_held: usize,
 }
 
+/// What survives a restart.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StateConfig {
+    /// Directory of the file of signatures; `None`: they end with the process.
+    #[serde(with = "unset")]
+    pub dir: Option<PathBuf>,
+    /// A signature that was of no use for so long is dropped.
+    #[serde(with = "humantime_serde")]
+    pub signature_lifetime: Duration,
+}
+
 /// Conflict records.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConflictsConfig {
     /// Records kept in memory; the oldest goes first.
     pub keep: usize,
+}
+
+/// Metrics.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Tables with series of their own; further ones are counted together as `other`.
+    pub max_tables: usize,
 }
 
 /// Logs.
@@ -356,6 +383,7 @@ impl Default for Config {
         Config {
             redact: true,
             coordination: Coordination::default(),
+            rules: Vec::new(),
             frontend: FrontendConfig::default(),
             upstream: UpstreamConfig::default(),
             admin: AdminConfig::default(),
@@ -363,7 +391,9 @@ impl Default for Config {
             control: ControlConfig::default(),
             policy: PolicyConfig::default(),
             reorder: ReorderConfig::default(),
+            state: StateConfig::default(),
             conflicts: ConflictsConfig::default(),
+            metrics: MetricsConfig::default(),
             log: LogConfig::default(),
             shutdown: ShutdownConfig::default(),
             reload: ReloadConfig::default(),
@@ -432,9 +462,21 @@ impl Default for ReorderConfig {
     }
 }
 
+impl Default for StateConfig {
+    fn default() -> Self {
+        StateConfig { dir: None, signature_lifetime: Duration::from_secs(30 * 86_400) }
+    }
+}
+
 impl Default for ConflictsConfig {
     fn default() -> Self {
         ConflictsConfig { keep: 1000 }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        MetricsConfig { max_tables: 100 }
     }
 }
 

@@ -220,3 +220,32 @@ fn the_file_names_the_keys_that_change_live() {
     let (list, _) = list.split_once(". A change").unwrap();
     assert_eq!(list.split(',').count(), keys::LIVE.len(), "{list}");
 }
+
+#[test]
+fn every_fault_of_the_rules_is_told() {
+    let file = "[[rules]]\naction = \"hold\"\n[[rules]]\nuser = \"web\"\n[[rules]]\naction = \"off\"\ntables = \"t\"\n\
+                [[rules]]\naction = \"flag\"\n[[rules]]\naction = \"off\"\ndigest = 7\n";
+    let faults = read(file, &[], &[]).unwrap_err();
+    let keys = ["rules[1].action", "rules[2].action", "rules[3].tables", "rules[4]", "rules[5].digest"];
+    // The first rule has no condition either, and so hides all others: that is a second fault of it.
+    for key in keys.into_iter().chain(["rules[1]"]) {
+        let told = |fault: &&String| fault.starts_with(&format!("FILE: {key}: found "));
+        assert_eq!(faults.iter().filter(told).count(), 1, "{key} {faults:#?}");
+    }
+    assert_eq!(faults.len(), keys.len() + 1, "{faults:#?}");
+}
+
+#[test]
+fn rules_are_read_from_file_and_environment() {
+    let file = "[[rules]]\naction = \"off\"\nuser = \"batch\"\n[[rules]]\naction = \"reorder\"\n";
+    let config = read(file, &[], &[]).unwrap();
+    assert_eq!(config.rules.len(), 2);
+    assert_eq!((config.rules[0].user.as_str(), config.rules[0].table.as_str()), ("batch", "*"));
+    let inline = "[{action = \"flag\", schema = \"shop\"}]";
+    let config = read(file, &[("INTERLOCK__RULES", inline)], &[]).unwrap();
+    assert_eq!(config.rules.iter().map(|rule| rule.schema.as_str()).collect::<Vec<_>>(), ["shop"]);
+    // What `check` prints can be read again.
+    let again = read(&config.effective(), &[], &[]).unwrap();
+    assert_eq!(again.rules, config.rules);
+    assert!(read("", &[("INTERLOCK__RULES", "off")], &[]).is_err());
+}

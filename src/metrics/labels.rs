@@ -120,6 +120,35 @@ label! {
         Averted = "averted",
         /// It did not come.
         DidNotHappen = "did_not_happen",
+        /// It came without having been predicted.
+        Missed = "missed",
+    }
+}
+
+label! {
+    /// What the statements of a conflict do to each other: a closed set of shapes that are known to end in
+    /// deadlocks or queues, each with advice of its own.
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    Pattern = "pattern" {
+        /// Both found nothing and locked the gap; then each inserts into it.
+        GapThenInsert = "gap_then_insert",
+        /// An insert meets the range lock of a search that found rows (a scan, a poll, a clean-up).
+        RangeAndInsert = "range_and_insert",
+        /// Both read with a shared lock, then one changes what both have read.
+        SharedThenExclusive = "shared_then_exclusive",
+        /// Two transactions lock the same rows or tables in opposite order.
+        OppositeOrder = "opposite_order",
+        /// Two inserts of one unique key.
+        DuplicateKey = "duplicate_key",
+        /// Several workers claim rows of one queue.
+        QueueClaim = "queue_claim",
+        /// Several transactions change one row.
+        HotRow = "hot_row",
+        /// Overlapping searches of many rows.
+        OverlappingRanges = "overlapping_ranges",
+        /// None of these.
+        Other = "other",
     }
 }
 
@@ -236,6 +265,16 @@ label! {
 }
 
 label! {
+    /// What became of a conflict's record.
+    RecordFate = "fate" {
+        /// Kept in memory.
+        Kept = "kept",
+        /// Pushed out of memory by a newer one.
+        PushedOut = "pushed_out",
+    }
+}
+
+label! {
     /// Where the time of statements went.
     TimeSpent = "where" {
         /// The server, from a command's last byte to its answer's first.
@@ -255,6 +294,7 @@ label_for!(HoldEnd = "end" {
     HolderStalled = "holder_stalled",
     Deadline = "deadline",
     ClientGone = "client_gone",
+    Killed = "killed",
     Operator = "operator",
     Shutdown = "shutdown",
 });

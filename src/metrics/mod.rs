@@ -6,19 +6,26 @@
 pub mod counters;
 pub mod label;
 pub mod labels;
+pub mod exposition;
+pub mod tables;
 mod process;
+mod sample;
+
+use std::time::Instant;
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, Histogram, HistogramOpts, IntGauge, PullingGauge, Registry, TextEncoder};
+use prometheus::{Histogram, HistogramOpts, IntGauge, PullingGauge, Registry};
 
 use crate::lock::mode::Certainty;
 use crate::scheduler::conflict::{ConflictKind, HoldEnd, Taken};
 use counters::{Counters, Rate};
+use exposition::Exposition;
 use label::{Label, Labels};
 use labels::{
     CatalogLoad, CommandKind, ConnectionEnd, Coordination, Direction, Errno, Explain, FailOpen, Predicted,
-    Prediction, Probe, Reloaded, StatementKind, TimeSpent,
+    Prediction, Probe, RecordFate, Reloaded, StatementKind, TimeSpent,
 };
+use tables::Tables;
 
 /// All families. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,6 +51,14 @@ pub struct Metrics {
     pub predictions: Counters<(ConflictKind, Prediction)>,
     /// Deadlock errors of the server.
     pub server_deadlocks: Counters<Predicted>,
+    /// Statements that `reorder` would have held.
+    pub would_hold: Counters<ConflictKind>,
+    /// Figures by table.
+    pub tables: Tables,
+    /// How long decisions on statements with conflicts took.
+    pub decision_seconds: Histogram,
+    /// Conflict records.
+    pub records: Counters<RecordFate>,
     /// Holds that ended.
     pub holds: Counters<(ConflictKind, HoldEnd)>,
     /// How long statements were held.
@@ -83,14 +98,31 @@ pub enum Level {
     Locks,
     /// Transactions that are followed.
     Transactions,
+    /// Age of the oldest of them, seconds.
+    OldestTransaction,
     /// Edges in the wait-for graph.
     WaitEdges,
-    /// Plans in the digest cache.
-    Plans,
     /// Names in the catalog.
     CatalogTables,
     /// Signatures of deadlocks.
     Signatures,
+    /// `frontend.max_connections`
+    SessionLimit,
+    /// `reorder.max_held`
+    HeldLimit,
+}
+
+/// Limits of the families.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Tables with series of their own; the rest are counted together.
+    pub max_tables: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { max_tables: 100 }
+    }
 }
 
 /// A family could not be registered: two of the same name in one registry.
@@ -100,11 +132,20 @@ pub struct MetricsError(#[from] prometheus::Error);
 
 const SECOND: f64 = 1e-9;
 const HOLD_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0];
+const DECISION_BUCKETS: &[f64] =
+    &[0.000_001, 0.000_002_5, 0.000_005, 0.000_01, 0.000_025, 0.000_1, 0.001, 0.01, 0.1];
 const ASK_BUCKETS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
 
 impl Metrics {
     /// Builds all families and registers them.
     pub fn new(registry: &Registry) -> Result<Metrics, MetricsError> {
+        Metrics::with(registry, Settings::default())
+    }
+
+    /// Builds all families with limits of the caller's.
+    pub fn with(registry: &Registry, settings: Settings) -> Result<Metrics, MetricsError> {
+        let tables = Tables::new(settings.max_tables)?;
+        registry.register(tables.collector())?;
         registry.register(build_info()?)?;
         registry.register(Box::new(process::Process::new()?))?;
         let family = Families(registry);
@@ -154,13 +195,32 @@ impl Metrics {
             )?,
             predictions: family.counters(
                 "interlock_predictions_total",
-                "Conflicts whose outcome is known: how far the model can be trusted.",
+                "Conflicts whose outcome is known, and waits and deadlocks that the server reported without a \
+                 prediction (missed): how far the model can be trusted.",
                 Rate::Rare,
             )?,
             server_deadlocks: family.counters(
                 "interlock_server_deadlocks_total",
                 "Deadlock errors (1213) that the server sent, by whether interlock had predicted them: what \
                  is left, and what the model missed.",
+                Rate::Rare,
+            )?,
+            would_hold: family.counters(
+                "interlock_would_hold_total",
+                "Statements that were passed on and that action = reorder would have held, by the kind of \
+                 their conflict: what turning it on would do.",
+                Rate::Rare,
+            )?,
+            tables,
+            decision_seconds: family.histogram(
+                "interlock_cycle_search_seconds",
+                "How long the decision on a statement with conflicts took, the search for cycles in the \
+                 wait-for graph included; statements without conflict need none.",
+                DECISION_BUCKETS,
+            )?,
+            records: family.counters(
+                "interlock_conflict_records_total",
+                "Conflict records by where they went: kept in memory, or pushed out of it by newer ones.",
                 Rate::Rare,
             )?,
             holds: family.counters(
@@ -242,7 +302,7 @@ impl Metrics {
             time: family.counters_in(
                 "interlock_statement_seconds_total",
                 "Where the time of statements went, seconds summed over all sessions: the server, interlock's \
-                 own analysis, or being held.",
+                 own analysis (estimated: one of 16 is timed), or being held.",
                 Rate::Hot,
                 SECOND,
             )?,
@@ -253,9 +313,41 @@ impl Metrics {
     pub fn watch(
         &self,
         level: Level,
-        value: impl Fn() -> usize + Send + Sync + 'static,
+        value: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), MetricsError> {
-        let (name, help) = match level {
+        let (name, help) = level.describe();
+        let gauge = PullingGauge::new(name, help, Box::new(value))?;
+        Ok(self.registry.register(Box::new(gauge))?)
+    }
+
+    /// The text for a scrape.
+    pub fn render(&self, form: Exposition) -> String {
+        form.write(&self.registry.gather())
+    }
+
+    /// Times the analysis of a command or an answer, until it is dropped; only one of many really is timed.
+    pub fn analysis(&self) -> Option<Timing> {
+        Some(Timing { since: sample::turn()?, time: self.time.clone() })
+    }
+}
+
+/// A timing of [`Metrics::analysis`].
+#[derive(Debug)]
+pub struct Timing {
+    since: Instant,
+    time: Counters<TimeSpent>,
+}
+
+impl Drop for Timing {
+    fn drop(&mut self) {
+        self.time.add(TimeSpent::Analysis, sample::weighted(self.since.elapsed()));
+    }
+}
+
+impl Level {
+    /// Name and help text of the gauge.
+    fn describe(self) -> (&'static str, &'static str) {
+        match self {
             Level::Locks => (
                 "interlock_locks",
                 "Locks of open transactions in interlock's lock table: the size of the model.",
@@ -264,13 +356,14 @@ impl Metrics {
                 "interlock_transactions",
                 "Open transactions that interlock follows; one that stays open holds its locks.",
             ),
+            Level::OldestTransaction => (
+                "interlock_oldest_transaction_seconds",
+                "Age of the oldest open transaction that has asked for locks, 0 if there is none: who waits \
+                 for it waits that long.",
+            ),
             Level::WaitEdges => (
                 "interlock_wait_edges",
                 "Edges of the wait-for graph: who waits for whom, in the server or held by interlock.",
-            ),
-            Level::Plans => (
-                "interlock_digest_plans",
-                "Statement plans in the digest cache; at limits.plans, old ones are dropped.",
             ),
             Level::Signatures => (
                 "interlock_signatures",
@@ -279,24 +372,17 @@ impl Metrics {
             Level::CatalogTables => {
                 ("interlock_catalog_tables", "Table names in the catalog, those that do not exist included.")
             }
-        };
-        let gauge = PullingGauge::new(name, help, Box::new(move || value() as f64))?;
-        Ok(self.registry.register(Box::new(gauge))?)
-    }
-
-    /// The text for a scrape (Prometheus text format 0.0.4).
-    pub fn render(&self) -> String {
-        let mut text = Vec::new();
-        // Writing to a Vec fails only for families that are inconsistent, which the tests would show.
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::warn!(%error, "metrics cannot be written");
+            Level::SessionLimit => (
+                "interlock_sessions_limit",
+                "Sessions that frontend.max_connections allows; the next client gets error 1040.",
+            ),
+            Level::HeldLimit => (
+                "interlock_held_statements_limit",
+                "Statements that reorder.max_held allows to be held; the next one is forwarded.",
+            ),
         }
-        String::from_utf8_lossy(&text).into_owned()
     }
 }
-
-/// Media type of [`Metrics::render`].
-pub const MEDIA_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Conflicts by what came of them, over all kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -384,12 +470,12 @@ mod tests {
     #[test]
     fn every_family_is_there_from_the_start() {
         let metrics = Metrics::new(&Registry::new()).unwrap();
-        metrics.watch(Level::Locks, || 7).unwrap();
+        metrics.watch(Level::Locks, || 7.0).unwrap();
         metrics.conflicts.inc((ConflictKind::Hazard, Taken::Held, Certainty::Likely));
         metrics.errors.inc(Errno::of(1213));
         metrics.time.add(TimeSpent::Server, 1_500_000_000);
         metrics.parses.inc(());
-        let text = metrics.render();
+        let text = metrics.render(Exposition::Text);
         for line in [
             "interlock_build_info{version=\"0.1.0\"} 1",
             "interlock_locks 7",
@@ -408,8 +494,23 @@ mod tests {
     }
 
     #[test]
+    fn both_forms_tell_the_same() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        metrics.hold_seconds.observe(1.5);
+        let text = metrics.render(Exposition::OpenMetrics);
+        for line in [
+            "# TYPE interlock_conflicts counter",
+            "interlock_conflicts_total{kind=\"wait\",action=\"flagged\",certainty=\"certain\"} 0",
+            "interlock_hold_seconds_bucket{le=\"2.0\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        assert!(text.ends_with("\n# EOF\n"), "{text}");
+    }
+
+    #[test]
     fn every_help_is_a_sentence() {
-        let text = Metrics::new(&Registry::new()).unwrap().render();
+        let text = Metrics::new(&Registry::new()).unwrap().render(Exposition::Text);
         for line in text.lines().filter(|line| line.starts_with("# HELP ")) {
             assert!(line.ends_with('.') && line.split(' ').count() > 6, "{line}");
         }

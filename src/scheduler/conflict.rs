@@ -107,6 +107,8 @@ pub enum HoldEnd {
     Deadline,
     /// The held client has gone.
     ClientGone,
+    /// `KILL QUERY`, by another session.
+    Killed,
     /// Somebody released it by hand.
     Operator,
     /// interlock shuts down.

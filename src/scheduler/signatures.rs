@@ -157,7 +157,9 @@ impl Signatures {
         let mut inner = self.inner.lock();
         let count = inner.known.len();
         inner.known.retain(|_, known| known.signature.last_seen >= before);
-        self.changed(&mut inner);
+        if inner.known.len() < count {
+            self.changed(&mut inner);
+        }
         count - inner.known.len()
     }
 

@@ -5,4 +5,5 @@ pub mod login;
 pub mod buffer;
 pub mod relay;
 pub mod analyze;
+pub mod rules;
 pub mod serve;

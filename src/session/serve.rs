@@ -12,6 +12,7 @@ use tracing::{debug, info};
 use super::analyze::{Analyzer, Digests, Plans};
 use super::login::{self, LoggedIn, LoginError, change_user};
 use super::relay::{End, Negotiated, Observer, Relay, RelayLimits};
+use super::rules::Rules;
 use crate::admission::Admission;
 use crate::backend::catalog_store::Catalog;
 use crate::backend::control::Control;
@@ -93,8 +94,10 @@ pub struct Knowledge {
 /// How statements are analysed.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What may be done about a conflict.
+    /// What may be done about a conflict, unless a rule says otherwise.
     pub action: Action,
+    /// The rules.
+    pub rules: Rules,
     /// Names of gaps are taken on the server, because other interlocks stand before it too.
     pub coordinates: bool,
     /// Keep no literals.

@@ -374,6 +374,10 @@ fn definitions_and_administration() {
     for text in [
         "SHOW WARNINGS LIMIT 5",
         "KILL HARD 5",
+        "KILL CONNECTION 5",
+        "KILL QUERY ID 5",
+        "KILL QUERY @thread",
+        "KILL QUERY 5 + 1",
         "EXPLAIN FOR CONNECTION 5",
         "DESC t",
         "HELP 'x'",

@@ -2,8 +2,9 @@
 
 use super::admin;
 use super::cursor::Cursor;
+use super::fold::PieceKind;
 use super::set;
-use super::statement::{OpaqueReason, Statement, Xa};
+use super::statement::{OpaqueReason, Scalar, Statement, Xa};
 
 /// What a statement's first words say.
 pub(super) enum Recognised {
@@ -63,8 +64,21 @@ pub(super) fn recognise(all: Cursor<'_, '_>) -> Recognised {
             }
             admin::classify(all)
         }
+        b"KILL" => kill(cursor),
         _ => admin::classify(all),
     })
+}
+
+/// After `KILL`. Of the forms that name one statement, only a literal or a `?` tells which.
+fn kill(mut cursor: Cursor<'_, '_>) -> Statement {
+    cursor.eat_any(&["HARD", "SOFT"]);
+    if !cursor.eat("QUERY") {
+        return Statement::Harmless;
+    }
+    match cursor.next().map(|piece| piece.kind) {
+        Some(PieceKind::Slot(slot, _)) if cursor.at_end() => Statement::KillQuery(Scalar::Slot(slot)),
+        _ => Statement::Harmless,
+    }
 }
 
 pub(super) fn syntax() -> Statement {

@@ -76,6 +76,9 @@ pub enum Statement {
     },
     /// `SELECT`, `DO` or `SET` without a table that calls `GET_LOCK` and its kin: the calls in text order.
     NamedLocks(Vec<NamedLock>),
+    /// `KILL QUERY id`: takes no lock, but ends the statement of another session. (`KILL CONNECTION` is harmless:
+    /// the server tells that session itself.)
+    KillQuery(Scalar),
     /// Read and known to take no lock and to change no transaction: `SHOW`, `KILL`, `EXPLAIN`, …
     Harmless,
     /// Not understood. Relayed and counted; tables named after FROM/JOIN/INTO/UPDATE are kept where seen.

@@ -10,6 +10,7 @@
 pub mod interlock;
 pub mod raw;
 pub mod server;
+pub mod shop;
 
 pub use interlock::Interlock;
 pub use raw::{Login, RawClient};

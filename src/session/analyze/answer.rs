@@ -142,6 +142,12 @@ impl Analyzer {
         if errno.is_none() {
             self.definitions(part);
         }
+        if let Statement::KillQuery(_) = statement
+            && let Some(thread) = self.kills.pop_front().flatten()
+            && errno.is_none()
+        {
+            self.shared.admission.kill_query(thread);
+        }
         self.names_after(
             errno.is_none() && matches!(part, Statement::Commit { .. } | Statement::Rollback { .. }),
         );

@@ -37,7 +37,7 @@ use crate::id::{SessionId, TableId, TxnId};
 use crate::intent::Intent;
 use crate::intent::known::Known;
 use crate::lock::table::{LockRef, LockRefs};
-use crate::metrics::labels::{CommandKind, FailOpen};
+use crate::metrics::labels::{CommandKind, FailOpen, TimeSpent};
 use crate::sql::cache::Plan;
 use crate::sql::statement::{Statement, TableName};
 use crate::txn::effect::{Ending, Outcome, STATUS_AUTOCOMMIT};
@@ -50,6 +50,7 @@ use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
 use search::Search;
+pub use trace::tables_named;
 
 /// A transaction's list of locks that is longer than this is not kept for the next one.
 const KEPT_CAPACITY: usize = 32;
@@ -90,6 +91,8 @@ pub struct Analyzer {
     tried: HashSet<TableName>,
     /// The code of the command at hand.
     code: u8,
+    /// `KILL QUERY` statements that are under way: which of the server's connections each is about.
+    kills: VecDeque<Option<u32>>,
     /// Names of gaps that the session has on the server.
     names: Names,
     /// The open transaction may have locks that are not followed.
@@ -238,6 +241,7 @@ impl Analyzer {
             learnt: Arc::default(),
             xa_prepared: Vec::new(),
             code: 0,
+            kills: VecDeque::new(),
             names: Names::default(),
             unfollowed: false,
             tried: HashSet::new(),
@@ -336,6 +340,15 @@ impl Analyzer {
                 self.learnt.lock().take();
                 Verdict::Reject { error: ErrorPacket::deadlock(), rollback: true }
             }
+            // As at the server: the statement ends, the transaction stays, if one is open.
+            Admitted::Killed => {
+                self.looked = Looked::default();
+                if !self.state.is_open() {
+                    self.end_transaction(Ending::RolledBack);
+                }
+                self.entry.answered(!self.pending.is_empty(), self.state.is_open());
+                Verdict::Reject { error: ErrorPacket::interrupted(), rollback: false }
+            }
             // Only for callers that can look; they have looked before they come here.
             Admitted::Look { .. } => self.push(Pending::Statement { plan, part: 0, locking: None }),
         }
@@ -355,6 +368,7 @@ fn touches_nothing(statement: &Statement) -> bool {
 
 impl Analysis for Analyzer {
     fn command(&mut self, command: &Command<'_>, pending: usize) -> Verdict {
+        let _timing = self.shared.metrics.analysis();
         self.code = command.code;
         self.entry.busy();
         match command.code {
@@ -453,6 +467,8 @@ impl Analysis for Analyzer {
     }
 
     fn answer(&mut self, answer: &Answer) {
+        self.shared.metrics.time.add(TimeSpent::Server, answer.server_time.as_nanos() as u64);
+        let _timing = self.shared.metrics.analysis();
         self.answered(answer);
         self.entry.answered(!self.pending.is_empty(), self.state.is_open());
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::analysis::Verdict;
+use super::super::rules::Facts;
 use super::super::serve::Shared;
 use super::prepared::Text;
 use super::{Analyzer, Locking, Looked, Pending, Waiting, trace};
@@ -22,7 +23,7 @@ use crate::shutdown::Phase;
 use crate::sql::binding::Binding;
 use crate::sql::cache::{Analysed, Plan};
 use crate::sql::set;
-use crate::sql::statement::{Statement, TableName, Value};
+use crate::sql::statement::{Scalar, Statement, TableName, Value};
 use crate::sql::tag::Tag;
 use crate::txn::effect::{Effect, Ending, Runs};
 use crate::txn::state::SessionDefaults;
@@ -139,12 +140,14 @@ impl Analyzer {
         let effect = self.effect(statement);
         let plain = matches!(statement, Statement::Select(_) | Statement::Harmless);
         let locks = locks(statement, &effect) || self.asks_besides(statement);
-        let off = execution.analysed.digest.tag == Some(Tag::Off);
-        let concerned = !off && self.shared.admission.scheduler().signatures().concerns(DigestId(plan.hash));
+        let concerned = self.shared.admission.scheduler().signatures().concerns(DigestId(plan.hash));
+        let off = (locks || !plain || concerned) && self.tag(execution) == Some(Tag::Off);
+        let concerned = concerned && !off;
         if pending > 0 && (!plain || locks || concerned) {
             return Verdict::AfterEarlier;
         }
         if self.shared.settings().coordinates
+            && !off
             && let Some(verdict) = self.mind_names(statement, execution.text)
         {
             return verdict;
@@ -156,8 +159,10 @@ impl Analyzer {
             if !first || locks || concerned || effect.begins || trace::may_lock(statement) {
                 let first = first || effect.begins;
                 self.entry.note(self.shown(plan, execution.text), first);
-                let ran = trace::ran(execution, locks);
-                self.entry.journal.lock().note(ran, trace::schema(self.state.schema()), first);
+                if !off {
+                    let ran = trace::ran(execution, locks);
+                    self.entry.journal.lock().note(ran, trace::schema(self.state.schema()), first);
+                }
             }
             self.name_tables(statement);
             self.shared.metrics.statements.inc(kind(statement));
@@ -174,6 +179,9 @@ impl Analyzer {
             self.close_searches();
             self.shared.admission.ending(txn, &self.held, commits);
             self.held.clear();
+        }
+        if let Statement::KillQuery(id) = statement {
+            self.kills.push_back(kills(execution, id));
         }
         if off || !(locks || concerned) {
             return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
@@ -370,8 +378,26 @@ impl Analyzer {
     fn action_on(&self, execution: &Execution<'_>) -> Action {
         match execution.analysed.plan.statement {
             Statement::NamedLocks(_) => Action::Flag,
-            _ => self.action(execution.analysed.digest.tag),
+            _ => self.action(self.tag(execution)),
         }
+    }
+
+    /// What a comment hint in the statement says, or else the first rule that matches.
+    fn tag(&self, execution: &Execution<'_>) -> Option<Tag> {
+        let settings = self.shared.settings();
+        if execution.analysed.digest.tag.is_some() || settings.rules.is_empty() {
+            return execution.analysed.digest.tag;
+        }
+        let plan = &execution.analysed.plan;
+        let user = self.entry.user();
+        let facts = Facts {
+            statement: &plan.statement,
+            text: &plan.text,
+            digest: plan.hash,
+            user: &user,
+            schema: self.state.schema(),
+        };
+        settings.rules.first(&facts).map(|(_, action)| action)
     }
 
     fn action(&self, tag: Option<Tag>) -> Action {
@@ -416,9 +442,18 @@ fn kind(statement: &Statement) -> StatementKind {
         Statement::Update(_) => StatementKind::Update,
         Statement::Delete(_) => StatementKind::Delete,
         Statement::Routine { .. } => StatementKind::Routine,
-        Statement::Harmless => StatementKind::Harmless,
+        Statement::KillQuery(_) | Statement::Harmless => StatementKind::Harmless,
         Statement::Opaque { .. } => StatementKind::Opaque,
         Statement::Multi(parts) => parts.first().map_or(StatementKind::Harmless, |part| kind(part)),
+    }
+}
+
+/// The connection that a `KILL QUERY` is about; `None`: not known. One among several statements is not followed.
+fn kills(execution: &Execution<'_>, scalar: &Scalar) -> Option<u32> {
+    let Scalar::Slot(slot) = scalar else { return None };
+    match execution.analysed.bind(execution.text, execution.params).value(*slot) {
+        Value::Int(thread) => thread.try_into().ok(),
+        _ => None,
     }
 }
 

@@ -66,6 +66,18 @@ pub(super) fn schema(name: Option<&str>) -> u64 {
     hasher.finish()
 }
 
+/// All tables that a statement names.
+pub fn tables_named(statement: &Statement) -> Vec<&TableName> {
+    match statement {
+        Statement::Multi(parts) => parts.iter().flat_map(|part| tables_named(part)).collect(),
+        Statement::LockTables(locked) => locked.iter().map(|(table, _)| table).collect(),
+        Statement::Ddl { tables, .. }
+        | Statement::Routine { tables, .. }
+        | Statement::Opaque { tables, .. } => tables.iter().collect(),
+        statement => crate::intent::tables(statement),
+    }
+}
+
 /// The tables that a statement names, one bit each: two that share a bit may be different ones.
 fn tables(statement: &Statement) -> u64 {
     let bit = |name: &TableName| {

@@ -1,0 +1,234 @@
+//! How a hold ends: by KILL, with the server connection, with its holder; and who is held at all: rules, signatures.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::shop::{LOST, Session, in_front_of_a_shop, shops};
+use support::{Interlock, Login, RawClient, wait_until};
+
+const LOOKUP: &str = "SELECT * FROM batch WHERE server_id = 9 FOR UPDATE";
+
+/// Holds last for so long unless something ends them: nothing here takes a tenth of it.
+const LONG: &str = "[reorder]\nhold_timeout = \"20s\"\n";
+
+/// A file with this text, to be given to `--config`.
+struct Config {
+    file: std::path::PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Config {
+    fn new(text: &str) -> Config {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("interlock.toml");
+        std::fs::write(&file, text).expect("the file is written");
+        Config { file, _directory: directory }
+    }
+
+    fn path(&self) -> &str {
+        self.file.to_str().expect("the path is text")
+    }
+}
+
+/// `b` is held behind `a`, both in a transaction.
+fn hold(interlock: &Interlock, a: &Session, b: &Session) {
+    for session in [a, b] {
+        assert_eq!(session.run("BEGIN"), Ok(()));
+    }
+    // A lock of its own, and a row that nobody else sees before the end.
+    assert_eq!(b.run("INSERT INTO batch (server_id) VALUES (500)"), Ok(()));
+    assert_eq!(a.run(LOOKUP), Ok(()));
+    b.send(LOOKUP);
+    held(interlock);
+}
+
+fn held(interlock: &Interlock) {
+    wait_until("the statement is held", Duration::from_secs(10), || interlock.status()["held"] == 1);
+}
+
+fn ended(interlock: &Interlock, how: &str) -> f64 {
+    let kinds = ["hazard", "wait", "deadlock"];
+    let of = |kind| interlock.metric(&format!("interlock_holds_total{{kind=\"{kind}\",end=\"{how}\"}}"));
+    kinds.into_iter().filter_map(of).sum()
+}
+
+#[test]
+fn kill_query_reaches_a_held_statement_and_leaves_its_transaction() {
+    let config = Config::new(LONG);
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            let killer = Session::open(interlock.port);
+            hold(interlock, &a, &b);
+            let begun = Instant::now();
+            assert_eq!(killer.run(&format!("KILL QUERY {}", b.thread)), Ok(()));
+            assert_eq!(b.answer(), Err(1317));
+            assert!(begun.elapsed() < Duration::from_secs(5), "not at the deadline");
+            assert_eq!(ended(interlock, "killed"), 1.0);
+            // The holder has noticed nothing, and what the killed statement's transaction did before is there.
+            assert_eq!(a.run("INSERT INTO batch (server_id) VALUES (9)"), Ok(()));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+            assert_eq!(b.run("UPDATE batch SET server_id = 501 WHERE server_id = 500"), Ok(()));
+            assert_eq!(b.run("COMMIT"), Ok(()));
+            let found =
+                killer.run("SELECT 1 / COUNT(*) FROM batch WHERE server_id = 501 HAVING COUNT(*) = 1");
+            assert_eq!(found, Ok(()));
+            // A kill that finds nothing held is the server's alone, and leaves nothing behind.
+            assert_eq!(killer.run(&format!("KILL QUERY {}", b.thread)), Ok(()));
+            assert_eq!(b.run("BEGIN"), Ok(()));
+            assert_eq!(b.run(LOOKUP), Ok(()));
+            assert_eq!(b.run("COMMIT"), Ok(()));
+        },
+        "reorder",
+        &["--config", config.path()],
+    );
+}
+
+#[test]
+fn kill_reaches_a_held_session_and_so_does_a_kill_at_the_server() {
+    let config = Config::new(LONG);
+    shops(|server| {
+        let interlock = Interlock::start(server, &["--action", "reorder", "--config", config.path()]);
+        for port in [interlock.port, server.port] {
+            let (a, b) = (Session::open(interlock.port), Session::open(interlock.port));
+            let killer = Session::open(port);
+            hold(&interlock, &a, &b);
+            let begun = Instant::now();
+            assert_eq!(killer.run(&format!("KILL {}", b.thread)), Ok(()));
+            assert!([Err(LOST), Err(1927)].contains(&b.answer()), "as from the server itself");
+            assert_eq!(b.run("SELECT 1"), Err(LOST));
+            assert!(begun.elapsed() < Duration::from_secs(5), "not at the deadline");
+            assert_eq!(a.run("INSERT INTO batch (server_id) VALUES (9)"), Ok(()));
+            assert_eq!(a.run("ROLLBACK"), Ok(()));
+            drop((a, b, killer));
+            interlock.assert_nothing_is_left();
+        }
+    });
+}
+
+#[test]
+fn a_kill_query_at_the_server_itself_is_not_seen_and_the_hold_ends_at_its_deadline() {
+    let config = Config::new("[reorder]\nhold_timeout = \"1s\"\n");
+    shops(|server| {
+        let interlock = Interlock::start(server, &["--action", "reorder", "--config", config.path()]);
+        let (a, b) = (Session::open(interlock.port), Session::open(interlock.port));
+        let mut root = RawClient::login(server.port, &Login::default());
+        hold(&interlock, &a, &b);
+        assert!(root.query(&format!("KILL QUERY {}", b.thread))[0].is_ok());
+        assert_eq!(b.answer(), Ok(()), "the server has no statement to kill");
+        assert_eq!(ended(&interlock, "deadline"), 1.0);
+    });
+}
+
+#[test]
+fn a_kill_that_the_server_refuses_ends_no_hold() {
+    let config = Config::new(LONG);
+    shops(|server| {
+        let mut root = RawClient::login(server.port, &Login::default());
+        assert!(root.query("CREATE USER guest@'%'")[0].is_ok());
+        let interlock = Interlock::start(server, &["--action", "reorder", "--config", config.path()]);
+        let (a, b) = (Session::open(interlock.port), Session::open(interlock.port));
+        hold(&interlock, &a, &b);
+        let mut guest = RawClient::login(interlock.port, &Login { user: "guest".into(), ..Login::default() });
+        let refused = guest.query(&format!("KILL QUERY {}", b.thread))[0].error();
+        assert_eq!(refused.map(|(code, _)| code), Some(1095));
+        assert!(b.waits());
+        assert_eq!(a.run("ROLLBACK"), Ok(()));
+        assert_eq!(b.answer(), Ok(()));
+    });
+}
+
+#[test]
+fn an_autocommit_statement_that_is_killed_leaves_nothing() {
+    let config = Config::new(LONG);
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            assert_eq!(a.run("BEGIN"), Ok(()));
+            assert_eq!(a.run("UPDATE batch SET server_id = 8 WHERE id = 1"), Ok(()));
+            b.send("UPDATE batch SET server_id = 13 WHERE id = 1");
+            held(interlock);
+            assert_eq!(a.run(&format!("KILL QUERY {}", b.thread)), Ok(()));
+            assert_eq!(b.answer(), Err(1317));
+            assert_eq!(interlock.status()["transactions"], 1, "that of the holder");
+            assert_eq!(a.run("COMMIT"), Ok(()));
+        },
+        "reorder",
+        &["--config", config.path()],
+    );
+}
+
+#[test]
+fn a_rule_that_says_off_means_no_involvement_at_all() {
+    let config = Config::new("[[rules]]\naction = \"off\"\nschema = \"shop\"\ntable = \"bat*\"\n");
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            for session in [&a, &b] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+                assert_eq!(session.run(LOOKUP), Ok(()), "nobody is held");
+            }
+            assert_eq!(interlock.status()["locks"], 0);
+            assert!(interlock.conflicts().is_empty());
+            // Other statements are followed all the same.
+            assert_eq!(a.run("CREATE TEMPORARY TABLE mine (id INT PRIMARY KEY) ENGINE=InnoDB"), Ok(()));
+            for session in [&a, &b] {
+                assert_eq!(session.run("ROLLBACK"), Ok(()));
+            }
+        },
+        "reorder",
+        &["--config", config.path()],
+    );
+}
+
+/// Two transactions that deadlock through a trigger, which the model does not know of.
+fn meet(a: &Session, b: &Session) -> [Result<(), u16>; 2] {
+    for session in [a, b] {
+        assert_eq!(session.run("BEGIN"), Ok(()));
+    }
+    assert_eq!(a.run("UPDATE total SET n = n + 1 WHERE id = 1"), Ok(()));
+    b.send("UPDATE batch SET server_id = 8 WHERE id = 1");
+    assert!(b.waits(), "at the server for the row of `total`, or held");
+    let first = a.run("UPDATE batch SET server_id = 9 WHERE id = 1");
+    let _ = a.run("COMMIT");
+    let second = b.answer();
+    let _ = b.run("COMMIT");
+    [first, second]
+}
+
+#[test]
+fn a_deadlock_that_happened_does_not_happen_again_even_after_a_restart() {
+    let config = Config::new("[reorder]\nhold_timeout = \"1s\"\n");
+    let more = [
+        "CREATE TABLE shop.total (id INT PRIMARY KEY, n INT NOT NULL) ENGINE=InnoDB",
+        "INSERT INTO shop.total VALUES (1, 0)",
+        "CREATE TRIGGER shop.count_batch AFTER UPDATE ON shop.batch FOR EACH ROW UPDATE shop.total SET n = n + 1 WHERE id = 1",
+    ];
+    shops(|server| {
+        let mut root = RawClient::login(server.port, &Login::default());
+        for sql in more {
+            assert!(root.query(sql)[0].is_ok(), "{sql}");
+        }
+        let state = tempfile::tempdir().expect("a temporary directory");
+        let directory = state.path().to_str().expect("the path is text");
+        let setting = [("INTERLOCK__STATE__DIR", directory)];
+        let arguments = ["--action", "reorder", "--config", config.path()];
+        let start = || {
+            let interlock = Interlock::start_with(server, &arguments, &setting);
+            let sessions = [Session::open(interlock.port), Session::open(interlock.port)];
+            (interlock, sessions)
+        };
+
+        let (mut interlock, [a, b]) = start();
+        assert!(meet(&a, &b).contains(&Err(1213)), "the model cannot know");
+        drop((a, b));
+        interlock.signal("TERM");
+        assert!(interlock.wait(Duration::from_secs(20)).success());
+
+        let (interlock, [a, b]) = start();
+        let known = interlock.metric("interlock_signatures");
+        assert_eq!(known, Some(1.0));
+        assert_eq!(meet(&a, &b), [Ok(()), Ok(())]);
+        assert_eq!(interlock.metric("interlock_signature_matches_total{action=\"held\"}"), Some(1.0));
+        drop((a, b));
+        interlock.assert_nothing_is_left();
+    });
+}
