@@ -105,6 +105,15 @@ impl Ledger {
         self.ring.lock().records.iter().rev().take(limit).cloned().collect()
     }
 
+    /// Forgets all conflicts; numbers go on counting.
+    pub fn clear(&self) {
+        let mut ring = self.ring.lock();
+        for record in std::mem::take(&mut ring.records) {
+            ring.forget(record.seq);
+        }
+        self.pending.store(ring.pending.len(), Ordering::SeqCst);
+    }
+
     /// One conflict, if it is still kept.
     pub fn get(&self, seq: u64) -> Option<Record> {
         self.ring.lock().record(seq).map(|record| record.clone())

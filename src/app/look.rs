@@ -21,6 +21,7 @@ use crate::sql::cache::Plan;
 /// The rows that the API, the console and the page show.
 pub(super) fn view(shared: &Arc<Shared>) -> View {
     let (names, digests, action) = (shared.clone(), shared.digests.clone(), shared.clone());
+    let clear = shared.digests.clone();
     View {
         admission: shared.admission.clone(),
         metrics: shared.metrics.clone(),
@@ -29,6 +30,7 @@ pub(super) fn view(shared: &Arc<Shared>) -> View {
             Box::new(move |index| place(&known, index))
         }),
         digests: Arc::new(move || rows_of(&digests.plans())),
+        clear_digests: Arc::new(move || clear.plans().iter().for_each(|plan| plan.uses.clear())),
         signatures: Arc::new(Vec::new),
         action: Arc::new(move || format!("{:?}", action.settings().action).to_lowercase()),
         started: Instant::now(),

@@ -14,6 +14,7 @@ pub mod lexer;
 mod lexer_tests;
 mod literal;
 pub mod parse;
+pub mod question;
 mod predicate;
 mod read;
 mod recognise;
