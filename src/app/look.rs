@@ -3,25 +3,34 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tracing::{info, warn};
 
 use super::reload::Reloader;
+use crate::admin::console::{self, Accounts, Console};
 use crate::admin::guard::Access;
 use crate::admin::operator::{Operator, Refused};
 use crate::admin::view::View;
-use crate::admin::view::rows::Digest;
+use crate::admin::view::rows::{Digest, Signature};
 use crate::admission::record::Resource;
 use crate::backend::control::Lane;
 use crate::catalog::Table;
 use crate::config::{Action, Address, Change, Config};
 use crate::id::{IndexId, TableId};
+use crate::scheduler::signature::{KnownBy, Role, Signature as Learned};
 use crate::session::serve::Shared;
+use crate::shutdown::{Drain, Phase};
 use crate::sql::cache::Plan;
+
+/// Pause between two attempts to open the console's port.
+const CONSOLE_RETRY: Duration = Duration::from_secs(2);
 
 /// The rows that the API, the console and the page show.
 pub(super) fn view(shared: &Arc<Shared>) -> View {
     let (names, digests, action) = (shared.clone(), shared.digests.clone(), shared.clone());
-    let clear = shared.digests.clone();
+    let (clear, learned) = (shared.digests.clone(), shared.clone());
     View {
         admission: shared.admission.clone(),
         metrics: shared.metrics.clone(),
@@ -31,7 +40,9 @@ pub(super) fn view(shared: &Arc<Shared>) -> View {
         }),
         digests: Arc::new(move || rows_of(&digests.plans())),
         clear_digests: Arc::new(move || clear.plans().iter().for_each(|plan| plan.uses.clear())),
-        signatures: Arc::new(Vec::new),
+        signatures: Arc::new(move || {
+            learned.admission.scheduler().signatures().all().iter().map(signature).collect()
+        }),
         action: Arc::new(move || format!("{:?}", action.settings().action).to_lowercase()),
         started: Instant::now(),
         places: std::hash::RandomState::new(),
@@ -67,6 +78,75 @@ fn rows_of(plans: &[Arc<Plan>]) -> Vec<Digest> {
     }
     rows.sort_by(|a, b| b.server_ms.total_cmp(&a.server_ms));
     rows
+}
+
+fn signature(known: &Learned) -> Signature {
+    let time = |seconds: u64| {
+        let seconds = i64::try_from(seconds).unwrap_or_default();
+        jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string()
+    };
+    let role = |role: &Role| role.statements.iter().map(|s| &*s.text).collect::<Vec<_>>().join("; ");
+    Signature {
+        signature: known.id.to_string(),
+        parties: known.roles.len() as u64,
+        known_by: match known.known_by {
+            KnownBy::Model => "model",
+            KnownBy::Server => "server",
+            KnownBy::Chance => "chance",
+        }
+        .to_owned(),
+        deadlocks: known.deadlocks,
+        matches: known.matches,
+        needless: known.needless,
+        trust: f64::from(known.trust) / 1000.0,
+        armed: known.is_armed(),
+        first_seen: time(known.first_seen),
+        last_seen: time(known.last_seen),
+        statements: known.roles.iter().map(role).collect::<Vec<_>>().join(" | "),
+    }
+}
+
+/// Opens the console, if the configuration has one. It is an aid: without it, because another process has
+/// the port, the proxy runs all the same; it is tried again until the port is free.
+pub(super) fn console(config: &Config, shared: &Arc<Shared>, reloader: &Arc<Reloader>, drain: &Drain) {
+    let Some(Address::Tcp { host, port }) = config.console.listen.clone() else { return };
+    let variables = reloader.clone();
+    let console = Console {
+        view: view(shared),
+        operator: operator(shared, reloader),
+        accounts: Arc::new(Accounts::new(config.console.users.iter().map(|user| user.expose()))),
+        variables: Arc::new(move || variables.config().shown().into_iter().collect()),
+    };
+    let mut closing = drain.watch();
+    let stop = async move {
+        closing.reached(Phase::Closing).await;
+    };
+    tokio::spawn(async move {
+        let listener = open(&host, port);
+        tokio::pin!(stop, listener);
+        tokio::select! {
+            listener = &mut listener => console::serve(listener, console, stop).await,
+            () = &mut stop => {}
+        }
+    });
+}
+
+async fn open(host: &str, port: u16) -> TcpListener {
+    let mut told = false;
+    loop {
+        match TcpListener::bind((host, port)).await {
+            Ok(listener) => {
+                info!(console = ?listener.local_addr().ok(), "console open");
+                return listener;
+            }
+            Err(error) if !told => {
+                warn!(%host, port, %error, "no console (console.listen) as long as its port cannot be had");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(CONSOLE_RETRY).await;
+    }
 }
 
 /// Who may ask.

@@ -168,3 +168,6 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
