@@ -105,11 +105,13 @@ impl Ledger {
         self.ring.lock().records.iter().rev().take(limit).cloned().collect()
     }
 
-    /// Forgets all conflicts; numbers go on counting.
-    pub fn clear(&self) {
+    /// Forgets the conflicts up to a number; numbers go on counting.
+    pub fn clear(&self, newest: u64) {
         let mut ring = self.ring.lock();
-        for record in std::mem::take(&mut ring.records) {
-            ring.forget(record.seq);
+        let old = ring.records.iter().take_while(|record| record.seq <= newest).count();
+        let gone: Vec<u64> = ring.records.drain(..old).map(|record| record.seq).collect();
+        for seq in gone {
+            ring.forget(seq);
         }
         self.pending.store(ring.pending.len(), Ordering::SeqCst);
     }

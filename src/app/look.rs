@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use super::reload::Reloader;
+use super::reload::{Applied, Reloader};
 use crate::admin::console::{self, Accounts, Console};
 use crate::admin::guard::Access;
 use crate::admin::operator::{Operator, Refused};
@@ -111,10 +112,15 @@ fn signature(known: &Learned) -> Signature {
 pub(super) fn console(config: &Config, shared: &Arc<Shared>, reloader: &Arc<Reloader>, drain: &Drain) {
     let Some(Address::Tcp { host, port }) = config.console.listen.clone() else { return };
     let variables = reloader.clone();
+    let accounts = Arc::new(ArcSwap::from_pointee(Accounts::default()));
+    let newest = accounts.clone();
+    reloader.listen(move |config| {
+        newest.store(Arc::new(Accounts::new(config.console.users.iter().map(|user| user.expose()))));
+    });
     let console = Console {
         view: view(shared),
         operator: operator(shared, reloader),
-        accounts: Arc::new(Accounts::new(config.console.users.iter().map(|user| user.expose()))),
+        accounts,
         variables: Arc::new(move || variables.config().shown().into_iter().collect()),
     };
     let mut closing = drain.watch();
@@ -149,13 +155,18 @@ async fn open(host: &str, port: u16) -> TcpListener {
     }
 }
 
-/// Who may ask.
-pub(super) fn access(config: &Config) -> Access {
-    let mut hosts = config.admin.hosts.clone();
-    if let Some(Address::Tcp { host, .. }) = &config.admin.listen {
-        hosts.push(host.clone());
-    }
-    Access::new(config.admin.token.as_ref().map(|token| token.expose()), hosts)
+/// Who may ask, as the configuration says from time to time.
+pub(super) fn access(reloader: &Reloader) -> Arc<ArcSwap<Access>> {
+    let access = Arc::new(ArcSwap::from_pointee(Access::default()));
+    let newest = access.clone();
+    reloader.listen(move |config| {
+        let mut hosts = config.admin.hosts.clone();
+        if let Some(Address::Tcp { host, .. }) = &config.admin.listen {
+            hosts.push(host.clone());
+        }
+        newest.store(Arc::new(Access::new(config.admin.token.as_ref().map(|token| token.expose()), hosts)));
+    });
+    access
 }
 
 /// What an operator can do.
@@ -184,16 +195,27 @@ pub(super) fn operator(shared: &Arc<Shared>, reloader: &Arc<Reloader>) -> Operat
             setter.set_action(action).map_err(|error| Refused(error.to_string()))
         }),
         reload: Arc::new(move || {
-            let applied = reloader.reload().map_err(|error| Refused(error.to_string()))?;
-            let keys =
-                |changes: &[Change]| changes.iter().map(|c| c.key.clone()).collect::<Vec<_>>().join(", ");
-            Ok(match (keys(&applied.changed), keys(&applied.pending)) {
-                (changed, pending) if changed.is_empty() && pending.is_empty() => {
-                    "nothing has changed".to_owned()
-                }
-                (changed, pending) if pending.is_empty() => format!("changed: {changed}"),
-                (changed, pending) => format!("changed: {changed}; after a restart: {pending}"),
-            })
+            reloader.reload().map(|applied| in_words(&applied)).map_err(|error| Refused(error.to_string()))
         }),
     }
+}
+
+/// What a reload did, for the one who asked for it.
+fn in_words(applied: &Applied) -> String {
+    let keys = |changes: &[Change]| changes.iter().map(|c| c.key.clone()).collect::<Vec<_>>().join(", ");
+    let mut parts = Vec::new();
+    if !applied.changed.is_empty() {
+        parts.push(format!("changed: {}", keys(&applied.changed)));
+    }
+    if !applied.pending.is_empty() {
+        parts.push(format!("after a restart: {}", keys(&applied.pending)));
+    }
+    if let Some(action) = applied.kept {
+        parts.push(format!("policy.action stays {} as it was set here", action_name(action)));
+    }
+    if parts.is_empty() { "nothing has changed".to_owned() } else { parts.join("; ") }
+}
+
+fn action_name(action: Action) -> String {
+    format!("{action:?}").to_lowercase()
 }

@@ -7,7 +7,10 @@
 use serde_json::Value;
 
 use super::account::Role;
+use super::help::HELP;
 use super::query::{self, Table};
+use super::timeline::timeline;
+use super::variables::{variables, version};
 use super::{Console, Fault, schema};
 use crate::admin::view::tables::{Column, ColumnKind, TABLES};
 use crate::sql::question::{QuestionError, Term, question};
@@ -39,37 +42,10 @@ pub(super) enum Answer {
 
 type Result<T> = std::result::Result<T, Fault>;
 
-/// What HELP shows.
-const HELP: &[(&str, &str)] = &[
-    ("SHOW CONFLICTS", "conflicts that were found, newest first"),
-    ("SHOW CONFLICT n", "one of them: what both sessions did, side by side"),
-    ("SHOW LOCKS", "locks that open transactions hold or ask for"),
-    ("SHOW WAITS", "who waits for whom"),
-    ("SHOW TRANSACTIONS", "open transactions, oldest first"),
-    ("SHOW SESSIONS", "client connections"),
-    ("SHOW HOLDS", "statements that are held back now"),
-    ("SHOW DIGESTS", "statements without their literals, and what became of them"),
-    ("SHOW SIGNATURES", "shapes of transactions that were learned"),
-    ("SHOW STATUS", "figures since the start"),
-    ("SHOW VARIABLES", "the configuration in force"),
-    (
-        "SELECT … FROM interlock.locks WHERE … ORDER BY … LIMIT …",
-        "the same as tables; WHERE also after SHOW LOCKS and its like",
-    ),
-    ("SELECT * FROM interlock.conflicts_reset", "read conflicts (or digests) and clear them"),
-    ("DESCRIBE interlock.locks", "the columns of a table and what they say"),
-    ("RELEASE HOLD n", "let a held statement go on"),
-    ("KILL SESSION n", "close a session; its transaction is rolled back"),
-    (
-        "SET action = 'flag' | 'reorder' | 'reject'",
-        "what is done about conflicts, until the configuration is read again",
-    ),
-    ("RELOAD CONFIG", "read the configuration again"),
-];
-
 /// Answers a statement.
 pub(super) fn answer(console: &Console, asker: &mut Asker, text: &str) -> Result<Answer> {
     let text = plain(text);
+    let text = text.as_str();
     let words: Vec<&str> = text.split_whitespace().collect();
     let lower: Vec<String> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let head: Vec<&str> = lower.iter().map(String::as_str).collect();
@@ -98,10 +74,11 @@ pub(super) fn answer(console: &Console, asker: &mut Asker, text: &str) -> Result
             done.map(Answer::Done).map_err(|refused| Fault::new(1105, refused.to_string()))
         }
         ["set", ..] => set(console, asker, text),
-        ["show", "conflict", seq] => timeline(console, number(seq)?),
+        ["show", "conflict", seq] => timeline(console, number(seq)?).map(Answer::Rows),
+        ["show", "help"] => Ok(Answer::Rows(pairs("statement", "what", HELP.iter().copied()))),
         ["show", "full" | "extended", ..] => show(console, asker, &head[2..], &words[2..], true),
         ["show", ..] => show(console, asker, &head[1..], &words[1..], false),
-        ["describe" | "desc" | "explain", table] => schema::describe(asker, table, true),
+        ["describe" | "desc" | "explain", table] => schema::describe(asker, table, true).map(Answer::Rows),
         ["use", name] => {
             let name = name.trim_matches('`');
             let known = schema::find_schema(name);
@@ -115,13 +92,38 @@ pub(super) fn answer(console: &Console, asker: &mut Asker, text: &str) -> Result
     }
 }
 
-/// Without comments at its ends and without the semicolon.
-fn plain(text: &str) -> &str {
-    let mut text = text.trim();
-    while let Some(rest) = text.strip_prefix("/*").and_then(|rest| rest.split_once("*/")) {
-        text = rest.1.trim_start();
+/// Without comments and without the semicolon. What stands in a comment for servers, `/*!50002 GLOBAL */`, is
+/// text of the statement.
+fn plain(text: &str) -> String {
+    let (mut plain, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(['\'', '"', '`', '/', '*']) {
+        let (before, from) = rest.split_at(at);
+        plain.push_str(before);
+        let quote = from.chars().next().filter(|c| matches!(c, '\'' | '"' | '`'));
+        let taken = match (quote, from.get(..2)) {
+            // A quote that is doubled ends here and begins again: the text stays the same.
+            (Some(quote), _) => from[1..].find(quote).map_or(from.len(), |end| end + 2),
+            (None, Some("/*")) if !from.starts_with("/*!") => {
+                plain.push(' ');
+                rest = from[2..].split_once("*/").map_or("", |(_, rest)| rest);
+                continue;
+            }
+            (None, Some("/*")) => {
+                rest = from[3..].trim_start_matches(|c: char| c.is_ascii_digit());
+                plain.push(' ');
+                continue;
+            }
+            (None, Some("*/")) => {
+                rest = &from[2..];
+                continue;
+            }
+            _ => 1,
+        };
+        plain.push_str(&from[..taken]);
+        rest = &from[taken..];
     }
-    text.trim_end_matches(|c: char| c == ';' || c.is_whitespace())
+    plain.push_str(rest);
+    plain.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace()).to_owned()
 }
 
 fn number(word: &str) -> Result<u64> {
@@ -162,94 +164,49 @@ fn set(console: &Console, asker: &Asker, text: &str) -> Result<Answer> {
 /// Everything after SHOW; `words` as they were written.
 fn show(console: &Console, asker: &Asker, head: &[&str], words: &[&str], full: bool) -> Result<Answer> {
     let rest = || words[1..].join(" ");
-    match head {
+    let table = match head {
         ["status", ..] | ["global" | "session", "status", ..] => {
             let status = TABLES.iter().find(|table| table.name == "status");
             let row = status.and_then(|table| (table.rows)(&console.view, 1).pop()).unwrap_or_default();
             let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let pairs = row.iter().map(|(name, value)| (name.clone(), text(value)));
-            filtered(pairs.collect(), head, words)
+            pairs("Variable_name", "Value", row.iter().map(|(name, value)| (name.clone(), text(value))))
         }
         ["variables", ..] | ["global" | "session" | "local", "variables", ..] => {
-            filtered(variables(console), head, words)
+            pairs("Variable_name", "Value", variables(console))
         }
         [table, ..] if TABLES.iter().any(|known| known.name == *table) => {
-            select(console, asker, &format!("SELECT * FROM interlock.{table} {}", rest()))
+            return select(console, asker, &format!("SELECT * FROM interlock.{table} {}", rest()));
         }
-        ["processlist", ..] => select(console, asker, "SELECT * FROM interlock.sessions"),
-        ["databases" | "schemas", ..] => {
-            let sql = "SELECT schema_name AS `Database` FROM information_schema.schemata";
-            select(console, asker, sql)
-        }
-        ["tables", ..] => schema::show_tables(asker, head, full),
-        ["table", "status", ..] => Ok(Answer::Rows(schema::table_status())),
-        ["columns" | "fields", "from" | "in", _, ..] => schema::describe(asker, words[2], full),
-        ["create", "table", _] => schema::create_table(asker, words[2]),
+        ["processlist", ..] => return select(console, asker, "SELECT * FROM interlock.sessions"),
+        ["databases" | "schemas", ..] => schema::databases(),
+        ["tables", ..] => schema::show_tables(asker, head, full)?,
+        ["table", "status", ..] => schema::table_status(),
+        ["columns" | "fields", "from" | "in", _, ..] => schema::describe(asker, words[2], full)?,
+        ["create", "table", _] => return schema::create_table(asker, words[2]).map(Answer::Rows),
+        ["create", "database" | "schema", _] => return schema::create_database(words[2]).map(Answer::Rows),
         [
             "warnings" | "errors" | "engines" | "plugins" | "events" | "triggers" | "grants" | "index"
             | "indexes" | "keys" | "collation" | "character" | "charset" | "procedure" | "function"
             | "privileges" | "binary" | "replica" | "slave" | "master" | "profiles" | "open",
             ..,
-        ] => Ok(Answer::Rows(schema::nothing(head[0]))),
-        _ => Err(Fault::syntax(&format!("cannot show {}", words.join(" ")))),
-    }
+        ] => return Ok(Answer::Rows(schema::nothing(head[0]))),
+        _ => return Err(Fault::syntax(&format!("cannot show {}", words.join(" ")))),
+    };
+    filtered(table, head, words).map(Answer::Rows)
 }
 
-/// `Variable_name`, `Value`, with the LIKE or WHERE at the end of the statement.
-fn filtered(pairs_of: Vec<(String, String)>, head: &[&str], words: &[&str]) -> Result<Answer> {
-    let table = pairs("Variable_name", "Value", pairs_of);
-    let Some(at) = head.iter().position(|word| matches!(*word, "like" | "where")) else {
-        return Ok(Answer::Rows(table));
-    };
+/// With the LIKE (of the first column) or WHERE at the end of the statement.
+fn filtered(table: Table, head: &[&str], words: &[&str]) -> Result<Table> {
+    let Some(at) = head.iter().position(|word| matches!(*word, "like" | "where")) else { return Ok(table) };
+    let rest = words[at + 1..].join(" ");
     let condition = match head[at] {
-        "like" => format!("variable_name LIKE {}", words[at + 1..].join(" ")),
-        _ => words[at + 1..].join(" "),
+        "like" => format!("`{}` LIKE {rest}", table.columns[0].name),
+        _ => rest,
     };
-    let sql = format!("SELECT * FROM variables WHERE {condition}");
-    let question = question(&sql).map_err(fault)?;
+    let question = question(&format!("SELECT * FROM shown WHERE {condition}")).map_err(fault)?;
     let named = |row: Vec<Value>| table.columns.iter().map(|c| c.name.clone()).zip(row).collect();
-    let rows = table.rows.clone().into_iter().map(named).collect();
-    query::answer(&question, &table.columns, rows, &|_| None).map(Answer::Rows)
-}
-
-/// The configuration, and what clients want to know of every server.
-fn variables(console: &Console) -> Vec<(String, String)> {
-    let mut variables = (console.variables)();
-    let server = [
-        ("action", (console.view.action)()),
-        ("autocommit", "ON".to_owned()),
-        ("auto_increment_increment", "1".to_owned()),
-        ("character_set_client", "utf8mb4".to_owned()),
-        ("character_set_connection", "utf8mb4".to_owned()),
-        ("character_set_results", "utf8mb4".to_owned()),
-        ("character_set_server", "utf8mb4".to_owned()),
-        ("collation_connection", "utf8mb4_general_ci".to_owned()),
-        ("collation_server", "utf8mb4_general_ci".to_owned()),
-        ("init_connect", String::new()),
-        ("interactive_timeout", "28800".to_owned()),
-        ("license", "Apache-2.0".to_owned()),
-        ("lower_case_table_names", "1".to_owned()),
-        ("max_allowed_packet", "1048576".to_owned()),
-        ("net_write_timeout", "60".to_owned()),
-        ("performance_schema", "OFF".to_owned()),
-        ("query_cache_size", "0".to_owned()),
-        ("query_cache_type", "OFF".to_owned()),
-        ("socket", String::new()),
-        ("sql_mode", String::new()),
-        ("system_time_zone", "UTC".to_owned()),
-        ("time_zone", "SYSTEM".to_owned()),
-        ("transaction_isolation", "REPEATABLE-READ".to_owned()),
-        ("tx_isolation", "REPEATABLE-READ".to_owned()),
-        ("version", version()),
-        ("version_comment", "interlock console".to_owned()),
-        ("wait_timeout", "28800".to_owned()),
-    ];
-    variables.extend(server.map(|(name, value)| (name.to_owned(), value)));
-    variables
-}
-
-fn version() -> String {
-    format!("8.0.99-interlock-{}", env!("CARGO_PKG_VERSION"))
+    let rows = table.rows.into_iter().map(named).collect();
+    query::answer(&question, &table.columns, rows, &|_| None)
 }
 
 /// A SELECT.
@@ -276,12 +233,13 @@ fn select(console: &Console, asker: &Asker, text: &str) -> Result<Answer> {
         operator(asker)?;
     }
     let rows = (table.rows)(&console.view, MAX_ROWS);
+    // The newest comes first: what is found from now on stays.
+    let newest = rows.first().and_then(|row| row.get("seq")).and_then(Value::as_u64);
     let answer = query::answer(&question, &table.columns(), rows, &outside).map(Answer::Rows)?;
-    if resets {
-        match name {
-            "conflicts" => console.view.admission.ledger.clear(),
-            _ => (console.view.clear_digests)(),
-        }
+    match (resets, name, newest) {
+        (true, "conflicts", Some(newest)) => console.view.admission.ledger.clear(newest),
+        (true, "digests", _) => (console.view.clear_digests)(),
+        _ => {}
     }
     Ok(answer)
 }
@@ -311,42 +269,6 @@ fn outside(console: &Console, asker: &Asker, term: &Term) -> Option<Value> {
         Term::Column(name) if name.eq_ignore_ascii_case("current_user") => Some(user()),
         _ => None,
     }
-}
-
-/// `SHOW CONFLICT n`: both sides' statements in one order of time.
-fn timeline(console: &Console, seq: u64) -> Result<Answer> {
-    let record = console.view.admission.ledger.get(seq);
-    let record = record.ok_or_else(|| Fault::new(1094, format!("there is no conflict {seq} (any more)")))?;
-    let title = |party: &crate::admission::record::Party| {
-        let program = party.program.as_deref().map(|p| format!(", {p}")).unwrap_or_default();
-        format!("session {} ({}{program}, thread {})", party.session, party.user, party.server_thread)
-    };
-    let holder = record.holders.first();
-    let columns = vec![
-        Column::plain("ms", ColumnKind::Double),
-        Column::plain(&holder.map_or("in the way: not known".to_owned(), title), ColumnKind::Text),
-        Column::plain(&title(&record.requester), ColumnKind::Text),
-    ];
-    let mut steps: Vec<(f64, bool, &str)> = Vec::new();
-    for (right, party) in [(false, holder), (true, Some(&record.requester))] {
-        let Some(party) = party else { continue };
-        // Times count from each side's own BEGIN; what both share is the moment of the record.
-        steps.extend(party.transaction.iter().map(|s| (s.at_ms - party.age_ms, right, &*s.statement)));
-    }
-    steps.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let start = steps.first().map_or(0.0, |step| step.0);
-    let row = |(at, right, statement): (f64, bool, &str)| {
-        let (left, right) = if right { ("", statement) } else { (statement, "") };
-        vec![Value::from(((at - start) * 10.0).round() / 10.0), left.into(), right.into()]
-    };
-    let mut rows: Vec<Vec<Value>> = steps.into_iter().map(row).collect();
-    let place = &record.resource;
-    let what = format!(
-        "{:?} on {}.{} ({}), {:?}, {:?}",
-        record.kind, place.table, place.index, place.range, record.action, record.outcome
-    );
-    rows.push(vec![Value::Null, Value::from(""), what.to_lowercase().into()]);
-    Ok(Answer::Rows(Table { columns, rows }))
 }
 
 fn fault(error: QuestionError) -> Fault {

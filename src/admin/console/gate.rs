@@ -8,6 +8,9 @@
 //! 2. the next packet begins only after the answer to the last one was flushed;
 //! 3. a packet is no longer than a limit, so it is never one of several parts.
 //!
+//! Besides, COM_STMT_SEND_LONG_DATA ends the connection: opensrv-mysql would collect such data without a bound,
+//! and the console takes no parameters.
+//!
 //! Whatever a client pipelines waits in the kernel. With 1 and 2 the reader's remainder is always empty, and
 //! its faulty branch is never entered.
 
@@ -23,11 +26,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Length of a packet's header: three bytes of length, one of sequence.
 const HEADER: usize = 4;
 
+/// COM_STMT_SEND_LONG_DATA
+const SEND_LONG_DATA: u8 = 0x18;
+
 /// Whose turn it is. The server's at first: it greets.
 #[derive(Debug, Default)]
-struct Turn {
+pub struct Turn {
     client: AtomicBool,
     waker: AtomicWaker,
+    /// After the login: packets are commands, and not proofs, which may begin with any byte.
+    commands: AtomicBool,
+}
+
+impl Turn {
+    /// The login is over.
+    pub fn logged_in(&self) {
+        self.commands.store(true, Ordering::Release);
+    }
 }
 
 /// The reading half: hands packets over one at a time.
@@ -41,6 +56,8 @@ pub struct Gate<R> {
     had: usize,
     /// Bytes of the payload that are still to come.
     left: usize,
+    /// The next byte of the payload is its first.
+    first: bool,
 }
 
 /// The writing half: its flush gives the turn to the client.
@@ -53,11 +70,24 @@ pub struct Answers<W> {
 /// The two halves of a connection. Packets longer than `longest` end it.
 pub fn gate<R, W>(reader: R, writer: W, longest: usize) -> (Gate<R>, Answers<W>) {
     let turn = Arc::new(Turn::default());
-    let gate = Gate { stream: reader, turn: turn.clone(), longest, header: [0; HEADER], had: 0, left: 0 };
+    let gate = Gate {
+        stream: reader,
+        turn: turn.clone(),
+        longest,
+        header: [0; HEADER],
+        had: 0,
+        left: 0,
+        first: false,
+    };
     (gate, Answers { stream: writer, turn })
 }
 
 impl<R> Gate<R> {
+    /// Whose turn it is.
+    pub fn turn(&self) -> Arc<Turn> {
+        self.turn.clone()
+    }
+
     /// At most so many bytes may be handed over now; 0: it is the server's turn.
     fn wanted(&self, context: &mut Context<'_>) -> usize {
         match (self.had, self.left) {
@@ -87,7 +117,12 @@ impl<R> Gate<R> {
             if self.left > self.longest {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the packet is too long"));
             }
+            self.first = true;
         } else {
+            let first = std::mem::take(&mut self.first);
+            if first && bytes[0] == SEND_LONG_DATA && self.turn.commands.load(Ordering::Acquire) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the console takes no parameters"));
+            }
             self.left -= bytes.len();
         }
         if self.left == 0 {
@@ -180,6 +215,17 @@ mod tests {
         }
         answers.flush().await.unwrap();
         assert_eq!(read(&mut gate).await.unwrap(), b"", "the end of the stream");
+    }
+
+    #[tokio::test]
+    async fn long_data_ends_the_connection_but_a_proof_may_look_like_it() {
+        let packets = [packet(3, b"\x18 a proof"), packet(0, b"\x18 data")].concat();
+        let (mut gate, mut answers) = gate(packets.as_slice(), Vec::new(), 100);
+        answers.flush().await.unwrap();
+        read(&mut gate).await.unwrap();
+        gate.turn().logged_in();
+        answers.flush().await.unwrap();
+        assert_eq!(read(&mut gate).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[tokio::test]

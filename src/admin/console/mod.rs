@@ -12,19 +12,23 @@
 mod account;
 mod answer;
 mod gate;
+mod help;
 mod query;
 mod schema;
 mod shim;
+mod timeline;
+mod variables;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use opensrv_mysql::{AsyncMysqlIntermediary, ErrorKind};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::operator::Operator;
 use super::view::View;
@@ -45,7 +49,7 @@ pub struct Console {
     /// The hands.
     pub operator: Operator,
     /// Who may log in.
-    pub accounts: Arc<Accounts>,
+    pub accounts: Arc<ArcSwap<Accounts>>,
     /// The configuration in force, key by key, secrets masked.
     pub variables: Arc<dyn Fn() -> Vec<(String, String)> + Send + Sync>,
 }
@@ -98,7 +102,7 @@ async fn session(
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let (reader, writer) = gate::gate(reader, tokio::io::BufWriter::new(writer), LONGEST_PACKET);
-    let (shim, logged_in) = shim::Shim::new(console, number, peer);
+    let (shim, logged_in) = shim::Shim::new(console, number, peer, reader.turn());
     let talk = AsyncMysqlIntermediary::run_on(shim, reader, writer);
     tokio::pin!(talk);
     let ended = tokio::select! {
@@ -110,7 +114,7 @@ async fn session(
     };
     match ended {
         Ok(()) => debug!(%peer, "console connection closed"),
-        Err(error) => info!(%peer, %error, "console connection ended"),
+        Err(error) => debug!(%peer, %error, "console connection ended"),
     }
 }
 

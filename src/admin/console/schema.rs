@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Fault;
-use super::answer::{Answer, Asker};
+use super::answer::Asker;
 use super::query::Table;
 use crate::admin::view::tables::{Column, ColumnKind, Row, TABLES, find};
 
@@ -35,14 +35,15 @@ pub(super) fn rows(schema: &str, name: &str) -> Result<(Vec<Column>, Vec<Row>), 
             "TABLE_SCHEMA": "interlock", "TABLE_NAME": name, "TABLE_TYPE": "SYSTEM VIEW", "ENGINE": "interlock",
             "TABLE_ROWS": null, "DATA_LENGTH": 0, "INDEX_LENGTH": 0, "TABLE_COLLATION": "utf8mb4_general_ci",
             "CREATE_TIME": null, "UPDATE_TIME": null, "TABLE_COMMENT": doc }))).collect(),
-        ("information_schema", "columns") => TABLES.iter().flat_map(|table| {
+        ("information_schema", "columns") => names().flat_map(|(name, _)| {
+            let table = find(name.strip_suffix("_reset").unwrap_or(&name));
             let row = move |(at, column): (usize, Column)| object(json!({ "TABLE_CATALOG": "def",
-                "TABLE_SCHEMA": "interlock", "TABLE_NAME": table.name, "COLUMN_NAME": column.name,
+                "TABLE_SCHEMA": "interlock", "TABLE_NAME": name, "COLUMN_NAME": column.name,
                 "ORDINAL_POSITION": at + 1, "COLUMN_DEFAULT": null, "IS_NULLABLE": yes(column.nullable),
                 "DATA_TYPE": type_name(column.kind), "COLUMN_TYPE": type_name(column.kind), "COLUMN_KEY": "",
                 "EXTRA": "", "COLUMN_COMMENT": column.doc, "CHARACTER_MAXIMUM_LENGTH": null,
                 "NUMERIC_PRECISION": null, "NUMERIC_SCALE": null, "COLLATION_NAME": null, "PRIVILEGES": "select" }));
-            table.columns().into_iter().enumerate().map(row).collect::<Vec<_>>()
+            table.into_iter().flat_map(|table| table.columns()).enumerate().map(row).collect::<Vec<_>>()
         }).collect(),
         ("information_schema", _) => Vec::new(),
         _ => return Err(Fault::unknown_table(schema, &name)),
@@ -104,8 +105,22 @@ fn empty(name: &str) -> Option<Vec<Column>> {
     Some(columns.iter().map(|name| Column::plain(name, ColumnKind::Text)).collect())
 }
 
+/// `SHOW DATABASES`
+pub(super) fn databases() -> Table {
+    let columns = vec![Column::plain("Database", ColumnKind::Text)];
+    Table { columns, rows: SCHEMAS.iter().map(|schema| vec![Value::from(*schema)]).collect() }
+}
+
+/// `SHOW CREATE DATABASE schema`
+pub(super) fn create_database(name: &str) -> Result<Table, Fault> {
+    let plain = name.trim_matches('`');
+    let schema = find_schema(plain).ok_or_else(|| Fault::new(1049, format!("Unknown database '{plain}'")))?;
+    let columns = ["Database", "Create Database"].map(|name| Column::plain(name, ColumnKind::Text)).to_vec();
+    Ok(Table { columns, rows: vec![vec![schema.into(), format!("CREATE DATABASE `{schema}`").into()]] })
+}
+
 /// `SHOW [FULL] TABLES [FROM schema]`
-pub(super) fn show_tables(asker: &Asker, head: &[&str], full: bool) -> Result<Answer, Fault> {
+pub(super) fn show_tables(asker: &Asker, head: &[&str], full: bool) -> Result<Table, Fault> {
     let from = head.iter().position(|word| matches!(*word, "from" | "in")).and_then(|at| head.get(at + 1));
     let named = from.map(|name| name.trim_matches(['`', '\'']));
     let schema = match named {
@@ -124,7 +139,7 @@ pub(super) fn show_tables(asker: &Asker, head: &[&str], full: bool) -> Result<An
         row
     };
     let rows = if schema == "interlock" { names().map(row).collect() } else { Vec::new() };
-    Ok(Answer::Rows(Table { columns, rows }))
+    Ok(Table { columns, rows })
 }
 
 /// `SHOW TABLE STATUS`
@@ -135,7 +150,7 @@ pub(super) fn table_status() -> Table {
 }
 
 /// `DESCRIBE table`, `SHOW [FULL] COLUMNS FROM table`
-pub(super) fn describe(asker: &Asker, name: &str, full: bool) -> Result<Answer, Fault> {
+pub(super) fn describe(asker: &Asker, name: &str, full: bool) -> Result<Table, Fault> {
     let table = table(asker, name)?;
     let mut names = vec!["Field", "Type", "Null", "Key", "Default", "Extra"];
     names.extend(full.then_some("Comment"));
@@ -146,11 +161,11 @@ pub(super) fn describe(asker: &Asker, name: &str, full: bool) -> Result<Answer, 
         row.extend(full.then(|| Value::from(column.doc)));
         row
     };
-    Ok(Answer::Rows(Table { columns, rows: table.columns().into_iter().map(row).collect() }))
+    Ok(Table { columns, rows: table.columns().into_iter().map(row).collect() })
 }
 
 /// `SHOW CREATE TABLE table`
-pub(super) fn create_table(asker: &Asker, name: &str) -> Result<Answer, Fault> {
+pub(super) fn create_table(asker: &Asker, name: &str) -> Result<Table, Fault> {
     let table = table(asker, name)?;
     let quoted = |text: &str| text.replace('\'', "''");
     let column = |column: Column| {
@@ -165,7 +180,7 @@ pub(super) fn create_table(asker: &Asker, name: &str) -> Result<Answer, Fault> {
         quoted(&table.doc())
     );
     let columns = ["Table", "Create Table"].map(|name| Column::plain(name, ColumnKind::Text)).to_vec();
-    Ok(Answer::Rows(Table { columns, rows: vec![vec![table.name.into(), text.into()]] }))
+    Ok(Table { columns, rows: vec![vec![table.name.into(), text.into()]] })
 }
 
 /// What a server has and the console has not.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use opensrv_mysql::{
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::account::Role;
 use super::answer::{Answer, Asker};
+use super::gate::Turn;
 use super::query::Table;
 use super::{Console, Fault};
 use crate::admin::view::tables::{Column, ColumnKind};
@@ -29,6 +31,7 @@ pub(super) struct Shim {
     number: u32,
     scramble: [u8; 20],
     peer: SocketAddr,
+    turn: Arc<Turn>,
     /// Set by the login.
     asker: parking_lot::Mutex<Asker>,
     logged_in: parking_lot::Mutex<Option<oneshot::Sender<()>>>,
@@ -38,7 +41,12 @@ pub(super) struct Shim {
 
 impl Shim {
     /// A connection without a login; the receiver hears of it.
-    pub(super) fn new(console: Console, number: u32, peer: SocketAddr) -> (Shim, oneshot::Receiver<()>) {
+    pub(super) fn new(
+        console: Console,
+        number: u32,
+        peer: SocketAddr,
+        turn: Arc<Turn>,
+    ) -> (Shim, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
         // Without zero bytes, which would end the text on its way.
         let scramble = std::array::from_fn(|_| rand::rng().random_range(b'%'..b'~'));
@@ -48,6 +56,7 @@ impl Shim {
             number,
             scramble,
             peer,
+            turn,
             asker: parking_lot::Mutex::new(asker),
             logged_in: parking_lot::Mutex::new(Some(sender)),
             prepared: HashMap::new(),
@@ -77,8 +86,7 @@ impl<W: AsyncWrite + Send + Unpin> AsyncMysqlShim<W> for Shim {
     type Error = io::Error;
 
     fn version(&self) -> String {
-        // Clients read the number to know what they may ask; what it is stands behind it.
-        format!("8.0.99-interlock-{}", env!("CARGO_PKG_VERSION"))
+        super::variables::version()
     }
 
     fn connect_id(&self) -> u32 {
@@ -91,12 +99,13 @@ impl<W: AsyncWrite + Send + Unpin> AsyncMysqlShim<W> for Shim {
 
     async fn authenticate(&self, _plugin: &str, user: &[u8], salt: &[u8], proof: &[u8]) -> bool {
         let user = String::from_utf8_lossy(user).into_owned();
-        let role = self.console.accounts.check(&user, salt, proof);
+        let role = self.console.accounts.load().check(&user, salt, proof);
         tracing::info!(user, peer = %self.peer, granted = role.is_some(), "login on the console");
         if let Some(role) = role {
             let mut asker = self.asker.lock();
             asker.user = user;
             asker.role = role;
+            self.turn.logged_in();
             if let Some(sender) = self.logged_in.lock().take() {
                 // The receiver lives as long as the connection.
                 let _ = sender.send(());

@@ -57,7 +57,7 @@ fn console() -> Console {
             reload: Arc::new(|| Err(Refused("no".to_owned()))),
         },
         view,
-        accounts: Arc::default(),
+        accounts: Arc::new(ArcSwap::from_pointee(Accounts::default())),
         variables: Arc::new(Vec::new),
     }
 }
@@ -147,7 +147,7 @@ async fn without_the_gate() {
     let server = tokio::spawn(async move {
         let (stream, peer) = listener.accept().await.unwrap();
         let (reader, writer) = stream.into_split();
-        let (shim, _logged_in) = shim::Shim::new(console(), 1, peer);
+        let (shim, _logged_in) = shim::Shim::new(console(), 1, peer, Arc::default());
         AsyncMysqlIntermediary::run_on(shim, reader, writer).await
     });
     let mut stream = logged_in(address).await;
