@@ -58,6 +58,12 @@ fuzz:
 build:
 	cargo build --release
 
+# The console's packet gate under valgrind, and the same packets without it, where valgrind must find the fault.
+.PHONY: memcheck
+memcheck:
+	@tests/support/setup memcheck
+	@tests/support/memcheck
+
 # Faults at every message, faults at random, rollouts, restarts, failover, 10,000 idle and 2,000 busy connections:
 # minutes. CHAOS_SECONDS, CHAOS_IDLE, CHAOS_BUSY.
 .PHONY: chaos

@@ -37,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("frontend", &["wire", "backend", "session", "metrics", "shutdown"]),
-    ("admin", &["id", "lock", "scheduler", "admission", "metrics", "shutdown"]),
+    ("admin", &["id", "sql", "lock", "scheduler", "admission", "metrics", "shutdown"]),
     ("config", &["backend"]),
 ];
 
@@ -51,6 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("mysql_async", &["backend"]),
     ("prometheus", &["metrics"]),
     ("axum", &["admin"]),
+    ("opensrv_mysql", &["admin"]),
     ("schemars", &["admin"]),
     ("dashmap", &["lock", "admission", "backend"]),
     ("rustls", &["frontend", "backend", "session"]),

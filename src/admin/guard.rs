@@ -10,6 +10,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{Request, State};
@@ -24,7 +25,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Who may ask, and who may change something.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Access {
     /// SHA-256 of the token.
     token: Option<Vec<u8>>,
@@ -58,7 +59,12 @@ impl Access {
 }
 
 /// The middleware of the page and the API.
-pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(access): State<Arc<ArcSwap<Access>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let access = access.load_full();
     let headers = request.headers();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !access.knows(host) {

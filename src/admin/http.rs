@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -49,7 +50,7 @@ pub struct Sources {
     /// What can be done.
     pub operator: Operator,
     /// Who may.
-    pub access: Access,
+    pub access: Arc<ArcSwap<Access>>,
 }
 
 /// How long an answer of `ready` is given again.
@@ -93,7 +94,7 @@ pub async fn serve(
 }
 
 fn router(sources: Sources) -> Router {
-    let access = Arc::new(sources.access.clone());
+    let access = sources.access.clone();
     let guarded = api::router(&sources).merge(page::router());
     let guarded = guarded.layer(axum::middleware::from_fn_with_state(access, guard::guard));
     Router::new()
@@ -171,7 +172,7 @@ mod tests {
             conflicts: Arc::new(|after| json!({ "next": after, "conflicts": [] })),
             operator: operator(&view),
             view,
-            access: Access::new(Some("0123456789abcdef"), Vec::new()),
+            access: Arc::new(ArcSwap::from_pointee(Access::new(Some("0123456789abcdef"), Vec::new()))),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(serve(listener, sources, async {

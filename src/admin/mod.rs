@@ -1,6 +1,7 @@
 //! What people and programs look at: the JSON API, the console on a MySQL port, the page.
 
 pub mod api;
+pub mod console;
 pub mod events;
 pub mod guard;
 pub mod http;

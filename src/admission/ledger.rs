@@ -106,6 +106,17 @@ impl Ledger {
         self.ring.lock().records.iter().rev().take(limit).cloned().collect()
     }
 
+    /// Forgets the conflicts up to a number; numbers go on counting.
+    pub fn clear(&self, newest: u64) {
+        let mut ring = self.ring.lock();
+        let old = ring.records.iter().take_while(|record| record.seq <= newest).count();
+        let gone: Vec<u64> = ring.records.drain(..old).map(|record| record.seq).collect();
+        for seq in gone {
+            ring.forget(seq);
+        }
+        self.pending.store(ring.pending.len(), Ordering::SeqCst);
+    }
+
     /// One conflict, if it is still kept.
     pub fn get(&self, seq: u64) -> Option<Record> {
         self.ring.lock().record(seq).map(|record| record.clone())

@@ -105,7 +105,7 @@ fn sources(parts: Parts<'_>) -> Sources {
         }),
         view: look::view(shared),
         operator: look::operator(shared, parts.reloader),
-        access: look::access(parts.config),
+        access: look::access(parts.reloader),
     }
 }
 

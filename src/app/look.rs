@@ -3,24 +3,35 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::reload::Reloader;
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use super::reload::{Applied, Reloader};
+use crate::admin::console::{self, Accounts, Console};
 use crate::admin::guard::Access;
 use crate::admin::operator::{Operator, Refused};
 use crate::admin::view::View;
-use crate::admin::view::rows::Digest;
+use crate::admin::view::rows::{Digest, Signature};
 use crate::admission::record::Resource;
 use crate::backend::control::Lane;
 use crate::catalog::Table;
 use crate::config::{Action, Address, Change, Config};
 use crate::id::{IndexId, TableId};
+use crate::scheduler::signature::{KnownBy, Role, Signature as Learned};
 use crate::session::serve::Shared;
+use crate::shutdown::{Drain, Phase};
 use crate::sql::cache::Plan;
+
+/// Pause between two attempts to open the console's port.
+const CONSOLE_RETRY: Duration = Duration::from_secs(2);
 
 /// The rows that the API, the console and the page show.
 pub(super) fn view(shared: &Arc<Shared>) -> View {
     let (names, digests, action) = (shared.clone(), shared.digests.clone(), shared.clone());
+    let (clear, learned) = (shared.digests.clone(), shared.clone());
     View {
         admission: shared.admission.clone(),
         metrics: shared.metrics.clone(),
@@ -29,7 +40,10 @@ pub(super) fn view(shared: &Arc<Shared>) -> View {
             Box::new(move |index| place(&known, index))
         }),
         digests: Arc::new(move || rows_of(&digests.plans())),
-        signatures: Arc::new(Vec::new),
+        clear_digests: Arc::new(move || clear.plans().iter().for_each(|plan| plan.uses.clear())),
+        signatures: Arc::new(move || {
+            learned.admission.scheduler().signatures().all().iter().map(signature).collect()
+        }),
         action: Arc::new(move || format!("{:?}", action.settings().action).to_lowercase()),
         started: Instant::now(),
         places: std::hash::RandomState::new(),
@@ -77,13 +91,92 @@ fn rows_of(plans: &[Arc<Plan>]) -> Vec<Digest> {
     rows
 }
 
-/// Who may ask.
-pub(super) fn access(config: &Config) -> Access {
-    let mut hosts = config.admin.hosts.clone();
-    if let Some(Address::Tcp { host, .. }) = &config.admin.listen {
-        hosts.push(host.clone());
+fn signature(known: &Learned) -> Signature {
+    let time = |seconds: u64| {
+        let seconds = i64::try_from(seconds).unwrap_or_default();
+        jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string()
+    };
+    let role = |role: &Role| role.statements.iter().map(|s| &*s.text).collect::<Vec<_>>().join("; ");
+    Signature {
+        signature: known.id.to_string(),
+        parties: known.roles.len() as u64,
+        known_by: match known.known_by {
+            KnownBy::Model => "model",
+            KnownBy::Server => "server",
+            KnownBy::Chance => "chance",
+        }
+        .to_owned(),
+        deadlocks: known.deadlocks,
+        matches: known.matches,
+        needless: known.needless,
+        trust: f64::from(known.trust) / 1000.0,
+        armed: known.is_armed(),
+        first_seen: time(known.first_seen),
+        last_seen: time(known.last_seen),
+        statements: known.roles.iter().map(role).collect::<Vec<_>>().join(" | "),
     }
-    Access::new(config.admin.token.as_ref().map(|token| token.expose()), hosts)
+}
+
+/// Opens the console, if the configuration has one. It is an aid: without it, because another process has
+/// the port, the proxy runs all the same; it is tried again until the port is free.
+pub(super) fn console(config: &Config, shared: &Arc<Shared>, reloader: &Arc<Reloader>, drain: &Drain) {
+    let Some(Address::Tcp { host, port }) = config.console.listen.clone() else { return };
+    let variables = reloader.clone();
+    let accounts = Arc::new(ArcSwap::from_pointee(Accounts::default()));
+    let newest = accounts.clone();
+    reloader.listen(move |config| {
+        newest.store(Arc::new(Accounts::new(config.console.users.iter().map(|user| user.expose()))));
+    });
+    let console = Console {
+        view: view(shared),
+        operator: operator(shared, reloader),
+        accounts,
+        variables: Arc::new(move || variables.config().shown().into_iter().collect()),
+    };
+    let mut closing = drain.watch();
+    let stop = async move {
+        closing.reached(Phase::Closing).await;
+    };
+    tokio::spawn(async move {
+        let listener = open(&host, port);
+        tokio::pin!(stop, listener);
+        tokio::select! {
+            listener = &mut listener => console::serve(listener, console, stop).await,
+            () = &mut stop => {}
+        }
+    });
+}
+
+async fn open(host: &str, port: u16) -> TcpListener {
+    let mut told = false;
+    loop {
+        match TcpListener::bind((host, port)).await {
+            Ok(listener) => {
+                info!(console = ?listener.local_addr().ok(), "console open");
+                return listener;
+            }
+            Err(error) if !told => {
+                warn!(%host, port, %error, "no console (console.listen) as long as its port cannot be had");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(CONSOLE_RETRY).await;
+    }
+}
+
+/// Who may ask, as the configuration says from time to time.
+pub(super) fn access(reloader: &Reloader) -> Arc<ArcSwap<Access>> {
+    let access = Arc::new(ArcSwap::from_pointee(Access::default()));
+    let newest = access.clone();
+    reloader.listen(move |config| {
+        let mut hosts = config.admin.hosts.clone();
+        if let Some(Address::Tcp { host, .. }) = &config.admin.listen {
+            hosts.push(host.clone());
+        }
+        newest.store(Arc::new(Access::new(config.admin.token.as_ref().map(|token| token.expose()), hosts)));
+    });
+    access
 }
 
 /// What an operator can do.
@@ -112,16 +205,27 @@ pub(super) fn operator(shared: &Arc<Shared>, reloader: &Arc<Reloader>) -> Operat
             setter.set_action(action).map_err(|error| Refused(error.to_string()))
         }),
         reload: Arc::new(move || {
-            let applied = reloader.reload().map_err(|error| Refused(error.to_string()))?;
-            let keys =
-                |changes: &[Change]| changes.iter().map(|c| c.key.clone()).collect::<Vec<_>>().join(", ");
-            Ok(match (keys(&applied.changed), keys(&applied.pending)) {
-                (changed, pending) if changed.is_empty() && pending.is_empty() => {
-                    "nothing has changed".to_owned()
-                }
-                (changed, pending) if pending.is_empty() => format!("changed: {changed}"),
-                (changed, pending) => format!("changed: {changed}; after a restart: {pending}"),
-            })
+            reloader.reload().map(|applied| in_words(&applied)).map_err(|error| Refused(error.to_string()))
         }),
     }
+}
+
+/// What a reload did, for the one who asked for it.
+fn in_words(applied: &Applied) -> String {
+    let keys = |changes: &[Change]| changes.iter().map(|c| c.key.clone()).collect::<Vec<_>>().join(", ");
+    let mut parts = Vec::new();
+    if !applied.changed.is_empty() {
+        parts.push(format!("changed: {}", keys(&applied.changed)));
+    }
+    if !applied.pending.is_empty() {
+        parts.push(format!("after a restart: {}", keys(&applied.pending)));
+    }
+    if let Some(action) = applied.kept {
+        parts.push(format!("policy.action stays {} as it was set here", action_name(action)));
+    }
+    if parts.is_empty() { "nothing has changed".to_owned() } else { parts.join("; ") }
+}
+
+fn action_name(action: Action) -> String {
+    format!("{action:?}").to_lowercase()
 }

@@ -107,6 +107,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         handed_over.clone(),
     )
     .await?;
+    look::console(&config, &shared, &reloader, &drain);
     let workers = {
         let shared = shared.clone();
         let plans = config.limits.plans;

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::map;
-use crate::config::{self, Change, Config, Faults, Loaded, Overrides, keys};
+use crate::config::{self, Action, Change, Config, Faults, Loaded, Overrides, keys};
 use crate::frontend::{self, Connections};
 use crate::metrics::labels::Reloaded;
 use crate::session::login;
@@ -39,7 +39,25 @@ pub struct Reloader {
     shared: Arc<Shared>,
     connections: Connections,
     /// What is in force. Locked during a reload, so that two at one time come one after the other.
-    in_force: Mutex<Loaded>,
+    in_force: Mutex<InForce>,
+    /// Those who take settings from the configuration by themselves.
+    listeners: Mutex<Vec<Listener>>,
+}
+
+/// Is told of each configuration that has come into force.
+type Listener = Box<dyn Fn(&Config) + Send + Sync>;
+
+struct InForce {
+    loaded: Loaded,
+    /// An operator's `SET action`, with what the configuration said at that time.
+    set_action: Option<SetAction>,
+}
+
+/// What an operator has set stays until the configuration says something else than it did then.
+#[derive(Clone, Copy)]
+struct SetAction {
+    configured: Action,
+    set: Action,
 }
 
 /// What a reload did.
@@ -49,6 +67,8 @@ pub struct Applied {
     pub changed: Vec<Change>,
     /// In the file, but in force only after a restart.
     pub pending: Vec<Change>,
+    /// The action that an operator has set, and that the configuration has not changed since.
+    pub kept: Option<Action>,
 }
 
 /// Nothing was changed.
@@ -87,22 +107,31 @@ impl Reloader {
         connections: Connections,
         in_force: Loaded,
     ) -> Reloader {
-        Reloader { source, set_level, shared, connections, in_force: Mutex::new(in_force) }
+        let in_force = Mutex::new(InForce { loaded: in_force, set_action: None });
+        Reloader { source, set_level, shared, connections, in_force, listeners: Mutex::default() }
     }
 
     /// The configuration in force.
     pub fn config(&self) -> Config {
-        self.in_force.lock().config.clone()
+        self.in_force.lock().loaded.config.clone()
     }
 
-    /// Sets the action, until the next reload that finds another one in the configuration.
-    pub fn set_action(&self, action: config::Action) -> Result<(), ReloadError> {
+    /// Calls `listener` with the configuration now, and with each one that comes into force.
+    pub(super) fn listen(&self, listener: impl Fn(&Config) + Send + Sync + 'static) {
+        listener(&self.config());
+        self.listeners.lock().push(Box::new(listener));
+    }
+
+    /// Sets the action, until a reload finds that the configuration has another one than it had now.
+    pub fn set_action(&self, action: Action) -> Result<(), ReloadError> {
         let mut in_force = self.in_force.lock();
-        let mut config = in_force.config.clone();
+        let mut config = in_force.loaded.config.clone();
+        let configured = in_force.set_action.map_or(config.policy.action, |known| known.configured);
         config.policy.action = action;
         let live = live(&config, self.shared.live.load().login.own_key.clone())?;
         self.shared.live.store(Arc::new(live));
-        in_force.config = config;
+        in_force.loaded.config = config;
+        in_force.set_action = Some(SetAction { configured, set: action });
         Ok(())
     }
 
@@ -122,6 +151,9 @@ impl Reloader {
                 for Change { key, from, to } in &applied.pending {
                     warn!(key, from, to, "this change needs a restart");
                 }
+                if let Some(action) = applied.kept {
+                    warn!(?action, "an operator has set the action; the configuration says another one");
+                }
                 info!(
                     changed = applied.changed.len(),
                     pending = applied.pending.len(),
@@ -139,34 +171,43 @@ impl Reloader {
     fn replace(&self) -> Result<Applied, ReloadError> {
         let mut in_force = self.in_force.lock();
         let newest = self.source.load()?;
-        let next = in_force.with(&newest, keys::is_live)?;
+        let mut next = in_force.loaded.with(&newest, keys::is_live)?;
+        let configured = next.config.policy.action;
+        let kept =
+            in_force.set_action.filter(|known| known.configured == configured && known.set != configured);
+        // What differs from the file without a restart being able to change it is no pending change.
+        let pending = next.changes(&newest);
+        if let Some(known) = kept {
+            next.config.policy.action = known.set;
+        }
         let live = live(&next.config, self.shared.live.load().login.own_key.clone())?;
-        let changed = in_force.changes(&next);
+        let changed = in_force.loaded.changes(&next);
         // Nothing above has changed anything; nothing below but the first step can fail.
         if self.shared.watch.phase() != Phase::Running {
             return Err(ReloadError::ShuttingDown);
         }
-        if next.config.log.level != in_force.config.log.level {
+        if next.config.log.level != in_force.loaded.config.log.level {
             (self.set_level)(&next.config.log.level).map_err(ReloadError::Level)?;
         }
         self.shared.live.store(Arc::new(live));
         self.shared.admission.configure(map::admission(&next.config));
         self.connections.limit(next.config.frontend.max_connections);
-        let pending = next.changes(&newest);
-        *in_force = next;
-        Ok(Applied { changed, pending })
+        self.listeners.lock().iter().for_each(|listener| listener(&next.config));
+        *in_force = InForce { loaded: next, set_action: kept };
+        Ok(Applied { changed, pending, kept: kept.map(|known| known.set) })
     }
 
     /// How often the files are to be looked at; zero: never.
     pub(super) fn poll(&self) -> Duration {
-        self.in_force.lock().config.reload.poll
+        self.in_force.lock().loaded.config.reload.poll
     }
 
     /// A number that changes with the content of the file and of the files that it names.
     pub(super) fn fingerprint(&self) -> u64 {
         let files = {
             let in_force = self.in_force.lock();
-            let (clients, server) = (&in_force.config.frontend.tls, &in_force.config.upstream.tls);
+            let config = &in_force.loaded.config;
+            let (clients, server) = (&config.frontend.tls, &config.upstream.tls);
             [
                 &self.source.overrides.file,
                 &clients.cert,

@@ -144,7 +144,7 @@ impl Loaded {
 }
 
 /// The values by key, as `interlock check` prints them.
-fn shown(config: &Config) -> BTreeMap<String, String> {
+pub(super) fn shown(config: &Config) -> BTreeMap<String, String> {
     fn walk(prefix: &str, table: toml::Table, into: &mut BTreeMap<String, String>) {
         for (name, value) in table {
             let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };

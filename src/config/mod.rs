@@ -371,6 +371,11 @@ pub struct LimitsConfig {
 // === impl Config ===
 
 impl Config {
+    /// Every key with its value in TOML, secrets masked.
+    pub fn shown(&self) -> std::collections::BTreeMap<String, String> {
+        load::shown(self)
+    }
+
     /// The effective configuration as TOML, passwords masked.
     pub fn effective(&self) -> String {
         // Serialising cannot fail: every key is a string and every value one of TOML's types.

@@ -59,6 +59,19 @@ impl Uses {
         }
     }
 
+    /// Counts anew from 0.
+    pub fn clear(&self) {
+        let all = [
+            &self.executions,
+            &self.errors,
+            &self.deadlocks,
+            &self.conflicts,
+            &self.holds,
+            &self.server_nanos,
+        ];
+        all.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
+    }
+
     /// An execution met a conflict.
     pub fn met(&self, held: bool) {
         self.conflicts.fetch_add(1, Ordering::Relaxed);

@@ -17,6 +17,7 @@ mod named_lock;
 pub mod parse;
 pub mod plain;
 mod predicate;
+pub mod question;
 mod read;
 mod recognise;
 mod rewrite;

@@ -56,6 +56,7 @@ impl Interlock {
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--admin-listen", &format!("127.0.0.1:{admin_port}")])
             .args(args)
+            .env("INTERLOCK__CONSOLE__LISTEN", "")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout)

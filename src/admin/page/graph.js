@@ -10,7 +10,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Graph {
   constructor(box) {
-    this.cy = cytoscape({ container: box, elements: [], wheelSensitivity: 0.3, minZoom: 0.2, maxZoom: 2.5, autoungrabify: false });
+    this.cy = cytoscape({ container: box, elements: [], minZoom: 0.2, maxZoom: 2.5, userZoomingEnabled: false });
     this.shape = "";
     new ResizeObserver(() => { this.cy.resize(); this.fit(); }).observe(box);
   }
@@ -31,7 +31,7 @@ export class Graph {
     // Nothing moves unless something came or went.
     if (shape !== this.shape && elements.length) {
       this.shape = shape;
-      this.cy.layout({ name: "dagre", rankDir: "LR", nodeSep: 18, rankSep: 70, animate: !calm.matches, animationDuration: 250, fit: true, padding: 24, nodeDimensionsIncludeLabels: true }).run();
+      this.cy.layout({ name: "dagre", rankDir: "LR", nodeSep: 16, rankSep: 90, animate: !calm.matches, animationDuration: 250, fit: true, padding: 24, stop: () => this.fit() }).run();
     }
     return elements.length > 0;
   }
@@ -45,12 +45,12 @@ export class Graph {
   paint() {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    const font = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
+    const font = "system-ui, Segoe UI, Roboto, DejaVu Sans, sans-serif";
     this.cy.style([
-      { selector: "node", style: { label: "data(label)", "font-family": font, "font-size": 12, color: colour("text"), "text-wrap": "wrap", "text-max-width": 190, "text-valign": "center", "text-halign": "center", width: "label", height: "label", padding: 9, shape: "round-rectangle", "background-color": colour("card"), "border-width": 1.5, "border-color": colour("line"), "line-height": 1.25 } },
+      { selector: "node", style: { label: "data(label)", "font-family": font, "font-size": 12, color: colour("text"), "text-wrap": "wrap", "text-valign": "center", "text-halign": "center", width: "data(width)", height: "data(height)", shape: "round-rectangle", "background-color": colour("card"), "border-width": 1.5, "border-color": colour("line"), "line-height": 1.25 } },
       { selector: "node.txn", style: { "border-color": colour("accent"), "border-width": 2 } },
       { selector: "node.held, node.waiting", style: { "border-color": colour("warn"), "background-color": colour("warn-soft") } },
-      { selector: "node.lock", style: { shape: "round-tag", "font-size": 11, "border-color": colour("muted"), color: colour("muted") } },
+      { selector: "node.lock", style: { shape: "cut-rectangle", "font-size": 11, "border-color": colour("muted"), color: colour("muted") } },
       { selector: "node.more", style: { "border-style": "dotted", "font-size": 11, color: colour("muted") } },
       { selector: "edge", style: { width: 1.5, "line-color": colour("muted"), "curve-style": "bezier", "target-arrow-shape": "none", opacity: 0.8 } },
       { selector: "edge.asked", style: { "line-style": "dashed" } },
@@ -66,7 +66,7 @@ function describe(transactions, locks, waits) {
   for (const t of transactions.filter((t) => t.transaction != null)) {
     const id = `t${t.transaction}`;
     drawn.add(id);
-    elements.push({ data: { id, label: `s${t.session} · ${t.user}\n${t.state}, ${count(t.locks)}` }, classes: `txn ${t.state}` });
+    elements.push({ data: { id, ...box(`s${t.session} · ${t.user}\n${t.state}, ${count(t.locks)}`, 7) }, classes: `txn ${t.state}` });
   }
   const of = new Map();
   for (const lock of locks) {
@@ -78,7 +78,7 @@ function describe(transactions, locks, waits) {
     const id = `l${lock.place}`;
     if (!drawn.has(id)) {
       drawn.add(id);
-      elements.push({ data: { id, label: `${lock.table}.${lock.index}\n${lock.range}` }, classes: "lock" });
+      elements.push({ data: { id, ...box(`${lock.table}.${lock.index}\n${lock.range}`, 6.3) }, classes: "lock" });
     }
     const edge = `${owner}-${id}`;
     if (!drawn.has(edge)) {
@@ -88,7 +88,7 @@ function describe(transactions, locks, waits) {
   }
   for (const [owner, all] of of) {
     if (all <= LOCKS) continue;
-    elements.push({ data: { id: `more${owner}`, label: `and ${all - LOCKS} more locks` }, classes: "more" });
+    elements.push({ data: { id: `more${owner}`, ...box(`and ${all - LOCKS} more locks`, 6.3) }, classes: "more" });
     elements.push({ data: { id: `more${owner}-edge`, source: owner, target: `more${owner}` }, classes: "" });
   }
   for (const wait of waits) {
@@ -98,6 +98,13 @@ function describe(transactions, locks, waits) {
     }
   }
   return elements;
+}
+
+/** A label and the size of its node: the layout needs it before anything is drawn. Long words are broken. */
+function box(label, letter) {
+  const lines = label.split("\n").flatMap((line) => line.match(/.{1,30}(?= |$)|.{1,30}/g) ?? [""]).map((line) => line.trim());
+  const width = Math.max(...lines.map((line) => line.length)) * letter + 22;
+  return { label: lines.join("\n"), width, height: lines.length * 16 + 14 };
 }
 
 const count = (locks) => `${locks} lock${locks === 1 ? "" : "s"}`;

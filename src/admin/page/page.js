@@ -91,6 +91,8 @@ function patterns(conflicts) {
   for (const conflict of conflicts) {
     const key = patternOf(conflict);
     const group = groups.get(key) ?? { key, newest: conflict, count: 0, outcomes: {} };
+    // The newest one whose end is known tells more than one that is still open.
+    if (group.newest.outcome === "pending" && conflict.outcome !== "pending") group.newest = conflict;
     group.count += 1;
     group.outcomes[conflict.outcome] = (group.outcomes[conflict.outcome] ?? 0) + 1;
     groups.set(key, group);
@@ -139,7 +141,8 @@ function chip(outcome, many) {
 
 function choose(key, focus = true) {
   chosen = key;
-  const newest = state.conflicts.find((c) => patternOf(c) === key);
+  const all = state.conflicts.filter((c) => patternOf(c) === key);
+  const newest = all.find((c) => c.outcome !== "pending") ?? all[0];
   for (const item of $("patterns").children) item.firstChild.setAttribute("aria-pressed", String(item.dataset.key === key));
   if (newest) refresh(newest);
   if (focus && matchMedia("(max-width: 60rem)").matches) $("detail").scrollIntoView({ block: "start" });

@@ -47,6 +47,8 @@ pub struct View {
     pub names: Names,
     /// The rows of `digests`.
     pub digests: Arc<dyn Fn() -> Vec<Digest> + Send + Sync>,
+    /// Sets the figures of `digests` to 0.
+    pub clear_digests: Arc<dyn Fn() + Send + Sync>,
     /// The rows of `signatures`.
     pub signatures: Arc<dyn Fn() -> Vec<Signature> + Send + Sync>,
     /// The action in force.
@@ -368,6 +370,7 @@ impl View {
             metrics,
             names: Arc::new(|| Box::new(|_| Resource::default())),
             digests: Arc::new(Vec::new),
+            clear_digests: Arc::new(|| ()),
             signatures: Arc::new(Vec::new),
             action: Arc::new(|| "flag".to_owned()),
             started: Instant::now(),

@@ -181,15 +181,31 @@ impl Digest {
     }
 }
 
-/// Shapes of transactions that have been seen to deadlock: what interlock has learned.
+/// Deadlocks that are remembered by the statements of their parties, the newest first.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Signature {
-    /// Number of the signature.
+    /// Name of the signature; the same deadlock has the same name in every process.
     pub signature: String,
-    /// What it says.
-    pub description: String,
-    /// How often it was seen.
-    pub seen: u64,
+    /// Parties of the deadlock.
+    pub parties: u64,
+    /// How the parties are known: from the `model`, from the report of the `server`, or by `chance`.
+    pub known_by: String,
+    /// How often it has happened.
+    pub deadlocks: u64,
+    /// How often it was about to form again.
+    pub matches: u64,
+    /// How many of the holds turned out needless.
+    pub needless: u64,
+    /// How far it is trusted, 0 to 1; needless holds lower it, another deadlock restores it.
+    pub trust: f64,
+    /// It is trusted enough to hold somebody.
+    pub armed: bool,
+    /// When it happened first, RFC 3339.
+    pub first_seen: String,
+    /// When it happened or matched last, RFC 3339.
+    pub last_seen: String,
+    /// The statements of each party, parties separated by ` | `.
+    pub statements: String,
 }
 
 /// Conflicts that were found, newest first.

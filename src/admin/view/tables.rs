@@ -105,6 +105,11 @@ impl Table {
 }
 
 impl Column {
+    /// A column without a description.
+    pub fn plain(name: &str, kind: ColumnKind) -> Column {
+        Column { name: name.to_owned(), kind, nullable: true, doc: String::new() }
+    }
+
     fn new(name: String, property: &Value) -> Column {
         let types: Vec<&str> = match &property["type"] {
             Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),

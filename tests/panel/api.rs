@@ -1,66 +1,27 @@
-//! What can be looked at and done from outside, against real work: the JSON API.
-
-mod support;
+//! The JSON API and the events.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use serde_json::Value;
-use support::{Interlock, Login, RawClient, both, wait_until};
 
-const SCHEMA: &[&str] = &[
-    "CREATE DATABASE shop",
-    "CREATE TABLE shop.batch (id INT AUTO_INCREMENT PRIMARY KEY, server_id INT NOT NULL, UNIQUE KEY by_server (server_id)) ENGINE=InnoDB",
-    "INSERT INTO shop.batch (server_id) VALUES (7), (12), (30)",
-];
-
-const TOKEN: &str = "a-token-for-the-tests";
-
-fn in_front_of_a_shop(check: impl Fn(&Interlock)) {
-    both(|server| {
-        let mut root = RawClient::login(server.port, &Login::default());
-        SCHEMA.iter().for_each(|sql| run(&mut root, sql));
-        let environment = [("INTERLOCK__ADMIN__TOKEN", TOKEN), ("INTERLOCK__REORDER__HOLD_TIMEOUT", "60s")];
-        check(&Interlock::start_with(server, &["--action", "reorder"], &environment));
-    });
-}
-
-fn client(interlock: &Interlock) -> RawClient {
-    RawClient::login(interlock.port, &Login { schema: Some("shop".into()), ..Login::default() })
-}
-
-fn rows(interlock: &Interlock, table: &str) -> Vec<Value> {
-    let (status, body) = interlock.get(&format!("/api/{table}")).expect("the admin address answers");
-    assert_eq!(status, 200, "{body}");
-    let name = table.split('?').next().expect("split gives at least one part");
-    let mut answer: Value = serde_json::from_str(&body).expect("JSON");
-    match answer[name].take() {
-        Value::Array(rows) => rows,
-        other => panic!("{name} is not a list: {other}"),
-    }
-}
-
-fn run(client: &mut RawClient, sql: &str) {
-    let packets = client.query(sql);
-    let last = packets.last().expect("an answer has a packet");
-    assert!(last.error().is_none(), "{sql}: {:?}", last.error());
-}
+use crate::shop::{SOON, TOKEN, in_each_shop, run};
+use crate::support::{Interlock, wait_until};
 
 #[test]
 fn locks_transactions_and_holds_are_shown_while_they_last() {
-    in_front_of_a_shop(|interlock| {
-        let (mut a, b) = (client(interlock), client(interlock));
+    in_each_shop(&[], |shop| {
+        let interlock = &shop.interlock;
+        let (mut a, b) = (shop.client(), shop.client());
         run(&mut a, "BEGIN");
         run(&mut a, "SELECT * FROM batch WHERE server_id = 70000009 FOR UPDATE");
-        let locks = rows(interlock, "locks");
+        let locks = shop.rows("locks");
         let lock = locks.iter().find(|l| l["index"] == "by_server").expect("a lock in by_server");
-        assert_eq!((&lock["schema"], &lock["table"]), (&"shop".into(), &"batch".into()));
+        assert_eq!((&lock["schema"], &lock["table"]), (&shop.schema.as_str().into(), &"batch".into()));
         assert_eq!((&lock["lock_mode"], &lock["state"]), (&"X,GAP".into(), &"granted".into()));
         assert_eq!(lock["low"], "?", "literals are redacted");
-        assert_eq!(rows(interlock, "locks?index=by_server&state=granted").len(), 1);
-        assert_eq!(rows(interlock, "locks?index=PRIMARY&state=asked").len(), 0);
+        assert_eq!(shop.rows("locks?index=by_server&state=granted").len(), 1);
+        assert_eq!(shop.rows("locks?index=PRIMARY&state=asked").len(), 0);
 
         let held = std::thread::spawn(move || {
             let mut b = b;
@@ -68,24 +29,22 @@ fn locks_transactions_and_holds_are_shown_while_they_last() {
             run(&mut b, "SELECT * FROM batch WHERE server_id = 70000010 FOR UPDATE");
             run(&mut b, "COMMIT");
         });
-        wait_until("the second lookup is held", Duration::from_secs(10), || {
-            !rows(interlock, "holds").is_empty()
-        });
-        let hold = rows(interlock, "holds").remove(0);
-        let transactions = rows(interlock, "transactions");
+        wait_until("the second lookup is held", SOON, || !shop.rows("holds").is_empty());
+        let hold = shop.rows("holds").remove(0);
+        let transactions = shop.rows("transactions");
         let of = |session: &Value| transactions.iter().find(|t| t["session"] == *session).expect("listed");
         assert_eq!(of(&hold["session"])["state"], "held");
         let holder = transactions.iter().find(|t| t["session"] != hold["session"]).expect("the other");
         assert_eq!((&holder["state"], &holder["statements"]), (&"idle".into(), &2.into()));
         assert_eq!(hold["behind"], holder["transaction"].to_string());
-        let wait = rows(interlock, "waits").remove(0);
+        let wait = shop.rows("waits").remove(0);
         assert_eq!((&wait["at"], &wait["holder"]), (&"interlock".into(), &holder["transaction"]));
-        assert!(rows(interlock, "sessions").iter().any(|s| s["state"] == "held" && s["user"] == "root"));
+        assert!(shop.rows("sessions").iter().any(|s| s["state"] == "held" && s["user"] == "root"));
 
         run(&mut a, "COMMIT");
         held.join().expect("the held statement goes on");
-        assert!(rows(interlock, "holds").is_empty());
-        let digests = rows(interlock, "digests");
+        assert!(shop.rows("holds").is_empty());
+        let digests = shop.rows("digests");
         let text = |d: &Value| d["text"].as_str().expect("text").contains("FOR UPDATE");
         let digest = digests.iter().find(|d| text(d)).expect("the lookup");
         assert!(digest["executions"] == 2 && digest["holds"] == 1, "{digest}");
@@ -96,23 +55,8 @@ fn locks_transactions_and_holds_are_shown_while_they_last() {
     });
 }
 
-/// A holder in a gap, and a second session whose lookup there is held until the holder ends.
-fn hold(interlock: &Interlock) -> (RawClient, JoinHandle<Option<u16>>) {
-    let (mut holder, mut held) = (client(interlock), client(interlock));
-    run(&mut holder, "BEGIN");
-    run(&mut holder, "SELECT * FROM batch WHERE server_id = 70000009 FOR UPDATE");
-    run(&mut held, "BEGIN");
-    let held = std::thread::spawn(move || {
-        held.command(0x03, b"SELECT * FROM batch WHERE server_id = 70000010 FOR UPDATE");
-        let first = held.try_receive().ok()?;
-        Some(first.error().map_or(0, |(code, _)| code))
-    });
-    wait_until("the second lookup is held", Duration::from_secs(10), || !rows(interlock, "holds").is_empty());
-    (holder, held)
-}
-
 /// An HTTP request with these headers: status and body.
-fn ask(interlock: &Interlock, what: &str, headers: &str) -> (u16, String) {
+pub fn request(interlock: &Interlock, what: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", interlock.admin_port)).expect("it listens");
     write!(stream, "{what} HTTP/1.0\r\nHost: localhost\r\n{headers}\r\n").expect("it reads");
     let mut answer = String::new();
@@ -123,24 +67,25 @@ fn ask(interlock: &Interlock, what: &str, headers: &str) -> (u16, String) {
 
 #[test]
 fn a_hold_is_released_and_a_session_killed_with_the_token_only() {
-    in_front_of_a_shop(|interlock| {
+    in_each_shop(&[], |shop| {
+        let interlock = &shop.interlock;
         let token = format!("Authorization: Bearer {TOKEN}\r\n");
-        let (holder, held) = hold(interlock);
-        let release = format!("POST /api/holds/{}/release", rows(interlock, "holds")[0]["hold"]);
-        assert_eq!(ask(interlock, &release, "").0, 401);
-        assert_eq!(rows(interlock, "holds").len(), 1, "still held");
-        assert_eq!(ask(interlock, &release, &token).0, 200);
+        let (holder, held) = shop.hold();
+        let release = format!("POST /api/holds/{}/release", shop.rows("holds")[0]["hold"]);
+        assert_eq!(request(interlock, &release, "").0, 401);
+        assert_eq!(shop.rows("holds").len(), 1, "still held");
+        assert_eq!(request(interlock, &release, &token).0, 200);
         assert_eq!(held.join().expect("no panic"), Some(0), "it went on");
-        assert_eq!(ask(interlock, &release, &token).0, 404, "no longer held");
+        assert_eq!(request(interlock, &release, &token).0, 404, "no longer held");
         assert_eq!(interlock.metric("interlock_holds_total{kind=\"hazard\",end=\"operator\"}"), Some(1.0));
         drop(holder);
         interlock.assert_nothing_is_left();
 
-        let (mut holder, held) = hold(interlock);
-        let session = &rows(interlock, "holds")[0]["session"];
+        let (mut holder, held) = shop.hold();
+        let session = &shop.rows("holds")[0]["session"];
         let kill = format!("POST /api/sessions/{session}/kill");
-        assert_eq!(ask(interlock, &kill, "").0, 401);
-        assert_eq!(ask(interlock, &kill, &token).0, 200);
+        assert_eq!(request(interlock, &kill, "").0, 401);
+        assert_eq!(request(interlock, &kill, &token).0, 200);
         assert_eq!(held.join().expect("no panic"), None, "its connection was closed");
         run(&mut holder, "COMMIT");
         drop(holder);
@@ -150,8 +95,9 @@ fn a_hold_is_released_and_a_session_killed_with_the_token_only() {
 
 #[test]
 fn every_answer_is_as_the_openapi_file_says() {
-    in_front_of_a_shop(|interlock| {
-        let (mut holder, held) = hold(interlock);
+    in_each_shop(&[], |shop| {
+        let interlock = &shop.interlock;
+        let (mut holder, held) = shop.hold();
         let (_, text) = interlock.get("/api/openapi.json").expect("an answer");
         let document: Value = serde_json::from_str(&text).expect("JSON");
         let mut checked = 0;
