@@ -5,5 +5,7 @@
 mod support;
 
 mod api;
+mod browser;
 mod console;
+mod page;
 mod shop;

@@ -15,6 +15,9 @@ pub struct Interlock {
     pub port: u16,
     /// Port of the admin address (`/metrics`, `/api/conflicts`, …), on 127.0.0.1.
     pub admin_port: u16,
+    /// What it was started with, apart from the two addresses.
+    args: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Child,
     /// Kills the child when the test process dies without running destructors.
     watchdog: Child,
@@ -47,7 +50,24 @@ impl Interlock {
 
     /// As [`Interlock::start_raw`], with settings of the environment.
     pub fn start_bare(args: &[&str], environment: &[(&str, &str)]) -> Interlock {
-        let (port, admin_port) = (free_port(), free_port());
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Interlock::launch(free_port(), free_port(), args, environment.iter().map(owned).collect())
+    }
+
+    /// Kills it and starts another one that listens where it did, with the same arguments.
+    pub fn restart(&mut self) {
+        self.stop();
+        let (args, environment) = (std::mem::take(&mut self.args), std::mem::take(&mut self.environment));
+        *self = Interlock::launch(self.port, self.admin_port, args, environment);
+    }
+
+    fn launch(
+        port: u16,
+        admin_port: u16,
+        args: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> Interlock {
         let log = tempfile::tempdir().expect("a temporary directory");
         let stderr = File::create(log.path().join("stderr")).expect("a file in it");
         let stdout = File::create(log.path().join("stdout")).expect("a file in it");
@@ -55,9 +75,9 @@ impl Interlock {
             .arg("run")
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--admin-listen", &format!("127.0.0.1:{admin_port}")])
-            .args(args)
+            .args(&args)
             .env("INTERLOCK__CONSOLE__LISTEN", "")
-            .envs(environment.iter().copied())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
@@ -69,7 +89,7 @@ impl Interlock {
             .stderr(Stdio::null())
             .spawn()
             .expect("sh starts");
-        let mut interlock = Interlock { port, admin_port, child, watchdog, log };
+        let mut interlock = Interlock { port, admin_port, args, environment, child, watchdog, log };
         wait_until("interlock listens", Duration::from_secs(20), || {
             if let Some(status) = interlock.child.try_wait().expect("it is a child") {
                 panic!("interlock ended at once, {status}: {}", interlock.output());
@@ -175,13 +195,19 @@ impl Interlock {
     }
 }
 
-impl Drop for Interlock {
-    fn drop(&mut self) {
+impl Interlock {
+    fn stop(&mut self) {
         // The watchdog first: it must not outlive the child, whose number the kernel may give away again.
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Interlock {
+    fn drop(&mut self) {
+        self.stop();
         if std::thread::panicking() {
             eprintln!("--- interlock said:\n{}", self.output());
         }

@@ -185,6 +185,9 @@ async function release() {
   $("ask").showModal();
 }
 
+// Enter in the field presses the form's first button that submits: so this one does not.
+$("cancel").addEventListener("click", () => $("ask").close("cancel"));
+
 $("ask").addEventListener("close", () => {
   if ($("ask").returnValue === "ok" && $("token").value) {
     sessionStorage.setItem("token", $("token").value);
