@@ -158,6 +158,47 @@ fn an_autocommit_statement_that_is_killed_leaves_nothing() {
 }
 
 #[test]
+fn a_hold_ends_when_its_holder_comes_to_wait_for_the_held_session() {
+    let config = Config::new(LONG);
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            hold(interlock, &a, &b);
+            a.send("UPDATE batch SET server_id = 502 WHERE server_id = 500");
+            let begun = Instant::now();
+            assert_eq!(b.answer(), Ok(()), "it goes on: the gap does not wait");
+            assert!(begun.elapsed() < Duration::from_secs(5), "not at the deadline");
+            assert_eq!(ended(interlock, "holder_stalled"), 1.0);
+            assert_eq!(b.run("COMMIT"), Ok(()));
+            assert_eq!(a.answer(), Ok(()));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+        },
+        "reorder",
+        &["--config", config.path()],
+    );
+}
+
+#[test]
+fn beyond_max_held_statements_go_on() {
+    let config = Config::new("[reorder]\nhold_timeout = \"20s\"\nmax_held = 1\n");
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            let c = Session::open(interlock.port);
+            hold(interlock, &a, &b);
+            assert_eq!(c.run("BEGIN"), Ok(()));
+            assert_eq!(c.run(LOOKUP), Ok(()), "the gap is shared at the server");
+            assert_eq!(interlock.status()["held"], 1);
+            for session in [&c, &a] {
+                assert_eq!(session.run("ROLLBACK"), Ok(()));
+            }
+            assert_eq!(b.answer(), Ok(()));
+            assert_eq!(b.run("ROLLBACK"), Ok(()));
+        },
+        "reorder",
+        &["--config", config.path()],
+    );
+}
+
+#[test]
 fn a_rule_that_says_off_means_no_involvement_at_all() {
     let config = Config::new("[[rules]]\naction = \"off\"\nschema = \"shop\"\ntable = \"bat*\"\n");
     in_front_of_a_shop(

@@ -88,7 +88,8 @@ impl Drop for Hold {
         if self.admission.waiting.remove(&self.token).is_some() {
             // Not told yet. If it is not in the queue either, the one who took it out finds no one to tell
             // and gives the locks back.
-            self.admission.scheduler.cancel(self.token);
+            let woken = self.admission.scheduler.cancel(self.token, self.admission.now());
+            self.admission.deliver(woken.unwrap_or_default());
         } else if let Ok(Woken { decision: Decision::Forward { refs, .. }, .. }) = self.woken.try_recv() {
             self.admission.give_up(self.txn, &refs);
         }

@@ -288,12 +288,10 @@ impl Admission {
         let Some(session) = self.registry.by_thread(server_thread) else { return false };
         let held = self.holds.iter().find(|hold| hold.session == session.id).map(|hold| *hold);
         let Some(HoldLook { token, txn, .. }) = held else { return false };
-        let killed = self.scheduler.cancel(token);
-        if killed {
-            let end = HoldEnd::Killed;
-            self.deliver(vec![Woken { token, txn, decision: Decision::Reject, end }]);
-        }
-        killed
+        let Some(mut woken) = self.scheduler.cancel(token, self.now()) else { return false };
+        woken.push(Woken { token, txn, decision: Decision::Reject, end: HoldEnd::Killed });
+        self.deliver(woken);
+        true
     }
 
     /// A statement was answered. Returns the locks that stay.

@@ -111,7 +111,11 @@ pub(super) fn catalog(config: &Config) -> CatalogOptions {
 pub(super) fn admission(config: &Config) -> admission::Settings {
     admission::Settings {
         hold_timeout: config.reorder.hold_timeout,
-        limits: Limits { max_held: config.reorder.max_held, max_queue: config.reorder.max_queue },
+        limits: Limits {
+            max_held: config.reorder.max_held,
+            max_queue: config.reorder.max_queue,
+            max_overtaking_ms: config.reorder.hold_timeout.as_millis() as u64 / 4,
+        },
         fence_lifetime: config.control.fence_lifetime,
         keep: config.conflicts.keep,
         redact: config.redact,

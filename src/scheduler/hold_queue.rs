@@ -1,12 +1,14 @@
 //! The held statements, oldest first.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::conflict::{Judged, Submission};
 use super::policy::Limits;
 use crate::id::{IndexId, Token, TxnId};
 use crate::lock::mode::Mode;
-use crate::lock::request::Settled;
+use crate::lock::request::{Request, Settled};
 
 /// A held statement.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub struct Hold {
     pub submission: Submission,
     /// The transactions that it waits for.
     pub blockers: Vec<TxnId>,
+    /// Since when, milliseconds of the caller's clock.
+    pub since: u64,
 }
 
 impl Hold {
@@ -34,13 +38,68 @@ impl Hold {
     }
 }
 
+/// A statement that has been held for long and must not be overtaken.
+#[derive(Clone, Copy, Debug)]
+pub struct Elder<'a> {
+    /// Its transaction.
+    pub txn: TxnId,
+    /// The request that would stand in its way, by its position.
+    pub request: usize,
+    /// What it asks for there.
+    pub theirs: &'a Request,
+}
+
+/// Would one of two requests have to wait for the other, or be a hazard with it? On the careful side.
+fn excludes(a: &Request, b: &Request) -> bool {
+    let inserts = a.kind.inserts() || b.kind.inserts();
+    let records = a.kind.records() && b.kind.records() && (a.mode == Mode::X || b.mode == Mode::X);
+    let gaps = a.kind.gaps() && b.kind.gaps();
+    a.index == b.index && a.range.intersects(&b.range) && (inserts || records || gaps)
+}
+
 /// All held statements, in the order in which they came.
 #[derive(Debug, Default)]
 pub struct HoldQueue {
     holds: BTreeMap<Token, Hold>,
+    oldest: Arc<Oldest>,
+}
+
+/// Since when the oldest held statement is held, to be read without the queue's mutex.
+#[derive(Debug)]
+pub struct Oldest(AtomicU64);
+
+impl Default for Oldest {
+    fn default() -> Oldest {
+        Oldest(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl Oldest {
+    /// Somebody has been held since then or longer.
+    pub fn is_before(&self, moment: u64) -> bool {
+        self.0.load(Ordering::Relaxed) <= moment
+    }
 }
 
 impl HoldQueue {
+    /// An empty queue that keeps `oldest` up to date.
+    pub fn new(oldest: Arc<Oldest>) -> HoldQueue {
+        HoldQueue { holds: BTreeMap::new(), oldest }
+    }
+
+    /// The oldest statement that came before `token`, is held since `moment` or longer, and would have to wait
+    /// for what is asked for now.
+    pub fn elder(&self, token: Token, asked: &Submission, moment: u64) -> Option<Elder<'_>> {
+        let old = self.holds.range(..token).map(|(_, hold)| hold).filter(|hold| hold.since <= moment);
+        old.filter(|hold| hold.submission.txn != asked.txn).find_map(|hold| {
+            let pairs =
+                |(at, request)| hold.submission.requests.iter().map(move |theirs| (at, request, theirs));
+            let mut pairs = asked.requests.iter().enumerate().flat_map(pairs);
+            let (request, _, theirs) = pairs.find(|(_, ours, theirs)| excludes(ours, theirs))?;
+            Some(Elder { txn: hold.submission.txn, request, theirs })
+        })
+    }
+
     /// Number of held statements.
     pub fn len(&self) -> usize {
         self.holds.len()
@@ -62,11 +121,20 @@ impl HoldQueue {
     /// Puts a statement in; a statement that comes back keeps its place.
     pub fn push(&mut self, token: Token, hold: Hold) {
         self.holds.insert(token, hold);
+        self.tell();
     }
 
     /// Takes a statement out.
     pub fn remove(&mut self, token: Token) -> Option<Hold> {
-        self.holds.remove(&token)
+        let hold = self.holds.remove(&token);
+        self.tell();
+        hold
+    }
+
+    fn tell(&self) {
+        // Tokens count up, so the first came first.
+        let oldest = self.holds.values().next().map_or(u64::MAX, |hold| hold.since);
+        self.oldest.0.store(oldest, Ordering::Relaxed);
     }
 
     /// The places of the statements that `concerned` picks, oldest first.

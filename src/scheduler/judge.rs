@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::conflict::{ConflictKind, Judged, Submission, unknown_request};
+use super::hold_queue::Elder;
 use super::signatures::Completes;
 use crate::id::TxnId;
 use crate::lock::index::{Conflict, Relation};
@@ -74,6 +75,22 @@ fn by_signature(holder: TxnId, submission: &Submission) -> Conflict {
         mode: nothing.mode,
         kind: nothing.kind,
         range: nothing.range,
+        search: None,
+    }
+}
+
+/// A statement that has been held for long stands in the way of one that would overtake it.
+pub(super) fn behind(elder: Elder<'_>) -> Conflict {
+    Conflict {
+        holder: elder.txn,
+        request: elder.request,
+        relation: Relation::Wait,
+        hazard: false,
+        expected: true,
+        certainty: Certainty::Likely,
+        mode: elder.theirs.mode,
+        kind: elder.theirs.kind,
+        range: elder.theirs.range.clone(),
         search: None,
     }
 }

@@ -19,13 +19,17 @@ pub mod policy;
 pub mod learn;
 pub mod signature;
 pub mod signatures;
+mod elder;
 mod judge;
 mod server_queue;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod signature_tests;
+#[cfg(test)]
+mod queue_tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -42,7 +46,7 @@ use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::{LockRef, LockRefs, LockTable};
 use crate::lock::wait_for::WaitFor;
 use conflict::{Decision, Doubts, HoldEnd, Judged, Report, Submission, Woken};
-use hold_queue::{Hold, HoldQueue};
+use hold_queue::{Hold, HoldQueue, Oldest};
 use learn::Learned;
 use policy::Limits;
 use server_queue::ServerQueue;
@@ -55,6 +59,8 @@ pub struct Scheduler {
     graph: WaitFor,
     server_queue: ServerQueue,
     queue: Mutex<HoldQueue>,
+    /// Since when somebody is held: nobody goes past one that is held for long.
+    oldest: Arc<Oldest>,
     /// Statements that are held or are about to be: who gives locks up looks at the queue only if there
     /// are any. Raised before the locks are looked at and read after they were given up, so no one is missed.
     contenders: AtomicUsize,
@@ -80,11 +86,13 @@ pub struct Contended {
 impl Scheduler {
     /// A scheduler without locks. `fence_lifetime`: see [`LockTable::new`].
     pub fn new(limits: Limits, fence_lifetime: Duration) -> Scheduler {
+        let oldest = Arc::<Oldest>::default();
         Scheduler {
             locks: LockTable::new(fence_lifetime.as_millis() as u64),
             graph: WaitFor::default(),
             server_queue: ServerQueue::default(),
-            queue: Mutex::default(),
+            queue: Mutex::new(HoldQueue::new(oldest.clone())),
+            oldest,
             contenders: AtomicUsize::new(0),
             tokens: Counter::default(),
             limits: RwLock::new(limits),
@@ -133,7 +141,7 @@ impl Scheduler {
 
     /// Notes the statement's requests if nothing conflicts; `None`: ask [`contend`](Self::contend).
     pub fn enter(&self, submission: &Submission, now: u64) -> Option<LockRefs> {
-        if self.signatures.concerns(submission.seen.digest) {
+        if self.signatures.concerns(submission.seen.digest) || self.old(now).is_some() {
             return None;
         }
         let (refs, met) = self.note(submission, now);
@@ -152,13 +160,13 @@ impl Scheduler {
         self.contenders.fetch_add(1, Ordering::SeqCst);
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
-        let (decision, judged, doubts) = self.decide(&submission, &mut queue, &mut woken, now);
+        let (decision, judged, doubts) = self.decide(token, &submission, &mut queue, &mut woken, now);
         let report = judged.map(|judged| Report::new(&submission, judged, &decision));
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
             if let Some(signature) = report.signature {
                 self.signatures.held(submission.txn, signature);
             }
-            queue.push(token, Hold { blockers: report.holders.clone(), submission });
+            queue.push(token, Hold { blockers: report.holders.clone(), submission, since: now });
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
         }
@@ -181,7 +189,8 @@ impl Scheduler {
     /// The process is about to end: every held statement goes on, oldest first, and none is held any more.
     pub fn release_all(&self, now: u64) -> Vec<Woken> {
         // Nothing fits in any more: whoever decides to hold does so under the queue's mutex, before or after.
-        self.limit(Limits { max_held: 0, max_queue: 0 });
+        let nothing = Limits { max_held: 0, max_queue: 0, ..*self.limits.read() };
+        self.limit(nothing);
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
         for token in queue.tokens(|_| true) {
@@ -197,13 +206,16 @@ impl Scheduler {
 
     // ## Held => gone
 
-    /// The client of a held statement has gone, or it was killed. False: it was not held any more.
-    pub fn cancel(&self, token: Token) -> bool {
-        let mut queue = self.queue.lock();
-        let Some(hold) = queue.remove(token) else { return false };
-        self.contenders.fetch_sub(1, Ordering::SeqCst);
-        self.graph.clear(hold.submission.txn);
-        true
+    /// The client of a held statement has gone, or it was killed. `None`: it was not held any more. Returned:
+    /// others that did not want to overtake it.
+    pub fn cancel(&self, token: Token, now: u64) -> Option<Vec<Woken>> {
+        let txn = {
+            let hold = self.queue.lock().remove(token)?;
+            self.contenders.fetch_sub(1, Ordering::SeqCst);
+            hold.submission.txn
+        };
+        self.graph.clear(txn);
+        Some(self.wake(now, |hold| hold.blockers.contains(&txn)))
     }
 
     // ## Forwarded => answered
@@ -319,13 +331,13 @@ impl Scheduler {
             let Some(hold) = queue.remove(token) else { continue };
             if let Some(first) = first.as_ref().filter(|first| first.excludes_equals(&hold.submission)) {
                 self.graph.set(hold.submission.txn, judge::edge_to(first.txn));
-                queue.push(token, Hold { blockers: vec![first.txn], submission: hold.submission });
+                queue.push(token, Hold { blockers: vec![first.txn], ..hold });
                 continue;
             }
-            let (decision, judged, _) = self.decide(&hold.submission, &mut queue, &mut woken, now);
+            let (decision, judged, _) = self.decide(token, &hold.submission, &mut queue, &mut woken, now);
             match (decision, judged) {
                 (Decision::Hold, Some(judged)) => {
-                    queue.push(token, Hold { blockers: judged.holders(), submission: hold.submission });
+                    queue.push(token, Hold { blockers: judged.holders(), ..hold });
                 }
                 (decision, _) => {
                     self.contenders.fetch_sub(1, Ordering::SeqCst);
@@ -365,6 +377,7 @@ impl Scheduler {
     /// Under the queue's mutex: looks, judges, and carries the decision out but for the queue itself.
     fn decide(
         &self,
+        token: Token,
         submission: &Submission,
         queue: &mut HoldQueue,
         woken: &mut Vec<Woken>,
@@ -376,6 +389,11 @@ impl Scheduler {
         let doubts = Doubts::of(&met.conflicts);
         // What is anybody's guess is looked at, or it counts for nothing.
         met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
+        if let Some(judged) = self.behind_elder(token, submission, &met, queue, now) {
+            self.locks.withdraw(&refs);
+            self.graph.set(submission.txn, judge::edges(&judged.conflicts, true));
+            return (Decision::Hold, Some(judged), doubts);
+        }
         if met.conflicts.is_empty() && completes.is_none() {
             self.signatures.passed_on(submission.txn, &submission.seen);
             self.get_behind(&met.behind, submission.txn);

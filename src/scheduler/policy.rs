@@ -26,6 +26,9 @@ pub struct Limits {
     pub max_held: usize,
     /// Statements held behind one transaction; beyond it: forward.
     pub max_queue: usize,
+    /// A statement that is held for longer than this, milliseconds, is overtaken no more by those that it
+    /// would have to wait for.
+    pub max_overtaking_ms: u64,
 }
 
 /// What the policy says.

@@ -42,13 +42,14 @@ struct World {
     sessions: BTreeMap<u64, (TxnId, At, LockRefs)>,
     requests: BTreeMap<Token, usize>,
     next: u64,
+    now: u64,
 }
 
 impl World {
     fn new() -> World {
-        let limits = Limits { max_held: 100, max_queue: 100 };
+        let limits = Limits { max_held: 100, max_queue: 100, max_overtaking_ms: 25 };
         let scheduler = Scheduler::new(limits, Duration::from_secs(1));
-        World { scheduler, sessions: BTreeMap::new(), requests: BTreeMap::new(), next: 0 }
+        World { scheduler, sessions: BTreeMap::new(), requests: BTreeMap::new(), next: 0, now: 0 }
     }
 
     fn session(&mut self, who: u64) -> &mut (TxnId, At, LockRefs) {
@@ -60,6 +61,7 @@ impl World {
     }
 
     fn step(&mut self, step: &Step) {
+        self.now += 10;
         match step {
             Step::Ask { who, key, kind, mode, index } => self.ask(*who, *key, *kind, *mode, *index),
             Step::End { who, committed } => {
@@ -98,11 +100,11 @@ impl World {
             overtakes: true,
             keeps: true,
         };
-        if let Some(refs) = self.scheduler.enter(&submission, 0) {
+        if let Some(refs) = self.scheduler.enter(&submission, self.now) {
             return self.answered(who, refs, count);
         }
         let token = self.scheduler.token();
-        let contended = self.scheduler.contend(token, submission, 0);
+        let contended = self.scheduler.contend(token, submission, self.now);
         match contended.decision {
             Decision::Forward { refs, waits } => self.forwarded(who, refs, waits, count),
             Decision::Hold => {
@@ -127,7 +129,7 @@ impl World {
     fn answered(&mut self, who: u64, refs: LockRefs, count: usize) {
         let txn = self.session(who).0;
         self.scheduler.waits_no_more(txn);
-        let (kept, woken) = self.scheduler.answered(txn, refs, &vec![Settled::Kept; count], 0);
+        let (kept, woken) = self.scheduler.answered(txn, refs, &vec![Settled::Kept; count], self.now);
         let session = self.session(who);
         session.1 = At::Idle;
         session.2.extend(kept);
@@ -139,7 +141,7 @@ impl World {
         if let At::Waiting(_, refs, _) = at {
             locks.extend(refs);
         }
-        let woken = self.scheduler.ended(txn, &locks, committed, 0);
+        let woken = self.scheduler.ended(txn, &locks, committed, self.now);
         self.woken(woken);
     }
 

@@ -1,0 +1,169 @@
+//! The hold queue: nobody starves, limits hold, and who leaves lets those behind it on.
+
+use std::time::Duration;
+
+use super::Scheduler;
+use super::conflict::{Decision, Known, Submission, Woken};
+use super::policy::{Action, Limits};
+use super::signatures::Seen;
+use crate::id::{IndexId, SessionId, TableId, Token, TxnId};
+use crate::lock::key::Key;
+use crate::lock::mode::{Certainty, Mode};
+use crate::lock::range::Range;
+use crate::lock::request::{Kind, Request, Settled};
+use crate::lock::table::LockRefs;
+
+const LIMITS: Limits = Limits { max_held: 100, max_queue: 100, max_overtaking_ms: 100 };
+
+struct World {
+    scheduler: Scheduler,
+    now: u64,
+}
+
+#[derive(Debug)]
+enum Asked {
+    /// It went on and was answered; its locks.
+    Holds(LockRefs),
+    Held(Token),
+}
+
+impl World {
+    fn new(limits: Limits) -> World {
+        World { scheduler: Scheduler::new(limits, Duration::from_secs(1)), now: 0 }
+    }
+
+    /// Transaction `txn` asks for a record.
+    fn ask(&mut self, txn: u64, record: i128, mode: Mode, action: Action) -> Asked {
+        let mut key = Key::default();
+        key.push_int(record, false);
+        let index = IndexId { table: TableId(1), index: 0 };
+        let (range, kind) = (Range::entries(&key), Kind::Record);
+        let submission = Submission {
+            session: SessionId(txn),
+            txn: TxnId(txn),
+            seen: Seen::default(),
+            shares: false,
+            action,
+            requests: vec![Request { index, mode, range, kind, certainty: Certainty::Certain, rule: "test" }],
+            patience_ms: 1000,
+            overtakes: true,
+            keeps: true,
+            known: Known::default(),
+        };
+        if let Some(refs) = self.scheduler.enter(&submission, self.now) {
+            return self.answered(txn, refs);
+        }
+        let token = self.scheduler.token();
+        match self.scheduler.contend(token, submission, self.now).decision {
+            Decision::Forward { refs, .. } => self.answered(txn, refs),
+            Decision::Hold => Asked::Held(token),
+            Decision::Reject => panic!("nothing here closes a cycle"),
+        }
+    }
+
+    fn answered(&mut self, txn: u64, refs: LockRefs) -> Asked {
+        self.scheduler.waits_no_more(TxnId(txn));
+        Asked::Holds(self.scheduler.answered(TxnId(txn), refs, &[Settled::Kept], self.now).0)
+    }
+
+    fn end(&mut self, txn: u64, locks: &LockRefs) -> Vec<Woken> {
+        self.scheduler.ended(TxnId(txn), locks, true, self.now)
+    }
+}
+
+fn holds(asked: Asked) -> LockRefs {
+    match asked {
+        Asked::Holds(refs) => refs,
+        Asked::Held(token) => panic!("held: {token:?}"),
+    }
+}
+
+fn held(asked: Asked) -> Token {
+    match asked {
+        Asked::Holds(_) => panic!("not held"),
+        Asked::Held(token) => token,
+    }
+}
+
+/// A row that is read all the time, each reader before the last one has ended, and one change: after how many
+/// milliseconds it comes to its turn.
+fn change_among_readers(limits: Limits) -> Option<u64> {
+    let mut world = World::new(limits);
+    let mut readers = vec![(1, holds(world.ask(1, 7, Mode::S, Action::Reorder)))];
+    let writer = held(world.ask(2, 7, Mode::X, Action::Reorder));
+    let mut waiting = Vec::new();
+    for number in 3..200 {
+        world.now += 20;
+        match world.ask(number, 7, Mode::S, Action::Reorder) {
+            Asked::Holds(refs) => readers.push((number, refs)),
+            Asked::Held(token) => waiting.push(token),
+        }
+        if readers.len() < 2 && waiting.is_empty() {
+            continue;
+        }
+        let (oldest, refs) = readers.remove(0);
+        let woken = world.end(oldest, &refs);
+        let Some(first) = woken.first() else { continue };
+        assert_eq!(first.token, writer, "the oldest first");
+        assert_eq!(woken.len(), 1, "and alone");
+        let Decision::Forward { refs, waits: false } = first.decision.clone() else { panic!("{first:?}") };
+        let Asked::Holds(refs) = world.answered(2, refs) else { unreachable!("it was answered") };
+        let after = world.now;
+        let mut woken = world.end(2, &refs);
+        woken.sort_by_key(|woken| woken.token);
+        assert_eq!(
+            woken.iter().map(|w| w.token).collect::<Vec<_>>(),
+            waiting,
+            "then all who waited behind it"
+        );
+        return Some(after);
+    }
+    None
+}
+
+#[test]
+fn a_change_does_not_starve_among_readers() {
+    let after = change_among_readers(LIMITS).expect("it comes to its turn");
+    assert!((100..=200).contains(&after), "{after}");
+    assert_eq!(change_among_readers(Limits { max_overtaking_ms: u64::MAX, ..LIMITS }), None);
+}
+
+#[test]
+fn an_elder_stops_neither_those_it_waits_for_nor_those_that_are_only_flagged() {
+    let mut world = World::new(LIMITS);
+    let row = holds(world.ask(1, 7, Mode::S, Action::Reorder));
+    held(world.ask(2, 7, Mode::X, Action::Reorder));
+    world.now = 500;
+    holds(world.ask(3, 7, Mode::S, Action::Flag));
+    holds(world.ask(4, 8, Mode::X, Action::Reorder));
+    holds(world.ask(1, 7, Mode::S, Action::Reorder));
+    held(world.ask(5, 7, Mode::S, Action::Reorder));
+    assert!(world.end(1, &row).is_empty(), "3 reads the row still");
+}
+
+#[test]
+fn who_leaves_the_queue_lets_those_behind_it_on() {
+    let mut world = World::new(LIMITS);
+    holds(world.ask(1, 7, Mode::S, Action::Reorder));
+    let elder = held(world.ask(2, 7, Mode::X, Action::Reorder));
+    world.now = 500;
+    let behind = held(world.ask(3, 7, Mode::S, Action::Reorder));
+    let woken = world.scheduler.cancel(elder, world.now).expect("it was held");
+    assert_eq!(woken.iter().map(|w| w.token).collect::<Vec<_>>(), [behind]);
+    assert!(world.scheduler.cancel(elder, world.now).is_none());
+    assert_eq!(world.scheduler.held(), 0);
+}
+
+#[test]
+fn beyond_the_limits_nobody_is_held() {
+    let mut world = World::new(Limits { max_held: 3, max_queue: 2, ..LIMITS });
+    let first = holds(world.ask(1, 7, Mode::X, Action::Reorder));
+    let second = holds(world.ask(2, 8, Mode::X, Action::Reorder));
+    held(world.ask(3, 7, Mode::X, Action::Reorder));
+    held(world.ask(4, 7, Mode::X, Action::Reorder));
+    holds(world.ask(5, 7, Mode::X, Action::Reorder)); // two behind the first: to the server
+    held(world.ask(6, 8, Mode::X, Action::Reorder));
+    holds(world.ask(7, 8, Mode::X, Action::Reorder)); // three in all: to the server
+    assert_eq!(world.scheduler.held(), 3);
+    drop((first, second));
+}
