@@ -286,8 +286,7 @@ impl Admission {
     /// False: it is not held.
     pub fn kill_query(&self, server_thread: u32) -> bool {
         let Some(session) = self.registry.by_thread(server_thread) else { return false };
-        let held = self.holds.iter().find(|hold| hold.session == session.id).map(|hold| *hold);
-        let Some(HoldLook { token, txn, .. }) = held else { return false };
+        let Some((token, txn)) = self.scheduler.held_of(session.id) else { return false };
         let Some(mut woken) = self.scheduler.cancel(token, self.now()) else { return false };
         woken.push(Woken { token, txn, decision: Decision::Reject, end: HoldEnd::Killed });
         self.deliver(woken);

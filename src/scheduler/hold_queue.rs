@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::conflict::{Judged, Submission};
 use super::policy::Limits;
-use crate::id::{IndexId, Token, TxnId};
+use crate::id::{IndexId, SessionId, Token, TxnId};
 use crate::lock::mode::Mode;
 use crate::lock::request::{Request, Settled};
 
@@ -116,6 +116,13 @@ impl HoldQueue {
         self.holds.len() >= limits.max_held
             || (self.holds.len() >= limits.max_queue
                 && judged.holders().into_iter().any(|txn| behind(txn) >= limits.max_queue))
+    }
+
+    /// The statement of a session that is held.
+    pub fn of(&self, session: SessionId) -> Option<(Token, TxnId)> {
+        let mut all = self.holds.iter();
+        let (token, hold) = all.find(|(_, hold)| hold.submission.session == session)?;
+        Some((*token, hold.submission.txn))
     }
 
     /// Puts a statement in; a statement that comes back keeps its place.

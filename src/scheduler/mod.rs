@@ -36,7 +36,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
-use crate::id::{Counter, IndexId, Token, TxnId};
+use crate::id::{Counter, IndexId, SessionId, Token, TxnId};
 use crate::lock::asking::Met;
 use crate::lock::evidence::Asker;
 use crate::lock::index::{Conflict, Neighbours};
@@ -124,6 +124,11 @@ impl Scheduler {
     /// How much may be held from now on; what is held already stays.
     pub fn limit(&self, limits: Limits) {
         *self.limits.write() = limits;
+    }
+
+    /// The statement of a session that is held: its place and its transaction.
+    pub fn held_of(&self, session: SessionId) -> Option<(Token, TxnId)> {
+        self.queue.lock().of(session)
     }
 
     /// Statements held now.
