@@ -52,8 +52,10 @@ pub struct ScanSql {
 pub struct Row {
     /// The row meets the whole condition of the statement, as far as it was given.
     pub matches: bool,
-    /// Only its committed version is there: it is deleted, or elsewhere, since.
-    pub committed_only: bool,
+    /// Those who read what is not committed see it.
+    pub newest: bool,
+    /// Those who read what is committed see it.
+    pub committed: bool,
     /// Values by column.
     pub values: Vec<(usize, ProbeValue)>,
 }
@@ -299,14 +301,15 @@ impl ScanSql {
                     continue;
                 }
                 let (what, span, matches) = (number(1)?, seen.get_mut(number(2)?)?, number(3)? == 1);
-                let mut row = Row { matches, committed_only: view == 1, values: Vec::new() };
+                let mut row = Row { matches, newest: view == 0, committed: view == 1, values: Vec::new() };
                 for (bytes, (column, family)) in values.iter().zip(&self.columns) {
                     row.values.push((*column, probe_sql::value(bytes, family)?));
                 }
                 match what {
-                    0 if view == 0 || span.entries.iter().all(|known| known.values != row.values) => {
-                        span.entries.push(row);
-                    }
+                    0 => match span.entries.iter_mut().find(|known| known.values == row.values) {
+                        Some(known) => known.committed |= row.committed,
+                        None => span.entries.push(row),
+                    },
                     // Both views' neighbours border the gap; which is nearer is for the caller to compare.
                     1 => span.below.push(row),
                     2 => span.above.push(row),
@@ -401,9 +404,9 @@ mod tests {
         };
         let rows = [row("0", "0", "1"), row("0", "2", "9"), row("1", "0", "1"), row("1", "0", "2")];
         let seen = sql.read(&rows).unwrap();
-        let ids: Vec<(&ProbeValue, bool)> =
-            seen[0].entries.iter().map(|row| (&row.values[0].1, row.committed_only)).collect();
-        assert_eq!(ids, [(&ProbeValue::Int(1), false), (&ProbeValue::Int(2), true)]);
+        let ids: Vec<(&ProbeValue, bool, bool)> =
+            seen[0].entries.iter().map(|row| (&row.values[0].1, row.newest, row.committed)).collect();
+        assert_eq!(ids, [(&ProbeValue::Int(1), true, true), (&ProbeValue::Int(2), false, true)]);
         assert_eq!(seen[0].above[0].values[0], (0, ProbeValue::Int(9)));
     }
 }

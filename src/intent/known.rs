@@ -2,7 +2,9 @@
 //! read from its indexes.
 
 use crate::catalog::PlanStep;
+use crate::id::TableId;
 use crate::lock::key::Key;
+use crate::sql::statement::Value;
 
 /// What is known when requests are made.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +13,8 @@ pub struct Known {
     pub plan: Plan,
     /// What was seen in the indexes, by table access and path.
     pub seen: Vec<SeenPath>,
+    /// What was seen at places beside the searches': children of a row, holders of a unique key.
+    pub places: Vec<SeenPlace>,
     /// The search may stop after so many rows.
     pub limit: Option<u64>,
     /// Nothing more can be learnt by asking.
@@ -51,6 +55,22 @@ pub struct SeenSpan {
     pub above: Option<SeenEntry>,
 }
 
+/// What was seen of the entries that begin with a key.
+#[derive(Clone, Debug)]
+pub struct SeenPlace {
+    /// The table.
+    pub table: TableId,
+    /// Position of the index.
+    pub index: usize,
+    /// The key, or its first parts.
+    pub key: Key,
+    /// What there is.
+    pub span: SeenSpan,
+}
+
+/// The values of a row, by column, as far as they were read.
+pub type SeenRow = Vec<(usize, Value<'static>)>;
+
 /// An entry of an index.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct SeenEntry {
@@ -60,6 +80,12 @@ pub struct SeenEntry {
     pub clustered: Key,
     /// The row meets the whole condition, as far as that could be asked.
     pub matches: bool,
+    /// The row's versions: the newest, and the last committed one if that is another.
+    pub rows: Vec<SeenRow>,
+    /// It is there for those who read what is not committed.
+    pub newest: bool,
+    /// It is there for those who read what is committed.
+    pub committed: bool,
 }
 
 impl Plan {
@@ -82,7 +108,20 @@ impl Plan {
     }
 }
 
+impl SeenEntry {
+    /// It is there, and nobody is about to change that.
+    pub fn stands(&self) -> bool {
+        self.newest && self.committed
+    }
+}
+
 impl Known {
+    /// What was seen at a place.
+    pub fn place(&self, table: TableId, index: usize, key: &Key) -> Option<&SeenSpan> {
+        let same = |place: &&SeenPlace| place.table == table && place.index == index && place.key == *key;
+        self.places.iter().find(same).map(|place| &place.span)
+    }
+
     /// What was seen of a path.
     pub fn of(&self, access: usize, path: usize) -> Option<&[SeenSpan]> {
         self.seen.iter().find(|seen| seen.access == access && seen.path == path).map(|s| s.spans.as_slice())

@@ -14,8 +14,11 @@ pub mod known;
 pub mod footprint;
 pub mod read;
 pub mod write;
+mod change;
 pub mod outcome;
 pub mod metadata;
+#[cfg(test)]
+mod test_support;
 
 use std::sync::Arc;
 
@@ -157,7 +160,14 @@ pub fn values_of<'v>(
     let accesses = match statement {
         Statement::Insert(insert) => return write::values_of(insert, values, table, index, place),
         Statement::Select(select) => &select.tables,
-        Statement::Update(update) => &update.tables,
+        Statement::Update(update) => {
+            let of_table = update.tables.iter().filter(|a| a.table.name.eq_ignore_ascii_case(&table.name));
+            let moved = |access| change::values_of(update, access, values, table, index, place);
+            if let Some(values) = of_table.into_iter().find_map(moved) {
+                return Some(values);
+            }
+            &update.tables
+        }
         Statement::Delete(delete) => &delete.tables,
         Statement::Multi(parts) => {
             return parts.iter().find_map(|part| values_of(part, values, table, request));

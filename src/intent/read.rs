@@ -28,8 +28,9 @@
 use std::sync::Arc;
 
 use super::access_path::{self, Path, Way, alone};
+use super::change::Change;
 use super::footprint::{self, Search};
-use super::known::{Known, Plan};
+use super::known::{Known, Plan, SeenEntry, SeenSpan};
 use super::{Context, Intent, Values};
 use crate::catalog::{Flavour, Table, TableKind};
 use crate::id::IndexId;
@@ -107,21 +108,65 @@ pub(super) fn searches(
         intent.never_waits |= searched.lock.wait != WaitPolicy::Wait;
         let paths = paths(&table, &searched, values, known, &alone);
         let search = Search::new(statement, &searched, &table, context, paths.len());
+        let mut rows = Some(Vec::new());
         if paths.is_empty() {
-            wide(
-                &search,
-                &access_path::guessed(&table, &searched.table.predicate, values, &alone),
-                known,
-                intent,
-            );
-            continue;
+            let guesses = access_path::guessed(&table, &searched.table.predicate, values, &alone);
+            wide(&search, &guesses, known, intent);
+            rows = None;
         }
         for (at, path) in paths.iter().enumerate() {
             match known.of(searched.access, at) {
-                Some(seen) => footprint::exact(&search, path, seen, known, intent),
-                None => planned(&search, path, known, intent),
+                Some(seen) => {
+                    footprint::exact(&search, path, seen, known, intent);
+                    rows = rows.and_then(|rows| found(path, seen, rows));
+                }
+                None => {
+                    planned(&search, path, known, intent);
+                    rows = None;
+                }
             }
         }
+        changes(&search, &searched, &paths, rows, values, intent);
+    }
+}
+
+/// The rows that a search has found, with those of its other paths. `None`: they were not read.
+fn found<'s>(
+    path: &Path<'_>,
+    seen: &'s [SeenSpan],
+    mut rows: Vec<&'s SeenEntry>,
+) -> Option<Vec<&'s SeenEntry>> {
+    let mut entries = seen.iter().flat_map(|span| &span.entries).peekable();
+    if path.way == Way::All && entries.peek().is_none() {
+        return None;
+    }
+    for entry in entries.filter(|entry| entry.matches) {
+        if !rows.iter().any(|known| known.clustered == entry.clustered) {
+            rows.push(entry);
+        }
+    }
+    Some(rows)
+}
+
+/// What the statement does to the rows that it finds.
+fn changes(
+    search: &Search<'_>,
+    searched: &Searched<'_>,
+    paths: &[Path<'_>],
+    rows: Option<Vec<&SeenEntry>>,
+    values: &dyn Values,
+    intent: &mut Intent,
+) {
+    let Some(change) = Change::of(search, searched, values) else { return };
+    // The search has locked the entries by which it came.
+    let via = match paths {
+        [path] => Some(path.index),
+        _ => None,
+    };
+    let certainty = if search.nested || search.stops { Certainty::Likely } else { Certainty::Certain };
+    match rows {
+        Some(rows) => change.exact(&rows, via, certainty, intent),
+        None => change.wide(via, intent),
     }
 }
 

@@ -285,7 +285,8 @@ impl IndexLocks {
             }
             Settled::Became(kind, range) => {
                 let looked_up = held.kind == Kind::RecordOrGap;
-                held.inserted |= held.insert;
+                // Where a new entry is anybody's guess, there is none to build on.
+                held.inserted |= held.insert && held.certainty > Certainty::Unknown;
                 if held.insert {
                     held.mode = Mode::X;
                 }
@@ -387,7 +388,8 @@ impl IndexLocks {
             return Some((Relation::Hazard, Certainty::Likely));
         }
         if request.kind.inserts() {
-            let waits = held.kind.gaps() && extent.contains(&request.range.low);
+            let anywhere = request.certainty == Certainty::Unknown && extent.intersects(&request.range);
+            let waits = held.kind.gaps() && (anywhere || extent.contains(&request.range.low));
             return waits.then(|| (Relation::Wait, gap_certainty(held, &request.range)));
         }
         let same_gap = request.kind.gaps()

@@ -306,7 +306,15 @@ fn seen_span(table: &Table, index: usize, seen: &scan::Seen, covers: bool) -> Op
     let mut entries: Vec<SeenEntry> = seen.entries.iter().map(entry).collect::<Option<_>>()?;
     // A row that was changed in place is one entry in both views.
     entries.sort_by(|a, b| a.key.cmp(&b.key).then(b.matches.cmp(&a.matches)));
-    entries.dedup_by(|later, first| later.key == first.key);
+    entries.dedup_by(|later, first| {
+        let same = later.key == first.key;
+        if same {
+            first.rows.append(&mut later.rows);
+            first.newest |= later.newest;
+            first.committed |= later.committed;
+        }
+        same
+    });
     let below: Vec<SeenEntry> = seen.below.iter().map(entry).collect::<Option<_>>()?;
     let above: Vec<SeenEntry> = seen.above.iter().map(entry).collect::<Option<_>>()?;
     Some(SeenSpan {
@@ -333,5 +341,13 @@ fn entry(table: &Table, index: usize, row: &scan::Row, covers: bool) -> Option<S
     if index != 0 {
         key(0, &mut whole)?;
     }
-    Some(SeenEntry { key: whole, clustered, matches: row.matches || covers })
+    let values = row.values.iter().map(|(column, value)| (*column, owned(value))).collect();
+    Some(SeenEntry {
+        key: whole,
+        clustered,
+        matches: row.matches || covers,
+        rows: vec![values],
+        newest: row.newest,
+        committed: row.committed,
+    })
 }

@@ -1,0 +1,308 @@
+//! What an UPDATE or DELETE locks beyond its search: the entries of other indexes that it touches.
+//!
+//! InnoDB locks these entries without a lock object until somebody meets them; for who waits for whom they
+//! count as held. Which entries they are, the row tells: before the server is asked, only as far as WHERE and
+//! SET name their columns.
+//!
+//! | rule | where | waits for |
+//! |---|---|---|
+//! | `changed-entry` | the row's entry in each index with a column that changes; for DELETE in all | any lock on it |
+//! | `moved-entry` | the place of its new entry: an insert there | gap locks; equal keys in a unique index |
+//! | `same-key` | the primary key changes, the unique key does not: the duplicate check around it | |
+//!
+//! Observed on MySQL 9.7 and MariaDB 10.11.
+
+use super::footprint::Search;
+use super::known::SeenEntry;
+use super::outcome::Answered;
+use super::read::{Searched, request};
+use super::{Context, Intent, Values, scalar, value};
+use crate::catalog::{Flavour, Index, Table};
+use crate::lock::key::Key;
+use crate::lock::mode::{Certainty, Mode};
+use crate::lock::range::Range;
+use crate::lock::request::{Kind, Request, Settled};
+use crate::sql::statement::{Condition, Statement, TableAccess, Test, Update, Value};
+
+/// The row's entry where its columns change.
+const CHANGED: &str = "changed-entry";
+/// The place of its new entry.
+const MOVED: &str = "moved-entry";
+/// The duplicate check around a unique key that stays.
+const SAME_KEY: &str = "same-key";
+
+/// What a statement does to the rows that it finds in a table.
+pub(super) struct Change<'a> {
+    pub(super) table: &'a Table,
+    pub(super) context: &'a Context,
+    /// Columns that are set, with their new values where those are known.
+    pub(super) assigned: Vec<(usize, Option<Value<'a>>)>,
+    /// The rows are deleted.
+    pub(super) deletes: bool,
+    /// What WHERE says of the row.
+    given: Vec<(usize, Value<'a>)>,
+}
+
+impl<'a> Change<'a> {
+    /// `None`: the statement only reads this table.
+    pub(super) fn of(
+        search: &Search<'a>,
+        searched: &Searched<'a>,
+        values: &'a dyn Values,
+    ) -> Option<Change<'a>> {
+        if !searched.lock.exclusive || searched.table.nested {
+            return None;
+        }
+        let table = search.table;
+        let (assigned, deletes) = match search.statement {
+            Statement::Delete(_) => (Vec::new(), true),
+            Statement::Update(update) => (assigned(update, searched.table, table, values), false),
+            _ => return None,
+        };
+        let given = given(searched.table, table, values);
+        Some(Change { table, context: search.context, assigned, deletes, given })
+    }
+
+    /// A column's value in the row as it is, as far as WHERE tells.
+    pub(super) fn given(&self, column: usize) -> Option<Value<'a>> {
+        self.given.iter().find(|(c, _)| *c == column).map(|(_, value)| value.clone())
+    }
+
+    /// The rows get another primary key.
+    fn moves(&self) -> bool {
+        !self.deletes && self.sets(&self.table.indexes[0])
+    }
+
+    fn sets(&self, index: &Index) -> bool {
+        index.parts.iter().any(|part| match part.column {
+            Some(column) => self.is_set(column) || self.table.columns[column].generated,
+            // An expression: of which columns is not known.
+            None => true,
+        })
+    }
+
+    /// Is the column set?
+    pub(super) fn is_set(&self, column: usize) -> bool {
+        self.assigned.iter().any(|(c, _)| *c == column)
+    }
+
+    /// Indexes whose entries change: secondary ones, in the order in which the server sees to them.
+    fn touched(&self) -> Vec<usize> {
+        if !self.deletes && self.assigned.is_empty() {
+            return Vec::new();
+        }
+        let all = self.deletes || self.moves();
+        let touched = |at: &usize| {
+            let index = &self.table.indexes[*at];
+            *at != 0 && index.btree && (all || self.sets(index))
+        };
+        let mut touched: Vec<usize> = (0..self.table.indexes.len()).filter(touched).collect();
+        touched.sort_by_key(|at| !self.table.indexes[*at].unique);
+        touched
+    }
+
+    /// Nothing is known of the rows but what the text says. `via`: the index by which they are found.
+    pub(super) fn wide(&self, via: Option<usize>, intent: &mut Intent) {
+        let old = |column: usize| self.given(column);
+        self.row(&old, via, Certainty::Likely, intent);
+    }
+
+    /// The rows have been read.
+    pub(super) fn exact(
+        &self,
+        found: &[&SeenEntry],
+        via: Option<usize>,
+        certainty: Certainty,
+        intent: &mut Intent,
+    ) {
+        for entry in found {
+            for row in &entry.rows {
+                let read = |column: usize| row.iter().find(|(c, _)| *c == column).map(|(_, v)| v.clone());
+                self.row(&read, via, certainty, intent);
+            }
+        }
+    }
+
+    fn row(
+        &self,
+        old: &dyn Fn(usize) -> Option<Value<'a>>,
+        via: Option<usize>,
+        certainty: Certainty,
+        intent: &mut Intent,
+    ) {
+        let new = |column: usize| match self.assigned.iter().rfind(|(c, _)| *c == column) {
+            Some((_, value)) => value.clone(),
+            None if self.table.columns[column].generated => None,
+            None => old(column),
+        };
+        let indexes = &self.table.indexes;
+        let certain =
+            |built: &Entry| if built.whole { certainty.min(built.certainty) } else { Certainty::Unknown };
+        if self.moves() {
+            let (before, after) = (entry(self.table, 0, old), entry(self.table, 0, &new));
+            if !(before.whole && after.whole && before.key == after.key) {
+                let sure = certain(&after);
+                push(intent, self.insert(0, &after, sure));
+            }
+        }
+        for at in self.touched() {
+            let (before, after) = (entry(self.table, at, old), entry(self.table, at, &new));
+            if !self.deletes && before.whole && after.whole && before.key == after.key {
+                continue;
+            }
+            if via != Some(at) {
+                let range = before.range();
+                let sure = certain(&before);
+                push(intent, request(self.table, at, Mode::X, range, Kind::Record, sure, CHANGED));
+            }
+            if self.deletes {
+                continue;
+            }
+            let same = indexes[at].unique && self.moves() && !self.sets(&indexes[at]) && after.own;
+            if same && let Some(key) = &after.unique {
+                let mariadb = self.context.flavour == Flavour::MariaDb;
+                let kind = if mariadb { Kind::NextKey } else { Kind::Gap };
+                let range = Range::entries(key);
+                push(intent, request(self.table, at, Mode::S, range, kind, Certainty::Likely, SAME_KEY));
+            }
+            let sure = certain(&after);
+            push(intent, self.insert(at, &after, sure));
+        }
+    }
+
+    fn insert(&self, at: usize, new: &Entry, certainty: Certainty) -> Request {
+        let same = at != 0 && self.moves() && !self.sets(&self.table.indexes[at]);
+        let check = new.unique.is_some() && !same;
+        let range = match &new.unique {
+            Some(key) if check => Range::entries(key),
+            _ => new.range(),
+        };
+        let kind = Kind::Insert { check: check.then_some(Mode::S) };
+        request(self.table, at, Mode::X, range, kind, certainty, MOVED)
+    }
+}
+
+/// The columns that an UPDATE sets in a table.
+fn assigned<'v>(
+    update: &Update,
+    access: &TableAccess,
+    table: &Table,
+    values: &'v dyn Values,
+) -> Vec<(usize, Option<Value<'v>>)> {
+    let own = |alias: &str| alias.is_empty() || alias.eq_ignore_ascii_case(&access.alias);
+    let set = update.assignments.iter().filter(|(alias, ..)| own(alias));
+    set.filter_map(|(_, column, to)| Some((table.column(column)?, scalar(to, values, 0)))).collect()
+}
+
+/// The columns whose value WHERE tells.
+fn given<'v>(access: &TableAccess, table: &Table, values: &'v dyn Values) -> Vec<(usize, Value<'v>)> {
+    let given = |condition: &Condition| match &condition.test {
+        Test::Eq(wanted) => Some((table.column(&condition.column)?, scalar(wanted, values, 0)?)),
+        Test::IsNull => Some((table.column(&condition.column)?, Value::Null)),
+        _ => None,
+    };
+    access.predicate.conditions.iter().filter_map(given).collect()
+}
+
+/// The values of a row's new entry whose place in an index is `wanted`, as far as the text tells.
+pub(super) fn values_of<'v>(
+    update: &Update,
+    access: &TableAccess,
+    values: &'v dyn Values,
+    table: &Table,
+    index: &Index,
+    wanted: &Key,
+) -> Option<Vec<Value<'v>>> {
+    let (set, given) = (assigned(update, access, table, values), given(access, table, values));
+    let (mut key, mut found) = (Key::default(), Vec::new());
+    for part in &index.parts {
+        let column = part.column?;
+        let new = match set.iter().rfind(|(c, _)| *c == column) {
+            Some((_, value)) => value.clone()?,
+            None => given.iter().find(|(c, _)| *c == column)?.1.clone(),
+        };
+        value::push(&mut key, &table.columns[column], part, &new)?;
+        found.push(new);
+    }
+    (!found.is_empty() && wanted.starts_with(&key)).then_some(found)
+}
+
+/// One more request, unless it is there: two versions of a row may share an entry.
+fn push(intent: &mut Intent, request: Request) {
+    if !intent.requests.contains(&request) {
+        intent.add(request, None);
+    }
+}
+
+/// An entry of an index, as far as the values of its columns are known.
+pub(super) struct Entry {
+    /// Its key, or the beginning of it.
+    pub(super) key: Key,
+    /// All of it is known, the clustered key at its end included.
+    pub(super) whole: bool,
+    /// The index's own columns are known.
+    pub(super) own: bool,
+    /// The own columns alone, if the index is unique and none of them is NULL.
+    pub(super) unique: Option<Key>,
+    /// How sure the comparison is.
+    pub(super) certainty: Certainty,
+}
+
+impl Entry {
+    /// The part of the index that it lies in.
+    pub(super) fn range(&self) -> Range {
+        if self.key.is_lowest() { Range::all() } else { Range::entries(&self.key) }
+    }
+}
+
+/// The entry of a row in an index.
+pub(super) fn entry<'v>(table: &Table, at: usize, value_of: &dyn Fn(usize) -> Option<Value<'v>>) -> Entry {
+    let index = &table.indexes[at];
+    let clustered: &[_] = if at == 0 { &[] } else { &table.indexes[0].parts };
+    let mut built =
+        Entry { key: Key::default(), whole: true, own: true, unique: None, certainty: Certainty::Certain };
+    let mut null = false;
+    let own = index.parts.len();
+    for (n, part) in index.parts.iter().chain(clustered).enumerate() {
+        if n == own && index.unique && !null {
+            built.unique = Some(built.key.clone());
+        }
+        let known = part.column.and_then(|column| {
+            let value = value_of(column)?;
+            null |= value == Value::Null;
+            value::push(&mut built.key, &table.columns[column], part, &value)
+        });
+        match known {
+            Some(certainty) => built.certainty = built.certainty.min(certainty),
+            None => {
+                built.whole = false;
+                built.own &= n >= own;
+                return built;
+            }
+        }
+    }
+    if at == 0 && index.unique && own > 0 {
+        built.unique = Some(built.key.clone());
+    }
+    built.whole &= own > 0 && (at == 0 || !clustered.is_empty());
+    built
+}
+
+/// Is this a lock of these rules?
+pub(super) fn is_of(request: &Request) -> bool {
+    matches!(request.rule, CHANGED | MOVED | SAME_KEY)
+}
+
+/// What became of it. `none`: no row was found, or none was changed.
+pub(super) fn settle(request: &Request, answered: &Answered, none: bool) -> Settled {
+    match answered {
+        _ if none => Settled::Released,
+        Answered::Failed(_) if request.rule != SAME_KEY => Settled::Released,
+        _ if request.kind.inserts() => Settled::Became(Kind::Record, request.range.clone()),
+        _ => Settled::Kept,
+    }
+}
+
+#[cfg(test)]
+#[path = "change_tests.rs"]
+mod tests;
