@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use super::metadata;
 use super::pattern;
-use super::record::{Detected, Outcome, Record, Resource};
-use super::registry::Registry;
+use super::place::{self, Places};
+use super::record::{Detected, Outcome, Party, Record, Resource};
+use super::registry::{Entry, Registry};
 use crate::id::{SessionId, TxnId};
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
@@ -78,6 +79,23 @@ pub enum Happened {
     Timeout,
 }
 
+/// Who knows what the parties of a conflict have done.
+#[derive(Clone, Copy)]
+pub struct Witness<'a> {
+    /// The sessions.
+    pub registry: &'a Registry,
+    /// Names of indexes.
+    pub places: &'a Places,
+    /// Hide literals.
+    pub redact: bool,
+}
+
+impl Witness<'_> {
+    fn party(&self, entry: &Entry) -> Party {
+        entry.party(self.places, self.redact)
+    }
+}
+
 impl Ledger {
     /// A ledger that keeps the newest `keep` conflicts.
     pub fn new(keep: usize, metrics: Metrics) -> Ledger {
@@ -126,7 +144,7 @@ impl Ledger {
     pub fn statements(&self, seq: u64) -> String {
         let ring = self.ring.lock();
         let Some(record) = ring.records.iter().rev().find(|r| r.seq == seq) else { return String::new() };
-        let side = |party: &super::record::Party| {
+        let side = |party: &Party| {
             let steps: Vec<&str> = party.transaction.iter().map(|s| &*s.statement).collect();
             format!("s{} [{}]", party.session, steps.join("; "))
         };
@@ -134,8 +152,9 @@ impl Ledger {
     }
 
     /// A conflict was found before its statement was passed on.
-    pub fn report(&self, report: &Report, place: Resource, registry: &Registry, redact: bool) -> u64 {
-        let party = |txn: TxnId| registry.session_of(txn).map(|entry| entry.party());
+    pub fn report(&self, report: &Report, place: Resource, witness: &Witness<'_>) -> u64 {
+        let (registry, redact) = (witness.registry, witness.redact);
+        let party = |txn: TxnId| registry.session_of(txn).map(|entry| witness.party(&entry));
         let Some(requester) = party(report.requester) else { return 0 };
         let whole = metadata::place(report.request.index, &report.request.range, redact);
         let mut record = Record {
@@ -151,12 +170,14 @@ impl Ledger {
             held_ms: 0.0,
             would_hold: report.would_hold,
             resource: match whole {
-                Some(place) => Resource { mode: format!("{:?}", report.request.mode), ..place },
-                None => Resource {
-                    range: in_words(report.conflict.kind, &report.conflict.range, redact),
-                    mode: format!("{:?} {}", report.request.mode, report.request.kind.name()),
-                    ..place
-                },
+                Some(place) => place::whole(place, report.request.mode),
+                None => place::locked(
+                    place,
+                    report.request.mode,
+                    report.request.kind,
+                    (report.conflict.kind, &report.conflict.range),
+                    redact,
+                ),
             },
             requester,
             holders: report.holders.iter().filter_map(|txn| party(*txn)).take(MAX_PARTIES).collect(),
@@ -249,7 +270,7 @@ impl Ledger {
         session: SessionId,
         txn: TxnId,
         happened: Happened,
-        registry: &Registry,
+        witness: &Witness<'_>,
     ) -> bool {
         let (errno, kind) = match happened {
             Happened::Deadlock(errno) => (errno, ConflictKind::Deadlock),
@@ -272,7 +293,7 @@ impl Ledger {
             foreseen |= kind == ConflictKind::Wait || record.kind != ConflictKind::Wait;
             self.close(&mut ring, seq, Outcome::Happened);
         }
-        if let (false, Some(entry)) = (foreseen, registry.session(session)) {
+        if let (false, Some(entry)) = (foreseen, witness.registry.session(session)) {
             let record = Record {
                 seq: 0,
                 time: now(),
@@ -286,7 +307,7 @@ impl Ledger {
                 held_ms: 0.0,
                 would_hold: false,
                 resource: Resource::default(),
-                requester: entry.party(),
+                requester: witness.party(&entry),
                 holders: Vec::new(),
             };
             self.push(&mut ring, record, txn, &[]);

@@ -4,6 +4,9 @@
 //! down what happened. What is taken here is given back on drop: a [`Hold`] whose session has gone leaves
 //! the queue, and a statement that was let go on in that same moment gives its locks back.
 
+pub mod comment;
+pub mod history;
+pub mod place;
 pub mod registry;
 pub mod ledger;
 pub mod metadata;
@@ -35,7 +38,8 @@ use crate::scheduler::conflict::{Decision, Doubts, HoldEnd, Report, Submission, 
 use crate::scheduler::policy::Limits;
 use budget::Budget;
 pub use hold::Hold;
-use ledger::{Happened, Ledger};
+use ledger::{Happened, Ledger, Witness};
+use place::Places;
 use record::Resource;
 use registry::Registry;
 
@@ -82,6 +86,8 @@ pub struct Admission {
     pub ledger: Ledger,
     /// Statements whose locks can be narrowed.
     pub searches: search::Searches,
+    /// Names of indexes.
+    pub places: Places,
     transactions: Counter,
     sessions: Counter,
     started: Instant,
@@ -152,6 +158,7 @@ impl Admission {
             registry: Registry::default(),
             ledger: Ledger::new(settings.keep, metrics.clone()),
             searches: search::Searches::default(),
+            places: Places::default(),
             transactions: Counter::default(),
             sessions: Counter::default(),
             started: Instant::now(),
@@ -329,7 +336,7 @@ impl Admission {
 
     /// The server has reported a deadlock or a lock wait timeout. True if it was foreseen.
     pub fn server_reported(&self, session: SessionId, txn: TxnId, happened: Happened) -> bool {
-        let foreseen = self.ledger.server_reported(session, txn, happened, &self.registry);
+        let foreseen = self.ledger.server_reported(session, txn, happened, &self.witness());
         if matches!(happened, Happened::Deadlock(_)) {
             self.metrics.server_deadlocks.inc(if foreseen { Predicted::Yes } else { Predicted::No });
         }
@@ -387,7 +394,7 @@ impl Admission {
         if report.would_hold && report.taken == Taken::Flagged {
             self.metrics.would_hold.inc(report.kind);
         }
-        let seq = self.ledger.report(report, resource, &self.registry, self.settings.load().redact);
+        let seq = self.ledger.report(report, resource, &self.witness());
         let Some(suppressed) = self.may_log() else { return seq };
         tracing::warn!(
             target: "interlock::conflict",
@@ -401,6 +408,12 @@ impl Admission {
             "lock conflict"
         );
         seq
+    }
+
+    /// What a record is written from.
+    fn witness(&self) -> Witness<'_> {
+        let redact = self.settings.load().redact;
+        Witness { registry: &self.registry, places: &self.places, redact }
     }
 
     /// Conflicts can come by the thousand each second; the log gets a few of them, the ledger all. Returns

@@ -1,9 +1,11 @@
 //! A conflict as it is shown: `GET /api/conflicts`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::comment::Tags;
 use crate::lock::mode::Certainty;
 use crate::metrics::labels::Pattern;
 use crate::scheduler::conflict::{ConflictKind, Taken};
@@ -74,8 +76,12 @@ pub struct Resource {
     pub table: String,
     /// Index.
     pub index: String,
+    /// Columns of the index, in order.
+    pub columns: Vec<String>,
     /// Which part of the index, in words.
     pub range: String,
+    /// All of it in words: "the gap of `batch.server_id` between 7 and 12".
+    pub place: String,
     /// The mode and kind that were asked for: `X insert intention`.
     pub mode: String,
 }
@@ -91,6 +97,8 @@ pub struct Party {
     pub user: Arc<str>,
     /// Program name, if it told one.
     pub program: Option<String>,
+    /// The connection's attributes, as the client told them.
+    pub attributes: Arc<BTreeMap<String, String>>,
     /// Milliseconds since its transaction began, when the conflict was found: aligns the parties' times.
     pub age_ms: f64,
     /// Its newest statement.
@@ -104,6 +112,15 @@ pub struct Party {
 pub struct Step {
     /// Milliseconds since the transaction began.
     pub at_ms: f64,
+    /// When its locks were known to be held, on the same clock; nothing if it took none, or is under way.
+    pub answered_ms: Option<f64>,
     /// The statement; literals are replaced by `?` unless `redact = false`.
     pub statement: Arc<str>,
+    /// What its comment says of where it comes from (sqlcommenter).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Tags,
+    /// The locks that it took.
+    pub locks: Arc<[Resource]>,
+    /// How many more there are.
+    pub more_locks: usize,
 }

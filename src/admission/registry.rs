@@ -1,7 +1,8 @@
 //! The session registry: who is connected, and what each open transaction has done so far.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,14 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 
+use super::history::{History, Running};
 use super::journal::Journal;
 use super::metadata::Uses;
-use super::record::{Party, Step};
+use super::place::Places;
+use super::record::Party;
+use super::search::Narrow;
 use crate::id::{SessionId, TxnId};
+use crate::lock::request::{Request, Settled};
 
 /// All sessions, and the transactions that have asked for locks.
 #[derive(Debug, Default)]
@@ -31,6 +36,8 @@ pub struct Entry {
     pub server_thread: u32,
     /// The program's name, if it told one.
     pub program: Option<String>,
+    /// What the connection tells of itself.
+    pub attributes: Arc<BTreeMap<String, String>>,
     /// The client's address.
     pub client: String,
     /// When it logged in.
@@ -57,14 +64,6 @@ struct Now {
     open: AtomicBool,
     /// The transaction that asks for locks; 0: none.
     txn: AtomicU64,
-}
-
-#[derive(Debug)]
-struct History {
-    began: Instant,
-    steps: Vec<(Duration, Arc<str>)>,
-    /// Statements since BEGIN, those that were pushed out included.
-    count: usize,
 }
 
 /// A session as a look at it shows it.
@@ -186,12 +185,13 @@ impl Entry {
             id,
             server_thread,
             program,
+            attributes: Arc::default(),
             client,
             opened,
             journal: Mutex::default(),
             user: Mutex::new(user.into()),
-            history: Mutex::new(History { began: opened, steps: Vec::new(), count: 0 }),
             uses: Uses::default(),
+            history: Mutex::new(History::new(opened)),
             now: Now::default(),
             killed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -226,7 +226,7 @@ impl Entry {
     fn look(self: Arc<Entry>) -> Look {
         let (age, statements, statement) = {
             let history = self.history.lock();
-            let newest = history.steps.last().map(|(_, text)| text.clone());
+            let newest = history.steps.last().map(|step| step.text.clone());
             (history.began.elapsed(), history.count, newest)
         };
         let txn = Some(self.now.txn.load(Ordering::Relaxed)).filter(|txn| *txn != 0).map(TxnId);
@@ -253,40 +253,33 @@ impl Entry {
         *self.user.lock() = user.into();
     }
 
-    /// A statement is about to run. `first`: it begins a transaction (or is one).
-    pub fn note(&self, text: Arc<str>, first: bool) {
-        let now = Instant::now();
-        let mut history = self.history.lock();
-        if first {
-            history.steps.clear();
-            history.began = now;
-            history.count = 0;
-        }
-        history.count += 1;
-        if history.steps.len() >= self.limit.max(2) {
-            // The first statements took the oldest locks, the last ones the newest: the middle goes.
-            let middle = self.limit.max(2) / 2;
-            history.steps.remove(middle);
-        }
-        let at = now.duration_since(history.began);
-        history.steps.push((at, text));
+    /// A statement is about to run. Returns its number in the transaction.
+    pub fn note(&self, running: Running) -> usize {
+        self.history.lock().note(running, self.limit)
+    }
+
+    /// A statement that asked for locks was answered.
+    pub fn locked(&self, step: usize, requests: Vec<Request>, settled: Vec<Settled>) {
+        self.history.lock().locked(step, requests, settled);
+    }
+
+    /// What it locked is known there.
+    pub fn searched(&self, step: usize, search: Weak<dyn Narrow>) {
+        self.history.lock().searched(step, search);
     }
 
     /// The session and its transaction, as a party of a conflict.
-    pub fn party(&self) -> Party {
-        let history = self.history.lock();
-        let step = |(at, text): &(Duration, Arc<str>)| Step {
-            at_ms: (at.as_micros() as f64) / 1000.0,
-            statement: text.clone(),
-        };
+    pub fn party(&self, places: &Places, redact: bool) -> Party {
+        let mut history = self.history.lock();
         Party {
             session: self.id.0,
             server_thread: self.server_thread,
             user: self.user.lock().clone(),
             program: self.program.clone(),
+            attributes: self.attributes.clone(),
             age_ms: history.began.elapsed().as_micros() as f64 / 1000.0,
-            statement: history.steps.last().map(|(_, text)| text.clone()),
-            transaction: history.steps.iter().map(step).collect(),
+            statement: history.steps.last().map(|step| step.text.clone()),
+            transaction: history.show(places, redact),
         }
     }
 }

@@ -9,12 +9,27 @@ use dashmap::DashMap;
 use futures_util::future::BoxFuture;
 
 use crate::id::{Counter, SearchId};
+use crate::lock::request::{Request, Settled};
 
 /// A statement whose locks can be narrowed.
 pub trait Narrow: Send + Sync {
     /// Asks the server and puts the exact locks in the place of the wide ones. Equal calls at the same time
     /// are one.
     fn narrow(self: Arc<Self>) -> BoxFuture<'static, ()>;
+
+    /// The locks that it holds, as far as they are known now.
+    fn standing(&self) -> Known;
+}
+
+/// What is known of the locks of such a statement.
+#[derive(Debug)]
+pub struct Known {
+    /// What was asked for and is held.
+    pub requests: Vec<Request>,
+    /// What became of each.
+    pub settled: Vec<Settled>,
+    /// It will not be known better.
+    pub exact: bool,
 }
 
 /// All such statements, by number. An entry does not keep its statement alive.

@@ -21,6 +21,7 @@ use crate::catalog::Table;
 use crate::config::{Action, Address, Change, Config};
 use crate::id::{IndexId, TableId};
 use crate::scheduler::signature::{KnownBy, Role, Signature as Learned};
+use crate::session::place;
 use crate::session::serve::Shared;
 use crate::shutdown::{Drain, Phase};
 use crate::sql::cache::Plan;
@@ -37,7 +38,7 @@ pub(super) fn view(shared: &Arc<Shared>) -> View {
         metrics: shared.metrics.clone(),
         names: Arc::new(move || {
             let known = names.knowledge.as_ref().map(|k| k.catalog.by_id()).unwrap_or_default();
-            Box::new(move |index| place(&known, index))
+            Box::new(move |index| named(&known, index))
         }),
         digests: Arc::new(move || rows_of(&digests.plans())),
         clear_digests: Arc::new(move || clear.plans().iter().for_each(|plan| plan.uses.clear())),
@@ -50,7 +51,7 @@ pub(super) fn view(shared: &Arc<Shared>) -> View {
     }
 }
 
-fn place(known: &HashMap<TableId, Arc<Table>>, index: IndexId) -> Resource {
+fn named(known: &HashMap<TableId, Arc<Table>>, index: IndexId) -> Resource {
     let whole = |table: &str, index: &str| Resource {
         table: table.to_owned(),
         index: index.to_owned(),
@@ -62,12 +63,7 @@ fn place(known: &HashMap<TableId, Arc<Table>>, index: IndexId) -> Resource {
         _ => {}
     }
     let Some(table) = known.get(&index.table) else { return Resource::default() };
-    Resource {
-        schema: table.schema.clone(),
-        table: table.name.clone(),
-        index: table.indexes.get(usize::from(index.index)).map(|i| i.name.clone()).unwrap_or_default(),
-        ..Resource::default()
-    }
+    place::place(table, index.index)
 }
 
 /// One row for each digest; threads that know it are added up.

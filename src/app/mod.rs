@@ -35,6 +35,7 @@ use crate::frontend::listener::{BindError, Listener};
 use crate::frontend::worker::{Handler, Workers};
 use crate::metrics::{self, Metrics, MetricsError};
 use crate::session::analyze::Plans;
+use crate::session::place;
 use crate::session::serve::{Knowledge, Shared, serve};
 use crate::shutdown::{Drain, Phase};
 use reload::{ReloadError, Reloader, SetLevel, Source};
@@ -155,14 +156,26 @@ pub async fn run(start: Start) -> Result<(), AppError> {
 pub fn shared(config: &Config, drain: &Drain) -> Result<Shared, AppError> {
     let limits = metrics::Settings { max_tables: config.metrics.max_tables };
     let metrics = Metrics::with(&prometheus::Registry::new(), limits)?;
-    Ok(Shared {
+    let shared = Shared {
         live: ArcSwap::from_pointee(reload::live(config, None)?),
         admission: Admission::new(map::admission(config), metrics.clone()),
         knowledge: knowledge(config, &metrics)?,
         metrics,
         digests: Arc::default(),
         watch: drain.watch(),
-    })
+    };
+    name_places(&shared);
+    Ok(shared)
+}
+
+/// Records name indexes as the catalog does.
+fn name_places(shared: &Shared) {
+    let Some(knowledge) = &shared.knowledge else { return };
+    let catalog = knowledge.catalog.clone();
+    shared.admission.places.name_by(Box::new(move |index| {
+        let table = catalog.find(index.table)?;
+        Some(place::place(&table, index.index))
+    }));
 }
 
 /// What interlock can ask the server.

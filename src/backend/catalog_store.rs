@@ -50,6 +50,8 @@ pub struct Catalog {
     entries: DashMap<Name, Entry>,
     /// Ids stay for the life of the process, beyond eviction: locks are kept under them.
     ids: Mutex<HashMap<Name, Identity>>,
+    /// The way back from an id to its name.
+    names: DashMap<TableId, Name>,
     observe: Box<dyn Fn(LoadEnd, Duration) + Send + Sync>,
 }
 
@@ -115,6 +117,7 @@ impl Catalog {
             options,
             entries: DashMap::new(),
             ids: Mutex::new(HashMap::new()),
+            names: DashMap::new(),
             observe: Box::new(observe),
         })
     }
@@ -201,6 +204,12 @@ impl Catalog {
     /// How many names are kept.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// The definition of a table by its number, if it is known now. For reports: it does not count as a use.
+    pub fn find(&self, id: TableId) -> Option<Arc<Table>> {
+        let name = self.names.get(&id)?.clone();
+        self.entries.get(&name)?.known()
     }
 
     /// The known tables by number, for reports.
@@ -362,6 +371,7 @@ impl Catalog {
         // Ids start at 1; the limit above keeps the count far below u32.
         let next = TableId(ids.len() as u32 + 1);
         let identity = ids.entry(name.clone()).or_insert(Identity { id: next, generation: 0 });
+        self.names.entry(identity.id).or_insert_with(|| name.clone());
         table.id = identity.id;
         table.generation = identity.generation;
         if let Some(known) = known

@@ -144,11 +144,14 @@ impl Key {
 }
 
 /// The values as far as they can be read back: integers, and strings in comparison form.
+/// All parts, or with a precision (`{:.1}`) as many of them.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0.as_slice();
         let mut separator = "";
-        while let [tag, body @ ..] = rest {
+        let mut left = f.precision().unwrap_or(usize::MAX);
+        while let ([tag, body @ ..], 1..) = (rest, left) {
+            left -= 1;
             let descending = *tag >= !VALUE;
             let tag = if descending && *tag < END_OF_PART { !tag } else { *tag };
             let flip = |b: &u8| if descending { !b } else { *b };

@@ -4,6 +4,7 @@
 //! [`Analysis::answer`] for every result that has passed on its way to the client. It knows nothing of SQL
 //! or locks; the analysis knows nothing of sockets.
 
+use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ pub struct LoginFacts {
     pub schema: Option<String>,
     /// `program_name` (or `_client_name`) of the connection attributes.
     pub program: Option<String>,
+    /// The connection attributes, as many as are kept.
+    pub attributes: BTreeMap<String, String>,
     /// The server's connection id: what `CONNECTION_ID()` and `KILL` use.
     pub server_thread: u32,
     /// Version string of the server's greeting.

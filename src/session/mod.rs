@@ -6,4 +6,5 @@ pub mod buffer;
 pub mod relay;
 pub mod analyze;
 pub mod rules;
+pub mod place;
 pub mod serve;

@@ -195,13 +195,13 @@ impl<'a> Response<'a> {
 
     /// The value of a connection attribute.
     pub fn attribute(&self, name: &str) -> Option<&'a [u8]> {
+        self.attributes().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// All connection attributes, name and value, in the client's order.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut reader = Reader::new(self.attributes);
-        while let (Ok(key), Ok(value)) = (reader.lenenc(), reader.lenenc()) {
-            if key == name.as_bytes() {
-                return Some(value);
-            }
-        }
-        None
+        std::iter::from_fn(move || Some((reader.lenenc().ok()?, reader.lenenc().ok()?)))
     }
 }
 

@@ -32,6 +32,8 @@ pub mod capability {
     pub const PS_MULTI_RESULTS: u32 = 1 << 18;
     /// The login names its plugin.
     pub const PLUGIN_AUTH: u32 = 1 << 19;
+    /// The login carries connection attributes.
+    pub const CONNECT_ATTRS: u32 = 1 << 20;
     /// Session state in OK packets.
     pub const SESSION_TRACK: u32 = 1 << 23;
     /// An OK packet ends a result set.
@@ -62,6 +64,8 @@ pub struct Login {
     pub capabilities: u32,
     /// MariaDB's extended capability bits.
     pub mariadb_capabilities: u32,
+    /// Connection attributes; sent if there are any.
+    pub attributes: Vec<(String, String)>,
 }
 
 impl Default for Login {
@@ -73,6 +77,7 @@ impl Default for Login {
             schema: None,
             capabilities: capability::DEFAULT,
             mariadb_capabilities: 0,
+            attributes: Vec::new(),
         }
     }
 }
@@ -231,6 +236,9 @@ impl RawClient {
         if login.schema.is_some() {
             capabilities |= capability::CONNECT_WITH_DB;
         }
+        if !login.attributes.is_empty() {
+            capabilities |= capability::CONNECT_ATTRS;
+        }
         let proof = prove(&plugin, &login.password, &scramble);
         let mut packet = capabilities.to_le_bytes().to_vec();
         packet.extend(0x0100_0000u32.to_le_bytes());
@@ -247,6 +255,16 @@ impl RawClient {
         }
         packet.extend(plugin.as_bytes());
         packet.push(0);
+        if !login.attributes.is_empty() {
+            let short = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+            let all: Vec<u8> = login
+                .attributes
+                .iter()
+                .flat_map(|(name, value)| short(name).into_iter().chain(short(value)))
+                .collect();
+            packet.push(all.len() as u8);
+            packet.extend(all);
+        }
         self.send(1, &packet);
         self.prove_on(&login.password, scramble).pop().expect("there is an answer")
     }

@@ -1,8 +1,11 @@
 //! Answers: the transaction state is corrected, locks are kept or given back.
 
+use std::sync::{Arc, Weak};
+
 use super::super::analysis::{Answer, ResultKind};
 use super::{Analyzer, Locking, Pending, besides};
 use crate::admission::ledger::Happened;
+use crate::admission::search::Narrow;
 use crate::id::TxnId;
 use crate::intent::outcome::{self, Answered};
 use crate::lock::key::Key;
@@ -177,7 +180,7 @@ impl Analyzer {
             }
             return;
         }
-        let Locking { txn, intent, refs, search, reported, besides, .. } = locking;
+        let Locking { txn, step, intent, refs, search, reported, besides, .. } = locking;
         let answered = match &answer.result {
             ResultKind::Rows { cursor: true, .. } => Answered::Unclear,
             ResultKind::Rows { rows, .. } => Answered::Rows(*rows),
@@ -201,6 +204,7 @@ impl Analyzer {
             // Its rows live with the search.
             Some(search) => {
                 if search.answered(answered, generated) {
+                    self.entry.searched(step, Arc::downgrade(&search) as Weak<dyn Narrow>);
                     self.searches.push(search);
                 }
             }
@@ -222,6 +226,7 @@ impl Analyzer {
         } else {
             self.held.extend(kept);
         }
+        self.entry.locked(step, intent.requests, settled);
         if self.txn != Some(txn) {
             // An earlier statement of the same text ended the transaction (COMMIT, DDL): these locks are
             // those of the one that followed.

@@ -89,6 +89,8 @@ pub struct Analyzer {
     used: HashSet<TableId>,
     /// Names that were waited for in vain: they are not waited for again.
     tried: HashSet<TableName>,
+    /// The number in its transaction of the statement at hand.
+    step: usize,
     /// The code of the command at hand.
     code: u8,
     /// `KILL QUERY` statements that are under way: which of the server's connections each is about.
@@ -132,6 +134,8 @@ enum Pending {
 /// The locks of a statement under way.
 struct Locking {
     txn: TxnId,
+    /// The statement's number in its transaction.
+    step: usize,
     intent: Intent,
     refs: LockRefs,
     /// Who knows the statement's requests and locks instead, if they may be narrowed.
@@ -155,6 +159,7 @@ impl Locking {
         let intent = Intent { requests, ..self.intent.clone() };
         Some(Box::new(Locking {
             txn: self.txn,
+            step: self.step,
             intent,
             refs: rest,
             search: None,
@@ -222,7 +227,8 @@ impl Analyzer {
         let id = shared.admission.session();
         let history = shared.settings().history;
         let (user, program) = (&facts.user, facts.program.clone());
-        let entry = Entry::new(id, facts.server_thread, user, program, facts.peer.clone(), history);
+        let mut entry = Entry::new(id, facts.server_thread, user, program, facts.peer.clone(), history);
+        entry.attributes = Arc::new(facts.attributes);
         let entry = shared.admission.registry.open(entry);
         let mut state = TransactionState::new(statement::defaults(&shared, mariadb), facts.schema);
         state.observed(facts.status);
@@ -240,6 +246,7 @@ impl Analyzer {
             searches: Vec::new(),
             learnt: Arc::default(),
             xa_prepared: Vec::new(),
+            step: 0,
             code: 0,
             kills: VecDeque::new(),
             names: Names::default(),

@@ -15,12 +15,12 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 
 use super::inquiry::Inquiry;
-use crate::admission::search::Narrow;
+use crate::admission::search::{Known, Narrow};
 use crate::catalog::Flavour;
 use crate::id::{SearchId, TxnId};
 use crate::intent::outcome::{self, Answered};
 use crate::lock::key::Key;
-use crate::lock::request::{Exact, Request};
+use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::LockRefs;
 
 /// Such a statement.
@@ -34,6 +34,8 @@ pub(super) struct Search {
 #[derive(Default)]
 struct State {
     requests: Vec<Request>,
+    /// What became of each, once it was answered.
+    settled: Vec<Settled>,
     /// Its locks; `None` before they are noted and after the transaction has ended.
     refs: Option<LockRefs>,
     answered: Option<(Answered, Option<Key>)>,
@@ -89,8 +91,12 @@ impl Search {
         // The requests stay in step with the locks.
         let admission = &self.inquiry.shared.admission;
         let kept = admission.answered(self.txn, refs.clone(), &settled);
-        let mut still = refs.iter().map(|lock| kept.contains(lock));
-        state.requests.retain(|_| still.next().unwrap_or(false));
+        let still: Vec<bool> = refs.iter().map(|lock| kept.contains(lock)).collect();
+        let mut each = still.iter().copied();
+        state.requests.retain(|_| each.next().unwrap_or(false));
+        let mut each = still.iter().copied();
+        state.settled = settled;
+        state.settled.retain(|_| each.next().unwrap_or(false));
         kept
     }
 
@@ -141,6 +147,14 @@ impl Narrow for Search {
         .shared();
         state.narrowing = Some(narrowing.clone());
         narrowing.boxed()
+    }
+
+    fn standing(&self) -> Known {
+        // Whoever asks holds locks of its own: it gets nothing rather than wait for one that is being changed.
+        let Some(state) = self.state.try_lock() else {
+            return Known { requests: Vec::new(), settled: Vec::new(), exact: false };
+        };
+        Known { requests: state.requests.clone(), settled: state.settled.clone(), exact: state.exact }
     }
 }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::analysis::Verdict;
+use super::super::place::place;
 use super::super::rules::Facts;
 use super::super::serve::Shared;
 use super::prepared::Text;
 use super::{Analyzer, Locking, Looked, Pending, Waiting, trace};
 use crate::admission::Admitted;
+use crate::admission::comment;
+use crate::admission::history::Running;
 use crate::admission::record::Resource;
 use crate::catalog::{Flavour, Table};
 use crate::id::{DigestId, IndexId, TxnId};
@@ -158,7 +161,9 @@ impl Analyzer {
             self.unfollowed &= !first;
             if !first || locks || concerned || effect.begins || trace::may_lock(statement) {
                 let first = first || effect.begins;
-                self.entry.note(self.shown(plan, execution.text), first);
+                let text = self.shown(plan, execution.text);
+                let tags = comment::tags(execution.text);
+                self.step = self.entry.note(Running { text, tags, first });
                 if !off {
                     let ran = trace::ran(execution, locks);
                     self.entry.journal.lock().note(ran, trace::schema(self.state.schema()), first);
@@ -245,13 +250,14 @@ impl Analyzer {
         let Some(refs) = entered else {
             let intent = Intent { requests: submission.requests.clone(), ..intent };
             let refs = LockRefs::new();
-            let locking = Locking { txn, intent, refs, search, reported: true, parts, guard, besides };
+            let step = self.step;
+            let locking = Locking { txn, step, intent, refs, search, reported: true, parts, guard, besides };
             return self.contend(execution, submission, plan.clone(), locking);
         };
         let intent = Intent { requests: submission.requests, ..intent };
-        let none = LockRefs::new();
+        let (step, none) = (self.step, LockRefs::new());
         let locking =
-            Locking { txn, intent, refs: none, search, reported: false, parts, guard: None, besides };
+            Locking { txn, step, intent, refs: none, search, reported: false, parts, guard: None, besides };
         let locking = locking.noted(refs);
         match guard {
             Some(guard) => self.guarded(*guard, plan.clone(), locking, Instant::now()),
@@ -489,12 +495,7 @@ fn resource(
 ) -> Resource {
     let table = tables(statement).into_iter().filter_map(table).find(|t| t.id == index.table);
     let Some(table) = table else { return Resource::default() };
-    Resource {
-        schema: table.schema.clone(),
-        table: table.name.clone(),
-        index: table.indexes.get(usize::from(index.index)).map(|i| i.name.clone()).unwrap_or_default(),
-        ..Resource::default()
-    }
+    place(&table, index.index)
 }
 
 /// A binding, as `intent` wants it.

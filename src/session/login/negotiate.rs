@@ -1,5 +1,6 @@
 //! Greeting, TLS and the client's response: what the two sides agree on before anything is proved.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -109,6 +110,15 @@ fn wants_server_tls(settings: &Settings, offered: bool, client: &Leg, server: &L
     }
 }
 
+/// Connection attributes of one session that are kept, and the longest name and value, in characters.
+const MAX_ATTRIBUTES: usize = 32;
+const MAX_ATTRIBUTE: usize = 256;
+
+fn attributes(response: &Response<'_>) -> BTreeMap<String, String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(MAX_ATTRIBUTE).collect::<String>();
+    response.attributes().take(MAX_ATTRIBUTES).map(|(name, value)| (text(name), text(value))).collect()
+}
+
 fn facts(greeting: &Greeting<'_>, response: &Response<'_>, capabilities: u32) -> LoginFacts {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let program = response.attribute("program_name").or_else(|| response.attribute("_client_name"));
@@ -116,6 +126,7 @@ fn facts(greeting: &Greeting<'_>, response: &Response<'_>, capabilities: u32) ->
         user: text(response.user),
         schema: response.schema.map(text),
         program: program.map(text),
+        attributes: attributes(response),
         server_thread: greeting.thread_id,
         server_version: text(greeting.version),
         capabilities,
