@@ -140,28 +140,35 @@ board.stat(
     """Of the conflicts that were predicted in the chosen time, the share that came, or would have come but for
     interlock. Low: interlock holds or reports more than it must; guessed indexes are the usual reason.""",
     f"sum(increase({FORESEEN}[$__range])) / clamp_min(sum(increase({DECIDED}[$__range])), 1e-9)",
-    unit="percentunit", width=6, steps=[(None, WARN), (0.8, GOOD)],
+    unit="percentunit", width=5, steps=[(None, WARN), (0.8, GOOD)],
 )
 board.stat(
     "Recall",
     """Of the waits and deadlocks that came or would have come, the share that was predicted. Low: there is a pattern
     that the model does not know; the records with detected = after in /api/conflicts show it.""",
     f"sum(increase({FORESEEN}[$__range])) / clamp_min(sum(increase({CAME}[$__range])), 1e-9)",
-    unit="percentunit", width=6, steps=[(None, WARN), (0.95, GOOD)],
+    unit="percentunit", width=5, steps=[(None, WARN), (0.95, GOOD)],
 )
 board.stat(
     "Deadlocks not foreseen",
     """Errors 1213 that the server sent without interlock having seen them come. Each has a record in
-    /api/conflicts (detected: after). Statements of clients that do not go through interlock are a common reason.""",
+    /api/conflicts (detected: after), with the server's report. Statements of clients that do not go through interlock are a common reason.""",
     f'sum(increase(interlock_server_deadlocks_total{{{S}, predicted="no"}}[$__range]))',
-    width=6, decimals=0, steps=[(None, GOOD), (1, WARN)],
+    width=5, decimals=0, steps=[(None, GOOD), (1, WARN)],
 )
 board.stat(
     "Cycle search, p99",
     """How long the decision on a statement with conflicts takes. Microseconds; if milliseconds, very many wait for each
     other: look at "Held now" and the wait edges on Overview.""",
     f"histogram_quantile(0.99, sum by (le) (rate(interlock_cycle_search_seconds_bucket{{{S}}}{RATE})))",
-    unit="s", width=6, steps=[(None, GOOD), (0.001, WARN)],
+    unit="s", width=5, steps=[(None, GOOD), (0.001, WARN)],
+)
+board.stat(
+    "Records lost",
+    """Conflict records that could not be written to conflicts.file in the chosen time: check the disk and the file's
+    rights. Zero if no file is configured.""",
+    f'sum(increase(interlock_conflict_records_total{{{S}, fate="lost"}}[$__range]))',
+    width=4, decimals=0, steps=[(None, GOOD), (1, BAD)],
 )
 board.graph(
     "What came of predictions",
@@ -180,9 +187,9 @@ board.graph(
 board.graph(
     "Records",
     """Conflict records per second by where they went. "pushed_out" as high as "kept" is usual at full load: the memory
-    ring holds conflicts.keep of them; raise it to keep more.""",
+    ring holds conflicts.keep of them; set conflicts.file to keep more.""",
     [(f"sum by (fate) (rate(interlock_conflict_records_total{{{S}}}{RATE}))", "{{fate}}")],
-    unit="ops", width=8,
+    unit="ops", width=8, colours={"lost": BAD},
 )
 board.graph(
     "Deadlocks remembered",

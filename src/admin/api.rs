@@ -6,6 +6,7 @@
 //! | `/api/locks`, `waits`, `transactions`, `sessions`, `holds`, `digests`, `signatures` | rows of a table |
 //! | `/api/conflicts?after=SEQ` | conflict records after a number |
 //! | `/api/conflicts/SEQ` | one of them |
+//! | `/api/groups` | conflicts of one kind counted together, each with its newest example |
 //! | `/api/events` | server-sent events ([`super::events`]) |
 //! | `/api/openapi.json` | the description of all this |
 //! | POST `/api/holds/N/release`, `/api/sessions/N/kill` | something done ([`super::guard`]) |
@@ -44,6 +45,7 @@ pub(super) fn router(sources: &Sources) -> Router {
         .route("/api/status", get(status))
         .route("/api/conflicts", get(conflicts))
         .route("/api/conflicts/{seq}", get(conflict))
+        .route("/api/groups", get(groups))
         .route("/api/events", get(async |State(api): State<Arc<Api>>| api.events.read()))
         .route(
             "/api/openapi.json",
@@ -115,6 +117,10 @@ async fn conflict(State(api): State<Arc<Api>>, Path(seq): Path<u64>) -> Response
         Some(record) => axum::Json(record).into_response(),
         None => error(StatusCode::NOT_FOUND, "there is no such conflict (any more)"),
     }
+}
+
+async fn groups(State(api): State<Arc<Api>>) -> Response {
+    axum::Json(json!({ "groups": api.sources.view.admission.ledger.groups() })).into_response()
 }
 
 async fn release(State(api): State<Arc<Api>>, Path(hold): Path<u64>) -> Response {

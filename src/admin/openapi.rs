@@ -38,6 +38,12 @@ pub fn document() -> Value {
         "/api/conflicts/{seq}".into(),
         get("One conflict record.", json!([number("seq", "Its number.")]), record),
     );
+    let groups = json!({ "type": "object", "required": ["groups"], "properties": {
+        "groups": { "type": "array", "items": { "$ref": "#/components/schemas/ConflictGroup" } } } });
+    paths.insert(
+        "/api/groups".into(),
+        get("Conflicts of one kind counted together, the most frequent first.", json!([]), groups),
+    );
     paths.insert("/api/events".into(), json!({ "get": { "summary": "Server-sent events; the data of each event `state` is a Snapshot.", "responses": {
         "200": { "description": "A stream that does not end.", "content": { "text/event-stream": { "schema": { "$ref": "#/components/schemas/Snapshot" } } } }, "default": error } } }));
     paths.insert("/api/openapi.json".into(), get("This document.", json!([]), json!({ "type": "object" })));
@@ -110,6 +116,8 @@ fn schemas() -> Value {
     }
     schemas.insert("ConflictRecord".to_owned(), json!({ "type": "object", "description": "A conflict with every statement of every party.",
         "required": ["seq", "time", "kind", "detected", "certainty", "action", "outcome", "resource", "requester", "holders"] }));
+    schemas.insert("ConflictGroup".to_owned(), json!({ "type": "object", "description": "Conflicts in which the same statement meets the same pattern in the same index, with the newest of them.",
+        "required": ["id", "pattern", "schema", "table", "index", "count", "happened", "averted", "held_ms", "first_seen", "last_seen", "newest", "example", "advice"] }));
     schemas.sort_keys();
     Value::Object(schemas)
 }

@@ -4,10 +4,15 @@
 //! (`SHOW ENGINE INNODB STATUS`, asked for afterwards over a control connection); and who was at the server
 //! at that moment, if that is one other session only.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 use super::Admission;
+use super::ledger::MAX_PARTIES;
+use super::record::{self, Resource};
 use crate::id::{SessionId, TxnId};
+use crate::metrics::labels::Pattern;
 use crate::scheduler::signature::{KnownBy, Party, Signature, SignatureId};
 
 /// The other party goes on when the victim is rolled back: it may be answered before the victim's error is
@@ -21,6 +26,8 @@ const MAX_SUSPECTS: usize = 256;
 #[derive(Debug)]
 pub struct Scene {
     victim: u32,
+    session: SessionId,
+    at: Instant,
     /// By the server's connection id.
     parties: Vec<(u32, Party)>,
     /// What was recorded at once, and was not known before.
@@ -28,7 +35,7 @@ pub struct Scene {
 }
 
 /// A party as the server reports it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Reported {
     /// The server's connection id.
     pub server_thread: u32,
@@ -56,7 +63,8 @@ impl Admission {
             }
         }
         let threads = self.threads_on_cycle(txn, cycle);
-        let mut scene = Scene { victim: victim.server_thread, parties, provisional: None };
+        let mut scene =
+            Scene { victim: victim.server_thread, session, at: Instant::now(), parties, provisional: None };
         let signature = match threads.len() {
             0 | 1 if scene.parties.len() == 2 => scene.signature(&scene.everybody(), KnownBy::Chance),
             0 | 1 => None,
@@ -72,8 +80,17 @@ impl Admission {
         graph.edges_of(txn).iter().any(|edge| graph.chain(edge.to, txn).is_some())
     }
 
-    /// What the server says about it. Corrects what was recorded at once.
+    /// The server is about to be asked: what it says belongs to the record that is written next.
+    pub fn asks_server(&self, scene: &Scene) {
+        self.ledger.asks(scene.session);
+    }
+
+    /// What the server says about it, if it says anything. Corrects what was recorded at once.
     pub fn reported(&self, mut scene: Scene, reported: &[Reported]) {
+        // If a later deadlock has replaced it, nothing is known.
+        let ours = reported.iter().any(|party| party.server_thread == scene.victim);
+        let told = if ours { reported.to_vec() } else { Vec::new() };
+        self.ledger.told(scene.session, pattern(&told), told, self.others(&scene, reported));
         if !reported.iter().any(|party| party.server_thread == scene.victim) {
             return; // a later deadlock has replaced it
         }
@@ -98,6 +115,16 @@ impl Admission {
         }
     }
 
+    /// The other parties of the server's report that are sessions of this proxy, with what they have done.
+    fn others(&self, scene: &Scene, reported: &[Reported]) -> Vec<record::Party> {
+        let witness = self.witness();
+        let told = |thread: u32| thread != scene.victim && reported.iter().any(|r| r.server_thread == thread);
+        let entries = self.registry.all().into_iter().filter(|entry| told(entry.server_thread));
+        // One that has begun another transaction since shows nothing of the deadlock any more.
+        let then = |party: &record::Party| party.age_ms > scene.at.elapsed().as_secs_f64() * 1000.0;
+        entries.map(|entry| witness.party(&entry)).filter(then).take(MAX_PARTIES).collect()
+    }
+
     fn threads_on_cycle(&self, txn: Option<TxnId>, cycle: &[TxnId]) -> Vec<u32> {
         let graph = self.scheduler.graph();
         let mut on_cycle: Vec<TxnId> = cycle.to_vec();
@@ -109,6 +136,32 @@ impl Admission {
         let entries = on_cycle.iter().filter_map(|txn| self.registry.session_of(*txn));
         entries.map(|entry| entry.server_thread).collect()
     }
+}
+
+impl Reported {
+    /// Where it waited: `shop.orders.PRIMARY: lock_mode X locks gap before rec`.
+    pub(super) fn place(&self) -> Option<Resource> {
+        let (place, mode) = self.waits_for.first()?.split_once(": ")?;
+        let mut names = place.splitn(3, '.').map(str::to_owned);
+        let (schema, table, index) = (names.next()?, names.next()?, names.next().unwrap_or_default());
+        let range = "as the server reports it".to_owned();
+        let on = if index.is_empty() { "all of".to_owned() } else { format!("index {index} of") };
+        let place = format!("{on} `{schema}.{table}`");
+        Some(Resource { schema, table, index, columns: Vec::new(), range, place, mode: mode.to_owned() })
+    }
+}
+
+/// The known shape that the server's words describe.
+fn pattern(reported: &[Reported]) -> Pattern {
+    let waits = |word: &str| reported.iter().any(|p| p.waits_for.iter().any(|lock| lock.contains(word)));
+    let holds = |word: &str| reported.iter().any(|p| p.holds.iter().any(|lock| lock.contains(word)));
+    if waits("insert intention") {
+        return if holds("gap before rec") { Pattern::GapThenInsert } else { Pattern::RangeAndInsert };
+    }
+    if holds("lock mode S") || holds("lock_mode S") {
+        return if waits(" X") { Pattern::SharedThenExclusive } else { Pattern::DuplicateKey };
+    }
+    if waits("rec but not gap") { Pattern::OppositeOrder } else { Pattern::Other }
 }
 
 impl Scene {

@@ -29,6 +29,8 @@ pub(super) struct History {
 pub struct Running {
     /// As it is shown.
     pub text: Arc<str>,
+    /// The number of its digest.
+    pub digest: u128,
     /// What its comment says.
     pub tags: Tags,
     /// It begins a transaction (or is one).
@@ -43,6 +45,8 @@ pub(super) struct Noted {
     at: Duration,
     /// As it is shown.
     pub text: Arc<str>,
+    /// The number of its digest.
+    pub digest: u128,
     tags: Tags,
     /// When its newest locks were known to be held, since BEGIN.
     answered: Option<Duration>,
@@ -89,7 +93,7 @@ impl History {
     /// A statement is about to run. Returns its number. `limit`: statements that are kept.
     pub fn note(&mut self, running: Running, limit: usize) -> usize {
         let now = Instant::now();
-        let Running { text, tags, first } = running;
+        let Running { text, digest, tags, first } = running;
         if first {
             self.steps.clear();
             self.began = now;
@@ -103,7 +107,7 @@ impl History {
         }
         let (number, at) = (self.count, now.duration_since(self.began));
         let (answered, locks, search, more, shown) = (None, Vec::new(), None, 0, None);
-        self.steps.push(Noted { number, at, text, tags, answered, locks, search, more, shown });
+        self.steps.push(Noted { number, at, text, digest, tags, answered, locks, search, more, shown });
         number
     }
 
@@ -212,7 +216,7 @@ mod tests {
     }
 
     fn note(history: &mut History, first: bool) -> usize {
-        history.note(Running { text: "S".into(), tags: Tags::default(), first }, 10)
+        history.note(Running { text: "S".into(), digest: 1, tags: Tags::default(), first }, 10)
     }
 
     #[test]

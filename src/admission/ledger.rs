@@ -9,29 +9,39 @@
 //! | held | a party got 1213 all the same | all parties ended without | – |
 //! | rejected | – | at once | – |
 
-use std::collections::{HashMap, HashSet, VecDeque};
-
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::time::Duration;
 
+use super::advice::{self, Advice};
+use super::budget::Budget;
+use super::deadlock::Reported;
+use super::file::Writer;
+use super::groups::{Group, GroupId};
 use super::metadata;
 use super::pattern;
 use super::place::{self, Places};
 use super::record::{Detected, Outcome, Party, Record, Resource};
 use super::registry::{Entry, Registry};
+use super::replay::Script;
+use super::ring::Ring;
 use crate::id::{SessionId, TxnId};
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::Kind;
+use crate::lock::table::LockTable;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Pattern, Prediction, RecordFate};
 use crate::scheduler::conflict::{ConflictKind, Report, Taken};
 
 /// Holders that a record shows; each comes with all of its statements.
-const MAX_PARTIES: usize = 8;
+pub(super) const MAX_PARTIES: usize = 8;
+
+/// Conflicts each second that are run again in the model, to see what advice would have done.
+const REPLAYS_PER_SECOND: u64 = 10;
 
 /// The conflicts, newest last.
 #[derive(Debug)]
@@ -40,25 +50,8 @@ pub struct Ledger {
     /// Conflicts without an outcome: most transactions end with no need to look at the ring.
     pending: AtomicUsize,
     keep: AtomicUsize,
+    replays: Budget,
     metrics: Metrics,
-}
-
-#[derive(Debug, Default)]
-struct Ring {
-    last: u64,
-    records: VecDeque<Record>,
-    /// Conflicts without an outcome.
-    pending: HashMap<u64, Pending>,
-    /// Which of them a transaction is a party of.
-    of: HashMap<TxnId, Vec<u64>>,
-}
-
-#[derive(Debug)]
-struct Pending {
-    requester: TxnId,
-    holders: HashSet<TxnId>,
-    open: HashSet<TxnId>,
-    holder_ended: bool,
 }
 
 /// A page of conflicts.
@@ -86,12 +79,17 @@ pub struct Witness<'a> {
     pub registry: &'a Registry,
     /// Names of indexes.
     pub places: &'a Places,
+    /// What they hold.
+    pub locks: &'a LockTable,
     /// Hide literals.
     pub redact: bool,
+    /// Milliseconds since the start.
+    pub now: u64,
 }
 
 impl Witness<'_> {
-    fn party(&self, entry: &Entry) -> Party {
+    /// A session as a party.
+    pub(super) fn party(&self, entry: &Entry) -> Party {
         entry.party(self.places, self.redact)
     }
 }
@@ -103,6 +101,7 @@ impl Ledger {
             ring: Mutex::default(),
             pending: AtomicUsize::new(0),
             keep: AtomicUsize::new(keep.max(1)),
+            replays: Budget::new(REPLAYS_PER_SECOND),
             metrics,
         }
     }
@@ -133,6 +132,65 @@ impl Ledger {
             ring.forget(seq);
         }
         self.pending.store(ring.pending.len(), Ordering::SeqCst);
+    }
+
+    /// Conflicts by their kind, the most frequent first.
+    pub fn groups(&self) -> Vec<Group> {
+        let mut ring = self.ring.lock();
+        let Ring { groups, records, .. } = &mut *ring;
+        groups.all(|seq| Ring::find(records, seq).cloned())
+    }
+
+    /// From now on conflicts go to a file as well, once their outcome is known.
+    pub fn write_to(&self, file: Writer) {
+        self.ring.lock().file = Some(file);
+    }
+
+    /// What is not written yet is written now. Returns what has to be waited for.
+    pub fn close_file(&self) -> Option<Writer> {
+        let mut ring = self.ring.lock();
+        let file = ring.file.take()?;
+        let open = ring.records.iter().filter(|record| record.is_open());
+        open.for_each(|record| file.write(record));
+        Some(file)
+    }
+
+    /// The server is going to be asked about a deadlock of this session that is about to be reported.
+    pub(super) fn asks(&self, session: SessionId) {
+        self.ring.lock().asked.insert(session);
+    }
+
+    /// What the server says of the newest deadlock of a session that nobody had foreseen; nothing if it does
+    /// not say. `parties`: its own sessions among them, the victim not.
+    pub(super) fn told(
+        &self,
+        session: SessionId,
+        pattern: Pattern,
+        reported: Vec<Reported>,
+        parties: Vec<Party>,
+    ) {
+        let mut ring = self.ring.lock();
+        ring.asked.remove(&session);
+        let Ring { records, groups, file, .. } = &mut *ring;
+        let mine = |r: &&mut Record| r.asking && r.requester.session == session.0;
+        let Some(record) = records.iter_mut().rev().find(mine) else { return };
+        record.asking = false;
+        if !reported.is_empty() {
+            let place = reported.iter().find(|party| party.server_thread == record.requester.server_thread);
+            record.resource = place.and_then(Reported::place).unwrap_or_default();
+            self.metrics.tables.deadlock(&record.resource.schema, &record.resource.table);
+            (record.pattern, record.holders, record.server) = (pattern, parties, reported);
+            groups.uncount(record.group, record.outcome);
+            record.group = GroupId::of(pattern, &record.resource, record.requester.digest);
+            record.advice = groups
+                .advice(record.group)
+                .unwrap_or_else(|| advice::of(pattern, &record.resource, &[]).into());
+            groups.count(record.group, record);
+            groups.closed(record.group, record);
+        }
+        if let Some(file) = file {
+            file.write(record);
+        }
     }
 
     /// One conflict, if it is still kept.
@@ -181,8 +239,14 @@ impl Ledger {
             },
             requester,
             holders: report.holders.iter().filter_map(|txn| party(*txn)).take(MAX_PARTIES).collect(),
+            group: GroupId::default(),
+            advice: Arc::default(),
+            server: Vec::new(),
+            asking: false,
         };
         record.pattern = pattern::of(report, &record);
+        record.group = GroupId::of(record.pattern, &record.resource, record.requester.digest);
+        record.advice = self.advice(report, &record, witness);
         let (schema, table) = (&record.resource.schema, &record.resource.table);
         self.metrics.tables.conflict(schema, table, record.pattern, record.action);
         let seq = self.push(&mut self.ring.lock(), record, report.requester, &report.holders);
@@ -191,6 +255,21 @@ impl Ledger {
             self.ended(*txn);
         }
         seq
+    }
+
+    /// The same for all conflicts of a group; the first one is run again as the advice would have it.
+    fn advice(&self, report: &Report, record: &Record, witness: &Witness<'_>) -> Arc<[Advice]> {
+        if let Some(known) = self.ring.lock().groups.advice(record.group) {
+            return known;
+        }
+        let mut scripts = Vec::new();
+        if self.replays.take(witness.now) {
+            let mut own = Script::of(witness.locks, report.requester, true);
+            own.ask(&report.request);
+            scripts.push(own);
+            scripts.push(Script::of(witness.locks, report.conflict.holder, false));
+        }
+        advice::of(record.pattern, &record.resource, &scripts).into()
     }
 
     fn push(&self, ring: &mut Ring, record: Record, requester: TxnId, holders: &[TxnId]) -> u64 {
@@ -294,6 +373,7 @@ impl Ledger {
             self.close(&mut ring, seq, Outcome::Happened);
         }
         if let (false, Some(entry)) = (foreseen, witness.registry.session(session)) {
+            let requester = witness.party(&entry);
             let record = Record {
                 seq: 0,
                 time: now(),
@@ -307,65 +387,17 @@ impl Ledger {
                 held_ms: 0.0,
                 would_hold: false,
                 resource: Resource::default(),
-                requester: witness.party(&entry),
+                group: GroupId::of(Pattern::Other, &Resource::default(), requester.digest),
+                requester,
                 holders: Vec::new(),
+                advice: Arc::default(),
+                server: Vec::new(),
+                asking: kind == ConflictKind::Deadlock && ring.asked.remove(&session),
             };
             self.push(&mut ring, record, txn, &[]);
             self.metrics.predictions.inc((kind, Prediction::Missed));
         }
         foreseen
-    }
-}
-
-impl Ring {
-    fn push(&mut self, mut record: Record, keep: usize, requester: TxnId, holders: &[TxnId]) -> u64 {
-        self.last += 1;
-        record.seq = self.last;
-        if record.outcome == Outcome::Pending {
-            let holders: HashSet<TxnId> = holders.iter().copied().collect();
-            let mut open = holders.clone();
-            open.insert(requester);
-            for txn in &open {
-                self.of.entry(*txn).or_default().push(record.seq);
-            }
-            self.pending.insert(record.seq, Pending { requester, holders, open, holder_ended: false });
-        }
-        self.records.push_back(record);
-        while self.records.len() > keep {
-            if let Some(gone) = self.records.pop_front() {
-                self.forget(gone.seq);
-            }
-        }
-        self.last
-    }
-
-    fn record(&mut self, seq: u64) -> Option<&mut Record> {
-        let first = self.records.front()?.seq;
-        self.records.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
-    }
-
-    /// The kind of the conflict, if it was pending.
-    fn close(&mut self, seq: u64, outcome: Outcome) -> Option<ConflictKind> {
-        if !self.forget(seq) {
-            return None;
-        }
-        let record = self.record(seq)?;
-        record.outcome = outcome;
-        Some(record.kind)
-    }
-
-    /// Drops a conflict from the pending ones. False: it was not pending.
-    fn forget(&mut self, seq: u64) -> bool {
-        let Some(pending) = self.pending.remove(&seq) else { return false };
-        for txn in &pending.open {
-            if let Some(of) = self.of.get_mut(txn) {
-                of.retain(|s| *s != seq);
-                if of.is_empty() {
-                    self.of.remove(txn);
-                }
-            }
-        }
-        true
     }
 }
 

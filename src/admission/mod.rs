@@ -4,7 +4,10 @@
 //! down what happened. What is taken here is given back on drop: a [`Hold`] whose session has gone leaves
 //! the queue, and a statement that was let go on in that same moment gives its locks back.
 
+pub mod advice;
 pub mod comment;
+pub mod file;
+pub mod groups;
 pub mod history;
 pub mod place;
 pub mod registry;
@@ -16,6 +19,8 @@ pub mod deadlock;
 pub mod state;
 pub mod pattern;
 mod budget;
+mod replay;
+mod ring;
 mod hold;
 pub mod search;
 
@@ -413,7 +418,8 @@ impl Admission {
     /// What a record is written from.
     fn witness(&self) -> Witness<'_> {
         let redact = self.settings.load().redact;
-        Witness { registry: &self.registry, places: &self.places, redact }
+        let (registry, places, locks) = (&self.registry, &self.places, self.scheduler.locks());
+        Witness { registry, places, locks, redact, now: self.now() }
     }
 
     /// Conflicts can come by the thousand each second; the log gets a few of them, the ledger all. Returns

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::advice::Advice;
 use super::comment::Tags;
+use super::deadlock::Reported;
+use super::groups::GroupId;
 use crate::lock::mode::Certainty;
 use crate::metrics::labels::Pattern;
 use crate::scheduler::conflict::{ConflictKind, Taken};
@@ -41,6 +44,23 @@ pub struct Record {
     pub requester: Party,
     /// Who was in the way.
     pub holders: Vec<Party>,
+    /// Conflicts of one kind are counted together under this name.
+    pub group: GroupId,
+    /// What to change in the application, and why.
+    pub advice: Arc<[Advice]>,
+    /// The parties of the deadlock as the server reports it, if it was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub server: Vec<Reported>,
+    /// The server is being asked.
+    #[serde(skip)]
+    pub asking: bool,
+}
+
+impl Record {
+    /// More will be known of it.
+    pub(super) fn is_open(&self) -> bool {
+        self.outcome == Outcome::Pending || self.asking
+    }
 }
 
 /// When a conflict was found.
@@ -103,6 +123,9 @@ pub struct Party {
     pub age_ms: f64,
     /// Its newest statement.
     pub statement: Option<Arc<str>>,
+    /// The number of that one's digest.
+    #[serde(skip)]
+    pub digest: u128,
     /// Its statements since BEGIN.
     pub transaction: Vec<Step>,
 }

@@ -279,6 +279,7 @@ impl Entry {
             attributes: self.attributes.clone(),
             age_ms: history.began.elapsed().as_micros() as f64 / 1000.0,
             statement: history.steps.last().map(|step| step.text.clone()),
+            digest: history.steps.last().map_or(0, |step| step.digest),
             transaction: history.show(places, redact),
         }
     }

@@ -122,6 +122,13 @@ pub(super) fn admission(config: &Config) -> admission::Settings {
     }
 }
 
+/// The file of conflicts, if there is to be one.
+pub(super) fn conflicts_file(config: &Config) -> Option<admission::file::Settings> {
+    let section = &config.conflicts;
+    let path = section.file.clone()?;
+    Some(admission::file::Settings { path, max_bytes: section.file_max_bytes, keep: section.file_keep })
+}
+
 /// Every session.
 pub(super) fn session(config: &Config) -> Settings {
     Settings {

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::admission::Admission;
+use crate::admission::file::Writer;
 use crate::admission::state::StateError;
 use crate::backend::catalog_loader::Loader;
 use crate::backend::catalog_store::{Catalog, LoadEnd};
@@ -68,6 +69,14 @@ pub enum AppError {
     /// The file of signatures.
     #[error("state.dir: {0}")]
     State(#[from] StateError),
+    /// The file of conflicts.
+    #[error("conflicts.file {file}: {source}")]
+    ConflictsFile {
+        /// The file.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Threads or signals.
     #[error("the system refuses: {0}")]
     System(#[from] std::io::Error),
@@ -93,6 +102,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     let listener = Listener::open(&frontend, sockets.clients).await?;
     let drain = Drain::new();
     let shared = Arc::new(shared(&config, &drain)?);
+    open_conflicts_file(&config, &shared)?;
     let keeper = state::Keeper::open(&config, &shared)?;
     let reloader = Arc::new(Reloader::new(source, set_level, shared.clone(), listener.connections(), loaded));
     let handed_over = Arc::new(Notify::new());
@@ -144,6 +154,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     watchdog.abort();
     info!("all sessions have ended");
     keeper.close().await;
+    close_conflicts_file(&shared).await;
     drain.close();
     if let Some(admin) = admin {
         // Ends by itself within a second; a panic there must not spoil an orderly end.
@@ -166,6 +177,22 @@ pub fn shared(config: &Config, drain: &Drain) -> Result<Shared, AppError> {
     };
     name_places(&shared);
     Ok(shared)
+}
+
+/// Conflicts go to a file as well, if there is to be one.
+fn open_conflicts_file(config: &Config, shared: &Shared) -> Result<(), AppError> {
+    let Some(settings) = map::conflicts_file(config) else { return Ok(()) };
+    let file = settings.path.display().to_string();
+    let writer = Writer::open(settings, shared.metrics.clone())
+        .map_err(|source| AppError::ConflictsFile { file, source })?;
+    shared.admission.ledger.write_to(writer);
+    Ok(())
+}
+
+async fn close_conflicts_file(shared: &Shared) {
+    let Some(writer) = shared.admission.ledger.close_file() else { return };
+    // It waits for the disk. A panic there must not spoil an orderly end.
+    let _ = tokio::task::spawn_blocking(move || writer.finish()).await;
 }
 
 /// Records name indexes as the catalog does.

@@ -301,6 +301,13 @@ pub struct StateConfig {
 pub struct ConflictsConfig {
     /// Records kept in memory; the oldest goes first.
     pub keep: usize,
+    /// Where every conflict is written as a line of JSON; `None`: nowhere.
+    #[serde(with = "unset")]
+    pub file: Option<PathBuf>,
+    /// Bytes after which a new file is begun.
+    pub file_max_bytes: u64,
+    /// Old files that are kept.
+    pub file_keep: usize,
 }
 
 /// Metrics.
@@ -475,7 +482,7 @@ impl Default for StateConfig {
 
 impl Default for ConflictsConfig {
     fn default() -> Self {
-        ConflictsConfig { keep: 1000 }
+        ConflictsConfig { keep: 1000, file: None, file_max_bytes: 64 << 20, file_keep: 4 }
     }
 }
 

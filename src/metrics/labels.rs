@@ -271,6 +271,10 @@ label! {
         Kept = "kept",
         /// Pushed out of memory by a newer one.
         PushedOut = "pushed_out",
+        /// Written to the file.
+        Written = "written",
+        /// The file could not be written, or not fast enough.
+        Lost = "lost",
     }
 }
 

@@ -220,7 +220,8 @@ impl Metrics {
             )?,
             records: family.counters(
                 "interlock_conflict_records_total",
-                "Conflict records by where they went: kept in memory, or pushed out of it by newer ones.",
+                "Conflict records by where they went: kept in memory, pushed out of it by newer ones, written \
+                 to conflicts.file, or lost because it could not be written.",
                 Rate::Rare,
             )?,
             holds: family.counters(

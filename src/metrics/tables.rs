@@ -71,8 +71,8 @@ impl Tables {
                 )?,
                 family(
                     "interlock_table_deadlocks_total",
-                    "Deadlock errors that the server sent, by the table of the conflict that was foreseen: what is \
-                     left.",
+                    "Deadlock errors that the server sent, by the table of the conflict that was foreseen, or of \
+                     the server's own report: what is left.",
                     &[],
                 )?,
             ],

@@ -17,6 +17,8 @@ use crate::txn::effect::{After, Ending, Outcome};
 /// The errors that say "deadlock": ER_LOCK_DEADLOCK, and MariaDB's ER_AUTOINC_READ_FAILED for a cycle
 /// through the AUTO-INC lock.
 const DEADLOCK: [u16; 2] = [1213, 1467];
+/// A transaction of whose locks none is known: no conflict can have been foreseen.
+const UNFOLLOWED: TxnId = TxnId(0);
 /// ER_LOCK_WAIT_TIMEOUT
 const TIMEOUT: u16 = 1205;
 
@@ -139,9 +141,7 @@ impl Analyzer {
         if let ResultKind::Ok { schema: Some(schema), .. } = &answer.result {
             self.state.set_schema(Some(schema.clone()));
         }
-        if let Some(txn) = txn.or(self.txn) {
-            self.report(txn, errno);
-        }
+        self.report(txn.or(self.txn).unwrap_or(UNFOLLOWED), errno);
         if errno.is_none() {
             self.definitions(part);
         }

@@ -163,7 +163,7 @@ impl Analyzer {
                 let first = first || effect.begins;
                 let text = self.shown(plan, execution.text);
                 let tags = comment::tags(execution.text);
-                self.step = self.entry.note(Running { text, tags, first });
+                self.step = self.entry.note(Running { text, digest: plan.hash, tags, first });
                 if !off {
                     let ran = trace::ran(execution, locks);
                     self.entry.journal.lock().note(ran, trace::schema(self.state.schema()), first);

@@ -133,9 +133,10 @@ impl Analyzer {
         let by_server = cycle.is_empty();
         let Some(scene) = self.shared.admission.deadlocked(self.entry.id, txn, cycle) else { return };
         let Some(knowledge) = self.shared.knowledge.as_ref().filter(|_| by_server) else { return };
+        self.shared.admission.asks_server(&scene);
         let (shared, control) = (self.shared.clone(), knowledge.control.clone());
         knowledge.control.runtime().spawn(async move {
-            let Some(parties) = deadlock_report::ask(&control).await else { return };
+            let parties = deadlock_report::ask(&control).await.unwrap_or_default();
             let reported = parties.into_iter().map(|party| Reported {
                 server_thread: party.server_thread,
                 holds: party.holds,
