@@ -69,7 +69,15 @@ fn the_locks_of_one_statement() {
         let lock = &found["events"][0]["locks"][0];
         assert_eq!((&lock["index"], &lock["mode"]), (&"code".into(), &"X".into()), "{found}");
         assert_eq!(lock["certainty"], "certain", "{found}");
-        assert_eq!(lock["place"], "code = 200", "{found}");
+        // MariaDB locks the gap below a unique secondary entry as well.
+        let place = lock["place"].as_str().unwrap();
+        assert!(["code = 200", "code = 200, between 100 and 200"].contains(&place), "{found}");
+        let behind = &found["events"][0]["locks"][1];
+        assert_eq!(
+            (&behind["index"], &behind["kind"], &behind["place"]),
+            (&"PRIMARY".into(), &"record".into(), &"id = 2".into())
+        );
+        assert!(behind["why"].as_str().is_some_and(|why| !why.is_empty()), "{behind}");
         assert_eq!(found["events"][0]["autocommit"], true);
         let missing = json(server, &["SELECT * FROM tank WHERE code = 150 FOR UPDATE"], "");
         let lock = &missing["events"][0]["locks"][0];
@@ -82,7 +90,7 @@ fn the_locks_of_one_statement() {
             &["--isolation", "read-committed", "SELECT * FROM tank WHERE code = 150 FOR UPDATE"],
             "",
         );
-        assert_eq!(nothing["events"][0]["locks"][0]["kind"], "nothing is kept", "{nothing}");
+        assert_eq!(nothing["events"][0]["locks"], serde_json::json!([]), "{nothing}");
         let table = explain(server, &["DELETE FROM tank WHERE code = 150"], "");
         let text = String::from_utf8_lossy(&table.stdout);
         assert!(text.contains("who could wait for it") && text.contains("inserts into this gap"), "{text}");
@@ -112,6 +120,42 @@ INSERT INTO tank (code) VALUES (180); COMMIT;
         assert!(text.contains("session left") && text.contains("session right"), "{text}");
         assert!(text.contains("a deadlock, closed by statement 6 of session right"), "{text}");
         assert!(text.contains("→ statement 5 goes on"), "{text}");
+    });
+}
+
+#[test]
+fn ranges_are_what_the_server_reads() {
+    with_tables(|server| {
+        let places = |sql: &str| {
+            let explained = json(server, &[sql], "");
+            let locks = explained["events"][0]["locks"].as_array().unwrap().clone();
+            let place = |lock: &Value| {
+                format!("{} {}", lock["kind"].as_str().unwrap(), lock["place"].as_str().unwrap())
+            };
+            locks.iter().map(place).collect::<Vec<_>>()
+        };
+        // No index on litres, whatever the text looks like.
+        let all = places("DELETE FROM tank WHERE litres = 7");
+        assert_eq!(all, ["next-key every entry, and the end, between the beginning and the end"]);
+        let below = places("SELECT * FROM tank WHERE id < 3 FOR UPDATE");
+        assert_eq!(below.len(), 1, "{below:?}");
+        assert!(below[0].starts_with("next-key id up to 3"), "{below:?}");
+    });
+}
+
+#[test]
+fn what_the_script_has_changed_counts() {
+    with_tables(|server| {
+        let script = "\
+-- session A
+DELETE FROM tank WHERE code = 200; INSERT INTO tank (id, code) VALUES (9, 250);
+-- session B
+SELECT * FROM tank WHERE code = 200 FOR UPDATE; SELECT * FROM tank WHERE id = 9 FOR UPDATE;
+";
+        let played = json(server, &["-"], script);
+        let lock = |event: usize| &played["events"][event]["locks"][0];
+        assert_eq!(lock(2)["place"], "code = 200, between 100 and 250", "{played}");
+        assert_eq!((&lock(3)["kind"], &lock(3)["place"]), (&"record".into(), &"id = 9".into()), "{played}");
     });
 }
 

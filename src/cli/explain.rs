@@ -15,6 +15,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ConfigArgs;
 use crate::app::{self, AppError};
@@ -42,6 +43,9 @@ Several sessions, in the order in which their statements come, show who waits fo
 
 Nothing is executed. Keys are looked up as they are in the tables now.
 Exit code: 0 explained, 1 could not.";
+
+/// How long each look at the server may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `explain`.
 #[derive(clap::Args, Clone, Debug)]
@@ -116,6 +120,9 @@ fn explain(args: &Args) -> Result<String, ExplainError> {
     let mut config = config::load(&flags.overrides(), std::env::vars())?;
     // The reader asks about his own statement: its literals are no secret to him.
     config.redact = false;
+    // Nobody's statement is kept back here: what is looked up may take its time.
+    config.control.probe_timeout = PATIENCE;
+    config.control.first_use_timeout = PATIENCE;
     let url = config.control.url.as_ref().ok_or(ExplainError::NoUrl)?;
     let schema = args.schema.clone().or_else(|| schema_of(url.expose()));
     let runtime = tokio::runtime::Builder::new_multi_thread()

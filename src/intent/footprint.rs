@@ -2,14 +2,14 @@
 //!
 //! | rule | what is locked |
 //! |---|---|
-//! | `entry`, `entries` | the entries that were read, with the gaps below them |
+//! | `entry`, `entries` | the entries that were read, with the gaps below them and behind the last |
 //! | `first-at-bound` | MySQL, primary key, `>=`: the record that is the bound, without the gap below |
-//! | `end-at-bound` | MySQL, primary key, `<=`: the record that is the bound ends the search |
-//! | `gap-behind` | the gap between the last entry and the next one |
 //! | `entry-beyond` | the entry behind the range: every secondary range, MariaDB's primary key |
 //! | `missing` | nothing was found: the gap where it would be |
 //! | `clustered-record` | the row behind each secondary entry |
 //! | `passed-over` | READ COMMITTED: asked for, then released because the row does not match |
+//!
+//! A `<=` on MySQL's primary key whose bound exists ends there, without the gap behind.
 //!
 //! Observed on MySQL 9.7 and MariaDB 10.11.
 
@@ -245,7 +245,7 @@ impl<'a> Exact<'a> {
             && let Some(last) = read.last()
             && self.range.high == last.key.after()
         {
-            // `end-at-bound`
+            // A `<=` whose bound exists ends the search.
             to = last.key.after();
         }
         if stopped && self.backward {

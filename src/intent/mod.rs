@@ -70,6 +70,8 @@ pub struct Intent {
     pub reaches: Vec<Option<Range>>,
     /// The statement deletes what its requests find.
     pub deletes: bool,
+    /// Every search was read from the server's indexes: the requests are what will be locked, no more.
+    pub exact: bool,
     /// NOWAIT, SKIP LOCKED: it never waits for a lock.
     pub never_waits: bool,
 }

@@ -93,6 +93,7 @@ pub(super) fn searches(
     known: &Known,
     intent: &mut Intent,
 ) {
+    intent.exact = known.asked;
     if known.plan.reads_nothing() {
         return;
     }
@@ -112,7 +113,7 @@ pub(super) fn searches(
         if paths.is_empty() {
             let guesses = access_path::guessed(&table, &searched.table.predicate, values, &alone);
             wide(&search, &guesses, known, intent);
-            rows = None;
+            (rows, intent.exact) = (None, false);
         }
         for (at, path) in paths.iter().enumerate() {
             match known.of(searched.access, at) {
@@ -122,7 +123,7 @@ pub(super) fn searches(
                 }
                 None => {
                     planned(&search, path, known, intent);
-                    rows = None;
+                    (rows, intent.exact) = (None, false);
                 }
             }
         }

@@ -134,6 +134,36 @@ impl Key {
         self.0.push(END_OF_PART);
     }
 
+    /// The values of its parts as far as they can be read back: integers, and strings in comparison form.
+    pub fn texts(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut rest = self.0.as_slice();
+        while let [tag, body @ ..] = rest {
+            let descending = *tag >= !VALUE;
+            let tag = if descending && *tag < END_OF_PART { !tag } else { *tag };
+            let flip = |b: &u8| if descending { !b } else { *b };
+            let (text, left) = match (tag, body.len()) {
+                (AFTER, _) => break,
+                (END_OF_PART, _) => ("next".to_owned(), body),
+                (NULL, _) => ("NULL".to_owned(), body),
+                // Nine bytes with a first byte of 0 or 1 are an integer; text ends with two zero bytes.
+                (VALUE, 9..) if flip(&body[0]) <= 1 => {
+                    let number = body[..9].iter().fold(0i128, |n, b| n << 8 | i128::from(flip(b)));
+                    ((number - (1 << 63)).to_string(), &body[9..])
+                }
+                _ => {
+                    let end = body.windows(2).position(|w| flip(&w[0]) == 0 && flip(&w[1]) == 0);
+                    let text: Vec<u8> = body[..end.unwrap_or(body.len())].iter().map(flip).collect();
+                    let left = body.get(end.map_or(body.len(), |n| n + 2)..).unwrap_or_default();
+                    (format!("'{}'", String::from_utf8_lossy(&text)), left)
+                }
+            };
+            texts.push(text);
+            rest = left;
+        }
+        texts
+    }
+
     fn push_bytes(&mut self, bytes: &[u8], descending: bool) {
         if descending {
             self.0.extend(bytes.iter().map(|b| !b));
@@ -147,40 +177,9 @@ impl Key {
 /// All parts, or with a precision (`{:.1}`) as many of them.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.as_slice();
-        let mut separator = "";
-        let mut left = f.precision().unwrap_or(usize::MAX);
-        while let ([tag, body @ ..], 1..) = (rest, left) {
-            left -= 1;
-            let descending = *tag >= !VALUE;
-            let tag = if descending && *tag < END_OF_PART { !tag } else { *tag };
-            let flip = |b: &u8| if descending { !b } else { *b };
-            rest = match (tag, body.len()) {
-                (AFTER, _) => break,
-                (END_OF_PART, _) => {
-                    write!(f, "{separator}next")?;
-                    body
-                }
-                (NULL, _) => {
-                    write!(f, "{separator}NULL")?;
-                    body
-                }
-                // Nine bytes with a first byte of 0 or 1 are an integer; text ends with two zero bytes.
-                (VALUE, 9..) if flip(&body[0]) <= 1 => {
-                    let number = body[..9].iter().fold(0i128, |n, b| n << 8 | i128::from(flip(b)));
-                    write!(f, "{separator}{}", number - (1 << 63))?;
-                    &body[9..]
-                }
-                _ => {
-                    let end = body.windows(2).position(|w| flip(&w[0]) == 0 && flip(&w[1]) == 0);
-                    let text: Vec<u8> = body[..end.unwrap_or(body.len())].iter().map(flip).collect();
-                    write!(f, "{separator}'{}'", String::from_utf8_lossy(&text))?;
-                    body.get(end.map_or(body.len(), |n| n + 2)..).unwrap_or_default()
-                }
-            };
-            separator = ", ";
-        }
-        Ok(())
+        let mut texts = self.texts();
+        texts.truncate(f.precision().unwrap_or(usize::MAX));
+        f.write_str(&texts.join(", "))
     }
 }
 

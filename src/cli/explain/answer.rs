@@ -4,18 +4,20 @@
 use std::collections::HashMap;
 
 use super::words::Around;
-use crate::id::IndexId;
+use crate::id::{IndexId, TableId};
+use crate::intent::known::{SeenEntry, SeenSpan};
 use crate::lock::key::Key;
+use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
 use crate::session::analysis::{Answer, ResultKind};
-use crate::session::analyze::{Foreseen, ForeseenLock};
+use crate::session::analyze::{Foreseen, ForeseenLock, Supposed};
 use crate::session::serve::Knowledge;
 use crate::sql::statement::{Insert, Rows, Statement};
 
 /// ER_DUP_ENTRY
 const DUPLICATE_KEY: u16 = 1062;
 
-/// Entries that the script has made or taken away, newest last.
+/// Rows that the script has made or taken away, oldest first.
 #[derive(Default)]
 pub struct Changes {
     changes: Vec<Change>,
@@ -23,8 +25,11 @@ pub struct Changes {
 
 struct Change {
     session: usize,
-    index: IndexId,
-    key: Key,
+    table: TableId,
+    /// The row's key in the clustered index.
+    clustered: Key,
+    /// Its keys in all indexes, of a row that was made.
+    entries: Vec<(u16, Key)>,
     exists: bool,
     open: bool,
 }
@@ -32,25 +37,44 @@ struct Change {
 impl Changes {
     /// Does the script know whether a key exists?
     fn exists(&self, request: &Request) -> Option<bool> {
-        let of_key = |change: &&Change| change.index == request.index && request.range.contains(&change.key);
-        self.changes.iter().rev().find(of_key).map(|change| change.exists)
+        let IndexId { table, index } = request.index;
+        let is_it = |change: &&Change| {
+            let entry = |(at, key): &(u16, Key)| *at == index && request.range.contains(key);
+            change.table == table && change.entries.iter().any(entry)
+        };
+        let made = self.changes.iter().rev().find(is_it)?;
+        Some(!self.is_gone(table, &made.clustered))
+    }
+
+    /// Is the row gone for good? One that was deleted in an open transaction is still there, and locked.
+    fn is_gone(&self, table: TableId, clustered: &Key) -> bool {
+        let of_row = |change: &&Change| change.table == table && change.clustered == *clustered;
+        self.changes.iter().rev().find(of_row).is_some_and(|change| !change.exists && !change.open)
     }
 
     /// A statement was done.
-    pub fn done(&mut self, session: usize, foreseen: &Foreseen, around: &[Option<Around>], answer: &Answer) {
+    pub fn done(&mut self, session: usize, foreseen: &Foreseen, answer: &Answer) {
         if !matches!(answer.result, ResultKind::Ok { affected: 1.., .. }) {
             return;
         }
-        let deletes = matches!(foreseen.plan.statement, Statement::Delete(_));
-        for (lock, around) in foreseen.locks.iter().zip(around) {
-            let found = around.as_ref().is_some_and(|around| around.exists);
-            let exists = match lock.request.kind {
-                Kind::Insert { .. } => true,
-                _ if deletes && found => false,
-                _ => continue,
-            };
-            let (index, key) = (lock.request.index, lock.request.range.low.clone());
-            self.changes.push(Change { session, index, key, exists, open: true });
+        if matches!(foreseen.plan.statement, Statement::Delete(_)) {
+            for (table, clustered) in foreseen.rows.iter().flatten().cloned() {
+                let entries = Vec::new();
+                self.changes.push(Change { session, table, clustered, entries, exists: false, open: true });
+            }
+        }
+        for request in foreseen.locks.iter().map(|lock| &lock.request).filter(|r| r.kind.inserts()) {
+            let IndexId { table, index } = request.index;
+            let key = request.range.low.clone();
+            // The clustered entry is the first of each row.
+            if index == 0 {
+                let (clustered, entries) = (key.clone(), Vec::new());
+                self.changes.push(Change { session, table, clustered, entries, exists: true, open: true });
+            }
+            let row = self.changes.last_mut().filter(|row| row.table == table && row.exists);
+            if let Some(row) = row {
+                row.entries.push((index, key));
+            }
         }
     }
 
@@ -63,13 +87,44 @@ impl Changes {
     }
 }
 
+impl Supposed for Changes {
+    fn correct(&self, table: TableId, index: u16, range: &Range, seen: &mut SeenSpan) {
+        let gone = |entry: &SeenEntry| self.is_gone(table, &entry.clustered);
+        seen.entries.retain(|entry| !gone(entry));
+        // What lies behind an edge that is gone is not known: the gap is taken for as wide as it may be.
+        seen.below = seen.below.take().filter(|entry| !gone(entry));
+        seen.above = seen.above.take().filter(|entry| !gone(entry));
+        for change in self.changes.iter().filter(|change| change.table == table && change.exists) {
+            let clustered = &change.clustered;
+            let Some((_, key)) = change.entries.iter().find(|(at, _)| *at == index) else { continue };
+            if self.is_gone(table, clustered) {
+                continue;
+            }
+            let entry = SeenEntry { key: key.clone(), clustered: clustered.clone(), matches: true };
+            if range.contains(key) {
+                if !seen.entries.iter().any(|known| known.clustered == *clustered) {
+                    seen.entries.push(entry);
+                }
+            } else if *key < range.low {
+                if seen.below.as_ref().is_none_or(|known| known.key < *key) {
+                    seen.below = Some(entry);
+                }
+            } else if seen.above.as_ref().is_none_or(|known| known.key > *key) {
+                seen.above = Some(entry);
+            }
+        }
+        seen.entries.sort_by(|a, b| a.key.cmp(&b.key));
+    }
+}
+
 /// Looks at the entries around the place of each lock that is a single key.
 pub async fn look(foreseen: &Foreseen, knowledge: &Knowledge, changes: &Changes) -> Vec<Option<Around>> {
     let mut all = Vec::with_capacity(foreseen.locks.len());
     let mut known: HashMap<(IndexId, Key), Option<Around>> = HashMap::new();
     for lock in &foreseen.locks {
         let request = &lock.request;
-        if !matches!(request.kind, Kind::RecordOrGap | Kind::Record | Kind::Insert { .. }) {
+        let searched = matches!(request.kind, Kind::RecordOrGap | Kind::Record) && !foreseen.exact;
+        if !searched && !request.kind.inserts() {
             all.push(None);
             continue;
         }
@@ -121,8 +176,11 @@ pub fn deadlock() -> Answer {
     Answer { result, last: true, ..Answer::default() }
 }
 
-/// Rows that a search by unique keys finds; `None` for any other search.
+/// Rows that a search finds, if that could be read.
 fn found(foreseen: &Foreseen, around: &[Option<Around>]) -> Option<u64> {
+    if let Some(rows) = &foreseen.rows {
+        return Some(rows.len() as u64);
+    }
     let mut rows = 0;
     for (lock, around) in foreseen.locks.iter().zip(around) {
         if lock.request.rule != "unique-lookup" {

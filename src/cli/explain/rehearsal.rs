@@ -130,7 +130,7 @@ pub struct Rehearsal {
 /// A session.
 struct Actor {
     analyzer: Analyzer,
-    /// The statement that waits, with its answer for the time when it goes on.
+    /// The statement that waits.
     waits: Option<Waits>,
     backlog: VecDeque<(usize, Line)>,
     /// The victim of a deadlock: an application gives up the rest of its transaction.
@@ -139,7 +139,7 @@ struct Actor {
 
 struct Waits {
     number: usize,
-    foreseen: Foreseen,
+    sql: String,
 }
 
 impl Rehearsal {
@@ -233,14 +233,16 @@ impl Rehearsal {
             self.events.push(Event::LeftOut { session, number, line });
             return Ok(());
         }
-        self.command(session, &line.sql).await;
+        self.actors[session].analyzer.learn(line.sql.as_bytes(), &self.changes).await;
         let foreseen = self.actors[session].analyzer.foresee(line.sql.as_bytes());
+        self.command(session, &line.sql).await;
         let around = match &self.shared.knowledge {
             Some(knowledge) => answer::look(&foreseen, knowledge, &self.changes).await,
             None => Vec::new(),
         };
         let conflict = self.conflict(session);
         let reply = answer::of(&foreseen, &around);
+        let step_sql = line.sql.clone();
         self.events.push(Event::Sent(Step {
             session,
             number,
@@ -253,21 +255,24 @@ impl Rehearsal {
         }));
         let Some(Event::Sent(Step { conflict, .. })) = self.events.last() else { return Ok(()) };
         match conflict.as_ref().map(|conflict| conflict.kind) {
-            Some(ConflictKind::Wait) => self.actors[session].waits = Some(Waits { number, foreseen }),
+            Some(ConflictKind::Wait) => {
+                let sql = step_sql;
+                self.actors[session].waits = Some(Waits { number, sql });
+            }
             Some(ConflictKind::Deadlock) => {
                 // The server chooses the victim; as a rule it is the one that closed the circle.
                 self.actors[session].analyzer.answer(&answer::deadlock());
                 self.actors[session].gives_up = true;
                 self.changes.ended(session, false);
             }
-            _ => self.answer(session, &foreseen, &around, &reply),
+            _ => self.answer(session, &foreseen, &reply),
         }
         Ok(())
     }
 
-    fn answer(&mut self, session: usize, foreseen: &Foreseen, around: &[Option<Around>], reply: &Answer) {
+    fn answer(&mut self, session: usize, foreseen: &Foreseen, reply: &Answer) {
         self.actors[session].analyzer.answer(reply);
-        self.changes.done(session, foreseen, around, reply);
+        self.changes.done(session, foreseen, reply);
         if reply.status.is_some_and(|status| status & STATUS_IN_TRANS == 0) {
             self.changes.ended(session, !matches!(foreseen.plan.statement, Statement::Rollback { .. }));
         }
@@ -278,14 +283,16 @@ impl Rehearsal {
         while let Some(session) =
             (0..self.actors.len()).find(|s| self.actors[*s].waits.is_some() && self.blockers(*s).is_empty())
         {
-            let Some(Waits { number, foreseen }) = self.actors[session].waits.take() else { break };
+            let Some(Waits { number, sql }) = self.actors[session].waits.take() else { break };
             // What it waited for has changed the tables: it looks again.
+            self.actors[session].analyzer.learn(sql.as_bytes(), &self.changes).await;
+            let foreseen = self.actors[session].analyzer.foresee(sql.as_bytes());
             let around = match &self.shared.knowledge {
                 Some(knowledge) => answer::look(&foreseen, knowledge, &self.changes).await,
                 None => Vec::new(),
             };
             self.events.push(Event::GoesOn { session, number });
-            self.answer(session, &foreseen, &around, &answer::of(&foreseen, &around));
+            self.answer(session, &foreseen, &answer::of(&foreseen, &around));
             while self.actors[session].waits.is_none() {
                 let Some((number, line)) = self.actors[session].backlog.pop_front() else { break };
                 Box::pin(self.send(session, number, line)).await?;
@@ -380,8 +387,8 @@ impl Rehearsal {
             _ => Answered::Unclear,
         };
         let requests: Vec<_> = foreseen.locks.iter().map(|lock| lock.request.clone()).collect();
-        let settled =
-            outcome::settle(&foreseen.plan.statement, &requests, &answered, None, self.facts.flavour);
+        let settle = if foreseen.exact { outcome::settle_exact } else { outcome::settle };
+        let settled = settle(&foreseen.plan.statement, &requests, &answered, None, self.facts.flavour);
         let pairs = foreseen.locks.iter().zip(settled).zip(around);
         pairs.map(|((lock, settled), around)| in_words(lock, &settled, around.as_ref())).collect()
     }
@@ -398,7 +405,7 @@ fn level(isolation: Isolation) -> &'static str {
 }
 
 fn in_words(lock: &ForeseenLock, settled: &Settled, around: Option<&Around>) -> Lock {
-    let ForeseenLock { request, table, place } = lock;
+    let ForeseenLock { request, reach, table, place } = lock;
     let index = &table.indexes[usize::from(request.index.index)];
     let (mut mode, mut kind, mut name) = (request.mode, request.kind, request.kind.name());
     match settled {
@@ -413,13 +420,14 @@ fn in_words(lock: &ForeseenLock, settled: &Settled, around: Option<&Around>) -> 
         #[allow(unreachable_patterns, reason = "what is added to the model needs no words at once")]
         _ => {}
     }
+    let edges = words::edges(table, index, reach.as_ref(), around);
     Lock {
         schema: table.schema.clone(),
         table: table.name.clone(),
         index: index.name.clone(),
         mode: format!("{mode:?}"),
         kind: name,
-        place: words::place(table, index, kind, &request.range, place.as_deref(), around),
+        place: words::place(table, index, kind, &request.range, place.as_deref(), &edges),
         certainty: format!("{:?}", request.certainty).to_lowercase(),
         rule: request.rule,
         why: super::why::why(request.rule),

@@ -18,46 +18,64 @@ pub struct Around {
     pub above: Option<Vec<ProbeValue>>,
 }
 
-/// The part of the index that a lock covers.
+/// The edges of a lock's gaps: `between 100 and 200`.
+pub fn edges(table: &Table, index: &Index, reach: Option<&Range>, around: Option<&Around>) -> Option<String> {
+    let parts = columns(table, index).len();
+    let key = |key: &Key, none: &str| match key.texts() {
+        texts if texts.is_empty() => none.to_owned(),
+        texts => texts[..texts.len().min(parts)].join(", "),
+    };
+    let entry = |entry: &Option<Vec<ProbeValue>>, none: &str| match entry {
+        Some(values) => values.iter().take(parts).map(text).collect::<Vec<_>>().join(", "),
+        None => none.to_owned(),
+    };
+    let (low, high) = match (reach, around) {
+        (Some(reach), _) => (key(&reach.low, BEGINNING), key(&reach.high, END)),
+        (None, Some(around)) => (entry(&around.below, BEGINNING), entry(&around.above, END)),
+        (None, None) => return None,
+    };
+    Some(format!("between {low} and {high}"))
+}
+
+const BEGINNING: &str = "the beginning";
+const END: &str = "the end";
+
+/// The part of the index that a lock covers; `edges`: those of its gaps.
 pub fn place(
     table: &Table,
     index: &Index,
     kind: Kind,
     range: &Range,
     place: Option<&[ProbeValue]>,
-    around: Option<&Around>,
+    edges: &Option<String>,
 ) -> String {
     let names = columns(table, index);
+    let is_point = *range == Range::entries(&range.low) || range.low.is_end();
     let point = match place {
-        Some(values) if *range == Range::entries(&range.low) && !values.is_empty() => {
-            let pairs = names.iter().zip(values).map(|(name, value)| format!("{name} = {}", text(value)));
-            Some(pairs.collect::<Vec<_>>().join(", "))
-        }
-        _ => None,
+        _ if !is_point => None,
+        Some(values) if !values.is_empty() => Some(values.iter().map(text).collect()),
+        _ => Some(range.low.texts()),
     };
-    let gap = around.map(|around| {
-        let edge = |entry: &Option<Vec<ProbeValue>>, none: &str| {
-            let first =
-                |entry: &Vec<ProbeValue>| entry.iter().take(names.len()).map(text).collect::<Vec<_>>();
-            entry.as_ref().map_or_else(|| none.to_owned(), |entry| first(entry).join(", "))
-        };
-        format!("between {} and {}", edge(&around.below, "the beginning"), edge(&around.above, "the end"))
+    let point = point.filter(|values| !values.is_empty()).map(|values| {
+        let pairs = names.iter().zip(&values).map(|(name, value)| format!("{name} = {value}"));
+        pairs.collect::<Vec<_>>().join(", ")
     });
-    match (kind, point, gap) {
-        (Kind::Gap | Kind::Insert { .. }, Some(point), Some(gap)) => format!("{point}, {gap}"),
-        (_, Some(point), _) => point,
-        _ => interval(&names, range),
+    let place = point.unwrap_or_else(|| interval(&names, range));
+    match edges {
+        Some(edges) if kind.gaps() || kind.inserts() => format!("{place}, {edges}"),
+        _ => place,
     }
 }
 
 fn interval(names: &[String], range: &Range) -> String {
     let name = names.first().map(String::as_str).unwrap_or("the row id");
-    let edge = |key: &Key| key.to_string();
-    match (range.low.is_lowest(), range.high.is_supremum()) {
+    let edge = |key: &Key| key.texts().into_iter().take(names.len()).collect::<Vec<_>>().join(", ");
+    // No value lies below the first: a range that begins behind NULL begins with the first value.
+    let from_first = range.low.is_lowest() || range.low.texts() == ["NULL"];
+    match (from_first, range.high.is_supremum()) {
         (true, true) => "every entry, and the end".to_owned(),
         (true, false) => format!("{name} up to {}", edge(&range.high)),
         (false, true) => format!("{name} from {} to the end", edge(&range.low)),
-        (false, false) if *range == Range::entries(&range.low) => format!("{name} = {}", edge(&range.low)),
         (false, false) => format!("{name} from {} to {}", edge(&range.low), edge(&range.high)),
     }
 }
@@ -88,8 +106,8 @@ fn text(value: &ProbeValue) -> String {
 pub fn blocks(mode: Mode, kind: Kind) -> &'static str {
     match (kind, mode) {
         (Kind::Gap, _) => "inserts into this gap",
-        (Kind::Record, Mode::S) => "changes of this row",
-        (Kind::Record, Mode::X) => "changes and locking reads of this row",
+        (Kind::Record | Kind::Clustered { .. }, Mode::S) => "changes of this row",
+        (Kind::Record | Kind::Clustered { .. }, Mode::X) => "changes and locking reads of this row",
         (Kind::RecordOrGap, Mode::S) => "changes of this row, or inserts here",
         (Kind::RecordOrGap, Mode::X) => "changes and locking reads of this row, or inserts here",
         (Kind::NextKey, Mode::S) => "changes of these rows, inserts between them",

@@ -209,7 +209,8 @@ impl Analyzer {
                 }
             }
             None => {
-                let rows = outcome::settle(statement, rows, &answered, generated.as_ref(), self.flavour);
+                let settle = if intent.exact { outcome::settle_exact } else { outcome::settle };
+                let rows = settle(statement, rows, &answered, generated.as_ref(), self.flavour);
                 settled.extend(rows);
             }
         }

@@ -1,19 +1,35 @@
 //! What a statement will ask for, for those who only want to know: `interlock explain` drives this analysis
 //! with statements that it never sends.
+//!
+//! The server shows its tables as they are; what other rehearsed statements would have made of them it cannot
+//! show. So each statement is looked up beforehand ([`Analyzer::learn`]), what was seen is corrected by what
+//! is supposed to have happened, and nothing is looked up again when it meets somebody.
 
 use std::sync::Arc;
 
 use super::Analyzer;
+use super::inquiry::Inquiry;
 use super::look::probe_value;
 use super::statement::{Bound, Execution, find, tables};
 use crate::backend::probe::ProbeValue;
 use crate::catalog::{KeyPart, Table};
-use crate::id::TxnId;
+use crate::id::{TableId, TxnId};
 use crate::intent;
+use crate::intent::access_path::{Way, alone};
+use crate::intent::known::{Known, SeenSpan};
+use crate::intent::read;
+use crate::lock::key::Key;
+use crate::lock::range::Range;
 use crate::lock::request::Request;
 use crate::sql::cache::Plan;
-use crate::sql::statement::Isolation;
+use crate::sql::statement::{Isolation, TableName};
 use crate::txn::effect::Runs;
+
+/// What there is in the tables besides what the server shows.
+pub trait Supposed {
+    /// Corrects what was seen of a part of an index.
+    fn correct(&self, table: TableId, index: u16, range: &Range, seen: &mut SeenSpan);
+}
 
 /// What a statement will ask for.
 pub struct Foreseen {
@@ -21,6 +37,10 @@ pub struct Foreseen {
     pub plan: Arc<Plan>,
     /// Its locks, in the order in which the server asks for them.
     pub locks: Vec<ForeseenLock>,
+    /// The locks are those that the server's indexes show.
+    pub exact: bool,
+    /// The clustered keys of the rows that its search finds, if it has one and that could be read.
+    pub rows: Option<Vec<(TableId, Key)>>,
     /// Something that it locks is not known, and why.
     pub unknown: Option<&'static str>,
     /// The isolation level that it runs under.
@@ -35,6 +55,8 @@ pub struct Foreseen {
 pub struct ForeseenLock {
     /// The model's request.
     pub request: Request,
+    /// How far its gaps reach, if that was read.
+    pub reach: Option<Range>,
     /// The table.
     pub table: Arc<Table>,
     /// The values of the place in the index, where they are known.
@@ -42,13 +64,33 @@ pub struct ForeseenLock {
 }
 
 impl Analyzer {
-    /// What a statement asks for if it runs now. Nothing is noted.
+    /// Looks up what a statement's searches will meet: the server's plan, and the entries of its indexes
+    /// with what is supposed to have become of them. The next command uses that.
+    pub async fn learn(&mut self, text: &[u8], supposed: &dyn Supposed) {
+        self.rehearsed = true;
+        let analysed = self.analyse(text);
+        let statement = &analysed.plan.statement;
+        let effect = self.effect(statement);
+        if !super::statement::locks(statement, &effect) {
+            return;
+        }
+        if let Some(load) = self.tables_to_load(statement) {
+            load.await;
+        }
+        let execution = Execution { text, analysed: &analysed, params: &[] };
+        let inquiry = self.inquiry(&execution, self.context(effect));
+        let mut known = inquiry.ask().await;
+        inquiry.suppose(&mut known, supposed);
+        *self.learnt.lock() = Some(known);
+    }
+
+    /// What a statement asks for if it runs now, with what was learnt. Nothing is noted.
     pub fn foresee(&self, text: &[u8]) -> Foreseen {
         let analysed = self.analyse(text);
         let statement = &analysed.plan.statement;
         let execution = Execution { text, analysed: &analysed, params: &[] };
         let effect = self.effect(statement);
-        let asked = if super::statement::locks(statement, &effect) {
+        let mut asked = if super::statement::locks(statement, &effect) {
             self.intent(&execution, effect).0
         } else {
             intent::Intent::default()
@@ -56,7 +98,8 @@ impl Analyzer {
         let schema = self.state.schema();
         let known: Vec<Arc<Table>> =
             tables(statement).into_iter().filter_map(|name| find(&self.shared, schema, name)).collect();
-        let lock = |request: Request| {
+        asked.reaches.resize(asked.requests.len(), None);
+        let lock = |(request, reach): (Request, Option<Range>)| {
             let table = known.iter().find(|table| table.id == request.index.table)?.clone();
             let binding = Bound(analysed.bind(text, &[]));
             let values = intent::values_of(statement, &binding, &table, &request);
@@ -66,11 +109,15 @@ impl Analyzer {
                     |(value, part): (_, &KeyPart)| probe_value(value, &table.columns[part.column?].family);
                 values.iter().zip(parts).map(of_column).collect()
             });
-            Some(ForeseenLock { request, table, place })
+            Some(ForeseenLock { request, reach, table, place })
         };
+        let learnt = self.learnt.lock();
+        let inquiry = learnt.is_some().then(|| self.inquiry(&execution, self.context(effect)));
         Foreseen {
             plan: analysed.plan.clone(),
-            locks: asked.requests.into_iter().filter_map(lock).collect(),
+            locks: asked.requests.into_iter().zip(asked.reaches).filter_map(lock).collect(),
+            exact: asked.exact,
+            rows: inquiry.zip(learnt.as_ref()).and_then(|(inquiry, known)| inquiry.rows(known)),
             unknown: asked.unknown,
             isolation: effect.isolation,
             alone: effect.runs != Runs::Transaction,
@@ -91,5 +138,49 @@ impl Analyzer {
     /// The default schema.
     pub fn schema(&self) -> Option<&str> {
         self.state.schema()
+    }
+}
+
+impl Inquiry {
+    /// Corrects what was seen in the indexes.
+    fn suppose(&self, known: &mut Known, supposed: &dyn Supposed) {
+        let statement = &self.analysed.plan.statement;
+        let values = Bound(self.analysed.bind(&self.text, &self.params));
+        let mut seen = std::mem::take(&mut known.seen);
+        for searched in read::searched(statement, &self.context) {
+            let Some(table) = self.table(&searched.table.table) else { continue };
+            let paths = read::paths(&table, &searched, &values, known, &alone);
+            for seen in seen.iter_mut().filter(|seen| seen.access == searched.access) {
+                let Some(path) = paths.get(seen.path) else { continue };
+                let Some(ranges) = path.ranges(&table) else { continue };
+                for ((range, _), span) in ranges.iter().zip(&mut seen.spans) {
+                    supposed.correct(table.id, path.index as u16, range, span);
+                }
+            }
+        }
+        known.seen = seen;
+    }
+
+    /// The rows that the search finds, as clustered keys. `None`: there are several searches, or what it
+    /// finds was not read.
+    fn rows(&self, known: &Known) -> Option<Vec<(TableId, Key)>> {
+        if known.plan.reads_nothing() {
+            return Some(Vec::new());
+        }
+        let statement = &self.analysed.plan.statement;
+        let [searched] = read::searched(statement, &self.context)[..] else { return None };
+        let values = Bound(self.analysed.bind(&self.text, &self.params));
+        let table = self.table(&searched.table.table)?;
+        let paths = read::paths(&table, &searched, &values, known, &alone);
+        let ([path], spans) = (&paths[..], known.of(searched.access, 0)?) else { return None };
+        // A scan of everything is locked as a whole, and not read.
+        let unread = path.way == Way::All && self.context.locks_gaps() && known.limit.is_none();
+        let most = known.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let rows = spans.iter().flat_map(|span| &span.entries).filter(|entry| entry.matches).take(most);
+        (!unread).then(|| rows.map(|entry| (table.id, entry.clustered.clone())).collect())
+    }
+
+    fn table(&self, name: &TableName) -> Option<Arc<Table>> {
+        find(&self.shared, self.schema.as_deref(), name)
     }
 }

@@ -45,7 +45,7 @@ use crate::txn::state::TransactionState;
 use crate::wire::command::{self, Command};
 use crate::wire::error::ErrorPacket;
 use besides::{Besides, Owned};
-pub use foresee::{Foreseen, ForeseenLock};
+pub use foresee::{Foreseen, ForeseenLock, Supposed};
 use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
@@ -85,6 +85,8 @@ pub struct Analyzer {
     looked: Looked,
     /// What was learnt from the server for the command at hand.
     learnt: Arc<Mutex<Option<Known>>>,
+    /// Nothing is sent (`interlock explain`): what the server shows is not all that there is.
+    rehearsed: bool,
     /// Tables that this session has used: their definition was fresh then.
     used: HashSet<TableId>,
     /// Names that were waited for in vain: they are not waited for again.
@@ -245,6 +247,7 @@ impl Analyzer {
             names_tables: false,
             searches: Vec::new(),
             learnt: Arc::default(),
+            rehearsed: false,
             xa_prepared: Vec::new(),
             step: 0,
             code: 0,

@@ -120,7 +120,7 @@ impl Search {
             overtakes: self.inquiry.context.flavour == Flavour::MySql,
         };
         let noted = admission.replace(self.txn, &refs, exact);
-        state.exact = true;
+        state.exact = intent.exact;
         state.requests = intent.requests;
         let noted = self.settle(&mut state, noted);
         state.refs = Some(noted);

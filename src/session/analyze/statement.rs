@@ -276,7 +276,7 @@ impl Analyzer {
         plan: Arc<Plan>,
         locking: Locking,
     ) -> Verdict {
-        let can_look = !self.looked.gap && self.shared.knowledge.is_some();
+        let can_look = !self.looked.gap && !self.rehearsed && self.shared.knowledge.is_some();
         let shared = self.shared.clone();
         let schema = self.state.schema().map(str::to_owned);
         let table = |name: &TableName| find(&shared, schema.as_deref(), name);
