@@ -136,10 +136,16 @@ fn ranges_are_what_the_server_reads() {
         };
         // No index on litres, whatever the text looks like.
         let all = places("DELETE FROM tank WHERE litres = 7");
-        assert_eq!(all, ["next-key every entry, and the end, between the beginning and the end"]);
+        let gaps = ["the beginning and 1", "1 and 2", "2 and 3"];
+        let each = gaps.iter().enumerate().map(|(n, gap)| format!("next-key id = {}, between {gap}", n + 1));
+        let behind = "gap between 3 and the end".to_owned();
+        assert_eq!(all, each.chain([behind]).collect::<Vec<_>>());
         let below = places("SELECT * FROM tank WHERE id < 3 FOR UPDATE");
-        assert_eq!(below.len(), 1, "{below:?}");
-        assert!(below[0].starts_with("next-key id up to 3"), "{below:?}");
+        assert_eq!(below[0], "next-key id = 1, between the beginning and 1", "{below:?}");
+        assert_eq!(below[1], "next-key id = 2, between 1 and 2", "{below:?}");
+        // Where the range ends, MySQL locks the gap, MariaDB the entry as well.
+        let end = ["gap between 2 and 3", "next-key id = 3, between 2 and 3"];
+        assert!(below.len() == 3 && end.contains(&below[2].as_str()), "{below:?}");
     });
 }
 

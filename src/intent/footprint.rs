@@ -2,8 +2,9 @@
 //!
 //! | rule | what is locked |
 //! |---|---|
-//! | `entry`, `entries` | the entries that were read, with the gaps below them and behind the last |
+//! | `entry`, `entries` | the entries that were read, with the gaps below them |
 //! | `first-at-bound` | MySQL, primary key, `>=`: the record that is the bound, without the gap below |
+//! | `gap-behind` | the gap between the last entry and the next one |
 //! | `entry-beyond` | the entry behind the range: every secondary range, MariaDB's primary key |
 //! | `missing` | nothing was found: the gap where it would be |
 //! | `clustered-record` | the row behind each secondary entry |
@@ -26,6 +27,9 @@ use crate::sql::statement::Statement;
 
 /// Rule of a lock that is released when its row turns out not to match.
 pub const PASSED_OVER: &str = "passed-over";
+
+/// More entries of one span are one request, from the first to the last.
+const MAX_SINGLE: usize = 32;
 
 /// A search of one table.
 pub(super) struct Search<'a> {
@@ -174,6 +178,10 @@ impl<'a> Exact<'a> {
 
     fn repeatable_read(&self, left: &mut Option<u64>, intent: &mut Intent) {
         let entries = &self.span.entries;
+        if self.span.unread {
+            let reach = Some(Range::all());
+            return self.add(Range::all(), Kind::NextKey, "full-scan", reach, intent);
+        }
         if self.path.way == Way::Unique {
             return self.unique(intent);
         }
@@ -212,65 +220,66 @@ impl<'a> Exact<'a> {
     /// behind the last.
     fn first_part(&self, read: &[&SeenEntry], stopped: bool, at_end: bool, intent: &mut Intent) {
         let by_bound = !self.secondary() && self.path.way == Way::Interval;
-        let mut from = self.low.clone();
+        let (mut from, mut records) = (self.low.clone(), read);
         if stopped
             && self.backward
-            && let (Some(first), Some(before)) = (read.first(), self.before(read))
+            && let Some(before) = self.before(read)
         {
-            debug_assert!(before < first.key);
             from = before.after();
-        }
-        let mut named = self.range.clone();
-        if self.path.way == Way::All {
-            named = Range::all();
         }
         // A `>=` whose bound exists locks that record without the gap below it.
         if by_bound
             && !(stopped && self.backward)
-            && let Some(first) = read.first()
+            && let [first, rest @ ..] = read
             && self.range.low == first.key
         {
-            let place = Range::entries(&first.key);
-            self.add(place, Kind::Record, "first-at-bound", None, intent);
-            from = first.key.after();
-            named.low = first.key.after();
+            self.add(Range::entries(&first.key), Kind::Record, "first-at-bound", None, intent);
+            (from, records) = (first.key.after(), rest);
         }
-        let mut to = self.high.clone();
-        if !at_end {
-            to = read.last().map_or(self.low.clone(), |entry| entry.key.after());
-            named.high = named.high.min(to.clone());
-        } else if by_bound
+        let after_last = read.last().map_or(from.clone(), |last| last.key.after());
+        self.next_keys(records, &mut from, "entries", intent);
+        // A `<=` on MySQL's primary key whose bound exists ends the search.
+        let bound_met = by_bound
             && !self.mariadb()
             && !self.backward
-            && let Some(last) = read.last()
-            && self.range.high == last.key.after()
-        {
-            // A `<=` whose bound exists ends the search.
-            to = last.key.after();
-        }
-        if stopped && self.backward {
-            named.low = named.low.max(from.clone());
+            && !read.is_empty()
+            && self.range.high == after_last;
+        if !at_end || bound_met {
+            return;
         }
         // An interval that MySQL's primary key ends does not lock the record beyond.
         let beyond = self.path.way == Way::Interval
             && !self.backward
             && !stopped
             && (self.secondary() || self.mariadb());
-        if beyond && let Some(above) = &self.span.above {
-            named.high = above.key.after();
-            if self.secondary() && self.search.covering(self.path) && self.search.mode == Mode::X {
-                self.clustered(above, "entry-beyond", intent);
+        match &self.span.above {
+            Some(above) if beyond => {
+                self.next_keys(&[above], &mut from, "entry-beyond", intent);
+                if self.secondary() && self.search.covering(self.path) && self.search.mode == Mode::X {
+                    self.clustered(above, "entry-beyond", intent);
+                }
+            }
+            _ => {
+                let reach = Range { low: from, high: self.high.clone() };
+                let rule = if read.is_empty() { "missing" } else { "gap-behind" };
+                if !reach.is_empty() {
+                    self.add(clip(&self.range, &reach), Kind::Gap, rule, Some(reach), intent);
+                }
             }
         }
-        let reach = Range { low: from, high: to.max(named.high.clone()) };
-        if reach.is_empty() {
-            return;
+    }
+
+    /// Next-key locks on entries that follow one another; `from` is where the gap below the first begins,
+    /// then the place behind the last. Each is a request of its own, as at the server, unless they are many.
+    fn next_keys(&self, entries: &[&SeenEntry], from: &mut Key, rule: &'static str, intent: &mut Intent) {
+        let each = if entries.len() > MAX_SINGLE { entries.len() } else { 1 };
+        for run in entries.chunks(each) {
+            let ([first, ..], [.., last]) = (run, run) else { return };
+            let named = Range { low: first.key.clone(), high: last.key.after() };
+            let reach = Range { low: from.clone(), high: named.high.clone() };
+            *from = named.high.clone();
+            self.add(named, Kind::NextKey, rule, Some(reach), intent);
         }
-        if read.is_empty() && !beyond && self.path.way != Way::All {
-            return self.add(clip(&named, &reach), Kind::Gap, "missing", Some(reach), intent);
-        }
-        let rule = if beyond { "entry-beyond" } else { "entries" };
-        self.add(clip(&named, &reach), Kind::NextKey, rule, Some(reach), intent);
     }
 
     /// The entry before the first that is read.

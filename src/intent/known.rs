@@ -53,6 +53,8 @@ pub struct SeenSpan {
     pub below: Option<SeenEntry>,
     /// The nearest entry behind it; `None`: the supremum is next.
     pub above: Option<SeenEntry>,
+    /// There is too much to read: it stands for all entries, whatever they are.
+    pub unread: bool,
 }
 
 /// What was seen of the entries that begin with a key.

@@ -119,7 +119,7 @@ pub(super) fn searches(
             match known.of(searched.access, at) {
                 Some(seen) => {
                     footprint::exact(&search, path, seen, known, intent);
-                    rows = rows.and_then(|rows| found(path, seen, rows));
+                    rows = rows.and_then(|rows| found(seen, rows));
                 }
                 None => {
                     planned(&search, path, known, intent);
@@ -132,16 +132,11 @@ pub(super) fn searches(
 }
 
 /// The rows that a search has found, with those of its other paths. `None`: they were not read.
-fn found<'s>(
-    path: &Path<'_>,
-    seen: &'s [SeenSpan],
-    mut rows: Vec<&'s SeenEntry>,
-) -> Option<Vec<&'s SeenEntry>> {
-    let mut entries = seen.iter().flat_map(|span| &span.entries).peekable();
-    if path.way == Way::All && entries.peek().is_none() {
+fn found<'s>(seen: &'s [SeenSpan], mut rows: Vec<&'s SeenEntry>) -> Option<Vec<&'s SeenEntry>> {
+    if seen.iter().any(|span| span.unread) {
         return None;
     }
-    for entry in entries.filter(|entry| entry.matches) {
+    for entry in seen.iter().flat_map(|span| &span.entries).filter(|entry| entry.matches) {
         if !rows.iter().any(|known| known.clustered == entry.clustered) {
             rows.push(entry);
         }

@@ -19,6 +19,8 @@ pub struct Asking {
     /// The holder of a lock passes those that wait for this very lock when it asks for more on the same
     /// record. MySQL does; on MariaDB it queues behind them, which is a deadlock.
     pub overtakes: bool,
+    /// How far the request's gaps reach was read from the server.
+    pub exact: bool,
     /// Whom to ask for the exact locks, if the requests are wider than what the statement will lock.
     pub search: Option<SearchId>,
 }

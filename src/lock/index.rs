@@ -356,10 +356,10 @@ impl IndexLocks {
         if gap.is_empty() {
             return;
         }
-        for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.frozen) {
+        for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.frozen && !held.exact) {
             let Some((extent, held)) = self.tree.get_mut(handle) else { continue };
             let inside = gap.covers(&held.named);
-            held.exact |= inside && !seen.present;
+            held.exact |= inside && !seen.present && held.kind != Kind::NextKey;
             let extent = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
             self.tree.set_range(handle, extent);
         }
@@ -392,10 +392,11 @@ impl IndexLocks {
             let waits = held.kind.gaps() && (anywhere || extent.contains(&request.range.low));
             return waits.then(|| (Relation::Wait, gap_certainty(held, &request.range)));
         }
-        let same_gap = request.kind.gaps()
-            && held.kind.gaps()
-            && extent.intersects(&request.range)
-            && reach.intersects(&held.named);
+        // Gaps whose edges were read are known as a whole; of others the place that was named.
+        let mine = if asking.exact { reach } else { &request.range };
+        let theirs = if held.exact { extent } else { &held.named };
+        let same_gap =
+            request.kind.gaps() && held.kind.gaps() && extent.intersects(mine) && reach.intersects(theirs);
         if !same_gap {
             return None;
         }
@@ -412,13 +413,16 @@ impl IndexLocks {
             Kind::Gap => return None,
             _ => request.mode,
         };
-        let covers = held.kind.records() || held.kind.inserts();
+        // A new entry that still waits for its gap is not there, and nobody waits for the intention.
+        let covers = held.kind.records() || held.kind.inserts() && !(held.insert && held.waits);
         let same_way = matches!(held.kind, Kind::Clustered { .. }) && held.kind == request.kind;
         if !covers || same_way || asked.compatible(held.mode) || !held.named.intersects(&request.range) {
             return None;
         }
         // A record lock that was answered is a record that exists. A range may hold none at this place.
+        let seen = held.kind == Kind::NextKey && held.exact && held.named.is_entries();
         let exists = matches!(held.kind, Kind::Record | Kind::Clustered { .. })
+            || seen
             || matches!(request.kind, Kind::Clustered { .. })
             || self.fences.any_in(&request.range, now);
         Some(if exists && !held.tentative { Certainty::Certain } else { Certainty::Likely })

@@ -18,7 +18,7 @@ fn request(kind: Kind, mode: Mode, value: i128) -> Request {
 }
 
 fn asking(txn: u64) -> Asking {
-    Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true, search: None }
+    Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true, exact: false, search: None }
 }
 
 fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {

@@ -43,6 +43,11 @@ impl Key {
         Key(bytes)
     }
 
+    /// Is this the place right behind `key`, as [`after`](Self::after) gives it?
+    pub fn is_after(&self, key: &Key) -> bool {
+        self.0.split_last() == Some((&AFTER, key.0.as_slice()))
+    }
+
     /// Is this the place behind all keys?
     pub fn is_supremum(&self) -> bool {
         self.0.as_slice() == [AFTER]

@@ -22,6 +22,11 @@ impl Range {
         Range { low: key.clone(), high: key.after() }
     }
 
+    /// Is it one key, or one prefix, as [`entries`](Self::entries) makes it?
+    pub fn is_entries(&self) -> bool {
+        self.high.is_after(&self.low)
+    }
+
     /// Nothing lies in it.
     pub fn is_empty(&self) -> bool {
         self.low >= self.high

@@ -68,11 +68,11 @@ impl LockTable {
         for (number, request) in requests.iter().enumerate() {
             // Only InnoDB lets the holder of a lock pass those that wait for it.
             let overtakes = overtakes && !request.index.is_whole();
-            let asking = Asking { by, number, order, now, overtakes, search: origin.search };
-            let mut locks = self.indexes.entry(request.index).or_default();
             let read = origin.reaches.get(number).and_then(Option::as_ref);
-            let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
             let exact = read.is_some();
+            let asking = Asking { by, number, order, now, overtakes, exact, search: origin.search };
+            let mut locks = self.indexes.entry(request.index).or_default();
+            let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
             let (got, checks) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
             locks.uses(by.txn, request);
             let handle = locks.enter(asking, request, reach, Got { exact, ..got });
@@ -98,7 +98,8 @@ impl LockTable {
         let (mut met, mut stopped) = (Met::default(), false);
         for (number, (request, lock)) in requests.iter().zip(refs).enumerate() {
             let overtakes = overtakes && !request.index.is_whole();
-            let asking = Asking { by, number, order: lock.order, now, overtakes, search: None };
+            let order = lock.order;
+            let asking = Asking { by, number, order, now, overtakes, exact: false, search: None };
             let Some(mut locks) = self.indexes.get_mut(&request.index) else { continue };
             let reach = locks.reach(request, now);
             let (got, _) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
@@ -134,17 +135,17 @@ impl LockTable {
         let (mut noted, mut met, mut stopped) = (LockRefs::new(), Met::default(), false);
         for (number, request) in exact.requests.iter().enumerate() {
             let overtakes = exact.overtakes && !request.index.is_whole();
-            let asking = Asking { by, number, order, now, overtakes, search: None };
-            let mut locks = self.indexes.entry(request.index).or_default();
             let read = exact.reaches.get(number).and_then(Option::as_ref);
+            let is_read = read.is_some();
+            let asking = Asking { by, number, order, now, overtakes, exact: is_read, search: None };
+            let mut locks = self.indexes.entry(request.index).or_default();
             let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
             let got = if exact.answered {
                 Got::all(&request.range)
             } else {
                 ask(&locks, asking, request, &reach, &mut stopped, &mut met).0
             };
-            let exact = read.is_some();
-            let handle = locks.enter(asking, request, reach, Got { exact, ..got });
+            let handle = locks.enter(asking, request, reach, Got { exact: is_read, ..got });
             locks.used(handle, filled, upgraded);
             noted.push(LockRef { index: request.index, handle, order });
         }
@@ -244,7 +245,7 @@ fn ask(
     stopped: &mut bool,
     met: &mut Met,
 ) -> (Got, Option<Mode>) {
-    let first = met.conflicts.len();
+    let (first, behind) = (met.conflicts.len(), met.behind.len());
     let asked = locks.meet(asking, request, reach, met);
     // What is anybody's guess stops nobody.
     let known = |c: &&Conflict| c.relation == Relation::Wait && c.certainty > Certainty::Unknown;
@@ -252,6 +253,10 @@ fn ask(
     let asks = waits.peek().is_some();
     let record = waits.any(|c| c.kind.records() || c.kind.inserts());
     let asked = if *stopped { Range { high: request.range.low.clone(), ..asked } } else { asked };
+    if *stopped || asks && request.range.is_entries() {
+        // What it does not get now is in nobody's way.
+        met.behind.truncate(behind);
+    }
     let checks = request.kind.check().filter(|_| record && !*stopped);
     *stopped |= asks;
     (Got { asked, waits: *stopped, exact: false }, checks)

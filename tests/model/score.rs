@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::stage::Played;
+use crate::stage::{Played, PlayedStep};
 
 /// Counts of predicted against happened.
 #[derive(Clone, Copy, Default, Debug)]
@@ -142,13 +142,24 @@ pub fn faults(played: &Played) -> Vec<Fault> {
             class: format!("{class} | {}", verb(&step.sql)),
         });
     }
-    let (line, class) = match (played.deadlocked(), played.deadlock_predicted()) {
-        (true, false) => ("MISS   deadlock", "MISS   deadlock"),
-        (false, true) => ("FALSE  deadlock", "FALSE  deadlock"),
-        _ => return faults,
-    };
-    faults.push(Fault { line: line.to_owned(), class: class.to_owned() });
+    faults.extend(deadlock_fault(played));
     faults
+}
+
+/// The deadlock that was missed, or foreseen in vain, with the statement that closed it.
+fn deadlock_fault(played: &Played) -> Option<Fault> {
+    let class = match (played.deadlocked(), played.deadlock_predicted()) {
+        (true, false) => "MISS   deadlock",
+        (false, true) => "FALSE  deadlock",
+        _ => return None,
+    };
+    let foreseen = |step: &&PlayedStep| step.predictions.iter().any(|p| p.deadlock);
+    let closing = match played.deadlocked() {
+        true => played.steps.iter().rposition(|step| step.waited.is_some()),
+        false => played.steps.iter().position(|step| foreseen(&step)),
+    };
+    let at = closing.map(|number| format!(" | step {} {}", number + 1, played.steps[number].text()));
+    Some(Fault { line: format!("{class}{}", at.unwrap_or_default()), class: class.to_owned() })
 }
 
 /// `t b X,REC_NOT_GAP (10, 10)` → `secondary X,REC_NOT_GAP`

@@ -100,7 +100,9 @@ impl Supposed for Changes {
             if self.is_gone(table, clustered) {
                 continue;
             }
-            let entry = SeenEntry { key: key.clone(), clustered: clustered.clone(), matches: true };
+            let (key, clustered) = (key.clone(), clustered.clone());
+            let entry = SeenEntry { key, clustered, matches: true, newest: true, ..SeenEntry::default() };
+            let (key, clustered) = (&entry.key.clone(), &entry.clustered.clone());
             if range.contains(key) {
                 if !seen.entries.iter().any(|known| known.clustered == *clustered) {
                     seen.entries.push(entry);

@@ -14,6 +14,7 @@ pub fn why(rule: &str) -> &'static str {
             "the search reads these entries, and keeps new ones from the gaps between and around them"
         }
         "first-at-bound" => "the range begins with this record: nothing new can come between them",
+        "gap-behind" => "the gap behind the last entry that the search reads",
         "entry-beyond" => "the search reads up to the entry behind its range, and locks that too",
         "missing" => "the search finds nothing here, and keeps it so",
         "clustered-record" => "the row behind an entry of another index",

@@ -60,8 +60,11 @@ pub fn place(
         let pairs = names.iter().zip(&values).map(|(name, value)| format!("{name} = {value}"));
         pairs.collect::<Vec<_>>().join(", ")
     });
+    let is_place = point.is_some();
     let place = point.unwrap_or_else(|| interval(&names, range));
     match edges {
+        // Of a gap that no key was looked for in, the edges are all there is to say.
+        Some(edges) if kind == Kind::Gap && !is_place => edges.clone(),
         Some(edges) if kind.gaps() || kind.inserts() => format!("{place}, {edges}"),
         _ => place,
     }

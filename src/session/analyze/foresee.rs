@@ -15,7 +15,7 @@ use crate::backend::probe::ProbeValue;
 use crate::catalog::{KeyPart, Table};
 use crate::id::{TableId, TxnId};
 use crate::intent;
-use crate::intent::access_path::{Way, alone};
+use crate::intent::access_path::alone;
 use crate::intent::known::{Known, SeenSpan};
 use crate::intent::read;
 use crate::lock::key::Key;
@@ -172,9 +172,8 @@ impl Inquiry {
         let values = Bound(self.analysed.bind(&self.text, &self.params));
         let table = self.table(&searched.table.table)?;
         let paths = read::paths(&table, &searched, &values, known, &alone);
-        let ([path], spans) = (&paths[..], known.of(searched.access, 0)?) else { return None };
-        // A scan of everything is locked as a whole, and not read.
-        let unread = path.way == Way::All && self.context.locks_gaps() && known.limit.is_none();
+        let ([_], spans) = (&paths[..], known.of(searched.access, 0)?) else { return None };
+        let unread = spans.iter().any(|span| span.unread);
         let most = known.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let rows = spans.iter().flat_map(|span| &span.entries).filter(|entry| entry.matches).take(most);
         (!unread).then(|| rows.map(|entry| (table.id, entry.clustered.clone())).collect())

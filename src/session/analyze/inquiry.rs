@@ -143,9 +143,19 @@ impl Read<'_> {
         };
         for (path, question) in questions {
             let spans = match question {
-                Some(Question::Nothing(spans)) => vec![SeenSpan::default(); spans],
-                Some(Question::Scan { sql, index, covers }) => {
-                    let Some(seen) = self.knowledge.scanner.scan(&sql).await else { continue };
+                Some(Question::Nothing) => vec![SeenSpan { unread: true, ..SeenSpan::default() }],
+                Some(Question::Scan { sql, index, covers, otherwise }) => {
+                    let mut seen = self.knowledge.scanner.scan(&sql).await;
+                    if let (None, Some(Question::Scan { sql, .. })) = (&seen, otherwise.as_deref()) {
+                        seen = self.knowledge.scanner.scan(sql).await;
+                    }
+                    let Some(seen) = seen else {
+                        if let Some(Question::Nothing) = otherwise.as_deref() {
+                            let spans = vec![SeenSpan { unread: true, ..SeenSpan::default() }];
+                            known.seen.push(SeenPath { access: searched.access, path, spans });
+                        }
+                        continue;
+                    };
                     self.remember(searched, table, &seen);
                     let all: Option<Vec<SeenSpan>> =
                         seen.iter().map(|span| seen_span(table, index, span, covers)).collect();
@@ -162,27 +172,39 @@ impl Read<'_> {
     fn question(&self, searched: &Searched<'_>, table: &Table, path: &Path<'_>) -> Option<Question> {
         let locks_gaps = self.inquiry.context.locks_gaps();
         let limited = self.plain.is_some_and(|plain| plain.limit.is_some());
-        if path.way == Way::All && path.index == 0 && locks_gaps && !limited && !self.is_joined(searched) {
-            // Everything: nothing to look up.
-            return Some(Question::Nothing(1));
+        let everything =
+            path.way == Way::All && path.index == 0 && locks_gaps && !limited && !self.is_joined(searched);
+        let index = &table.indexes[path.index];
+        if everything && index.parts.is_empty() {
+            return Some(Question::Nothing);
         }
         if path.spans.len() > MAX_SPANS {
             return None;
         }
-        let index = &table.indexes[path.index];
         let spans: Option<Vec<scan::Span>> =
             path.spans.iter().map(|span| span_sql(table, path.index, span)).collect();
         let alone = !searched.table.nested && !self.is_joined(searched);
         let condition = self.plain.and_then(|plain| plain.condition.as_deref()).filter(|_| alone);
-        let filter = path.way == Way::All && !locks_gaps;
         let more = self.wanted_columns(searched, table);
         let alias = &searched.table.alias;
         let condition = condition.filter(|_| !path.covers);
         if index.parts.is_empty() {
             return None;
         }
-        let sql = scan::build(table, path.index, &spans?, condition, filter, alias, &more)?;
-        Some(Question::Scan { sql, index: path.index, covers: path.covers || condition.is_none() })
+        let (spans, index) = (spans?, path.index);
+        let scan = |filter, otherwise| {
+            let sql = scan::build(table, index, &spans, condition, filter, alias, &more)?;
+            Some(Question::Scan { sql, index, covers: path.covers || condition.is_none(), otherwise })
+        };
+        // An UPDATE at READ COMMITTED passes over what does not match without asking for it. Others do ask for
+        // it, and release it.
+        let update = matches!(self.inquiry.statement(), Statement::Update(_));
+        match () {
+            () if everything => scan(false, Some(Box::new(Question::Nothing))),
+            () if path.way == Way::All && !locks_gaps && update => scan(true, None),
+            () if path.way == Way::All && !locks_gaps => scan(false, scan(true, None).map(Box::new)),
+            () => scan(false, None),
+        }
     }
 
     fn is_joined(&self, searched: &Searched<'_>) -> bool {
@@ -223,10 +245,10 @@ impl Read<'_> {
 
 /// What is to be read on a path.
 enum Question {
-    /// Nothing: so many spans without entries stand for all.
-    Nothing(usize),
-    /// A part of an index.
-    Scan { sql: scan::ScanSql, index: usize, covers: bool },
+    /// Nothing: all of it is locked, whatever there is.
+    Nothing,
+    /// A part of an index; if there is too much to read, something else instead.
+    Scan { sql: scan::ScanSql, index: usize, covers: bool, otherwise: Option<Box<Question>> },
 }
 
 fn accesses(statement: &Statement) -> &[crate::sql::statement::TableAccess] {
@@ -321,6 +343,7 @@ fn seen_span(table: &Table, index: usize, seen: &scan::Seen, covers: bool) -> Op
         entries,
         below: below.into_iter().max_by(|a, b| a.key.cmp(&b.key)),
         above: above.into_iter().min_by(|a, b| a.key.cmp(&b.key)),
+        unread: false,
     })
 }
 
