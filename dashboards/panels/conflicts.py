@@ -140,28 +140,35 @@ board.stat(
     """Of the conflicts that were predicted in the chosen time, the share that came, or would have come but for
     interlock. Low: interlock holds or reports more than it must; guessed indexes are the usual reason.""",
     f"sum(increase({FORESEEN}[$__range])) / clamp_min(sum(increase({DECIDED}[$__range])), 1e-9)",
-    unit="percentunit", width=5, steps=[(None, WARN), (0.8, GOOD)],
+    unit="percentunit", width=4, steps=[(None, WARN), (0.8, GOOD)],
 )
 board.stat(
     "Recall",
     """Of the waits and deadlocks that came or would have come, the share that was predicted. Low: there is a pattern
     that the model does not know; the records with detected = after in /api/conflicts show it.""",
     f"sum(increase({FORESEEN}[$__range])) / clamp_min(sum(increase({CAME}[$__range])), 1e-9)",
-    unit="percentunit", width=5, steps=[(None, WARN), (0.95, GOOD)],
+    unit="percentunit", width=4, steps=[(None, WARN), (0.95, GOOD)],
 )
 board.stat(
     "Deadlocks not foreseen",
     """Errors 1213 that the server sent without interlock having seen them come. Each has a record in
     /api/conflicts (detected: after), with the server's report. Statements of clients that do not go through interlock are a common reason.""",
     f'sum(increase(interlock_server_deadlocks_total{{{S}, predicted="no"}}[$__range]))',
-    width=5, decimals=0, steps=[(None, GOOD), (1, WARN)],
+    width=4, decimals=0, steps=[(None, GOOD), (1, WARN)],
+)
+board.stat(
+    "New lock-order hazards",
+    """Cycles in the order in which transactions lock, found since the start, whether or not they ever met. See
+    /api/hazards: bring both sides into one order before they meet.""",
+    f"sum(interlock_lock_order_hazards_total{{{S}}})",
+    width=4, steps=[(None, GOOD), (1, WARN)],
 )
 board.stat(
     "Cycle search, p99",
     """How long the decision on a statement with conflicts takes. Microseconds; if milliseconds, very many wait for each
     other: look at "Held now" and the wait edges on Overview.""",
     f"histogram_quantile(0.99, sum by (le) (rate(interlock_cycle_search_seconds_bucket{{{S}}}{RATE})))",
-    unit="s", width=5, steps=[(None, GOOD), (0.001, WARN)],
+    unit="s", width=4, steps=[(None, GOOD), (0.001, WARN)],
 )
 board.stat(
     "Records lost",

@@ -7,6 +7,7 @@
 //! | `/api/conflicts?after=SEQ` | conflict records after a number |
 //! | `/api/conflicts/SEQ` | one of them |
 //! | `/api/groups` | conflicts of one kind counted together, each with its newest example |
+//! | `/api/hazards` | cycles in the order of locks, whether or not they ever met |
 //! | `/api/events` | server-sent events ([`super::events`]) |
 //! | `/api/openapi.json` | the description of all this |
 //! | POST `/api/holds/N/release`, `/api/sessions/N/kill` | something done ([`super::guard`]) |
@@ -46,6 +47,7 @@ pub(super) fn router(sources: &Sources) -> Router {
         .route("/api/conflicts", get(conflicts))
         .route("/api/conflicts/{seq}", get(conflict))
         .route("/api/groups", get(groups))
+        .route("/api/hazards", get(hazards))
         .route("/api/events", get(async |State(api): State<Arc<Api>>| api.events.read()))
         .route(
             "/api/openapi.json",
@@ -121,6 +123,10 @@ async fn conflict(State(api): State<Arc<Api>>, Path(seq): Path<u64>) -> Response
 
 async fn groups(State(api): State<Arc<Api>>) -> Response {
     axum::Json(json!({ "groups": api.sources.view.admission.ledger.groups() })).into_response()
+}
+
+async fn hazards(State(api): State<Arc<Api>>) -> Response {
+    axum::Json(json!({ "hazards": api.sources.view.admission.order.hazards() })).into_response()
 }
 
 async fn release(State(api): State<Arc<Api>>, Path(hold): Path<u64>) -> Response {

@@ -44,6 +44,12 @@ pub fn document() -> Value {
         "/api/groups".into(),
         get("Conflicts of one kind counted together, the most frequent first.", json!([]), groups),
     );
+    let hazards = json!({ "type": "object", "required": ["hazards"], "properties": {
+        "hazards": { "type": "array", "items": { "$ref": "#/components/schemas/Hazard" } } } });
+    paths.insert(
+        "/api/hazards".into(),
+        get("Deadlocks that may come: cycles in the order in which transactions lock.", json!([]), hazards),
+    );
     paths.insert("/api/events".into(), json!({ "get": { "summary": "Server-sent events; the data of each event `state` is a Snapshot.", "responses": {
         "200": { "description": "A stream that does not end.", "content": { "text/event-stream": { "schema": { "$ref": "#/components/schemas/Snapshot" } } } }, "default": error } } }));
     paths.insert("/api/openapi.json".into(), get("This document.", json!([]), json!({ "type": "object" })));
@@ -118,6 +124,8 @@ fn schemas() -> Value {
         "required": ["seq", "time", "kind", "detected", "certainty", "action", "outcome", "resource", "requester", "holders"] }));
     schemas.insert("ConflictGroup".to_owned(), json!({ "type": "object", "description": "Conflicts in which the same statement meets the same pattern in the same index, with the newest of them.",
         "required": ["id", "pattern", "schema", "table", "index", "count", "happened", "averted", "held_ms", "first_seen", "last_seen", "newest", "example", "advice"] }));
+    schemas.insert("Hazard".to_owned(), json!({ "type": "object", "description": "Transactions that lock in an order in which each may wait for another, whether or not they ever met.",
+        "required": ["id", "pattern", "summary", "legs", "found"] }));
     schemas.sort_keys();
     Value::Object(schemas)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::comment::Tags;
 use super::place::Places;
 use super::record::{Resource, Step};
-use super::search::{Known, Narrow};
+use super::search::Narrow;
 use crate::id::IndexId;
 use crate::lock::mode::Mode;
 use crate::lock::range::Range;
@@ -76,6 +76,8 @@ pub(super) struct Standing {
     pub kind: Kind,
     /// Which part of the index.
     pub range: Range,
+    /// It was asked for as a new entry.
+    pub inserted: bool,
 }
 
 /// Requests of one transaction that are remembered with their statements.
@@ -141,14 +143,21 @@ impl History {
 }
 
 impl Noted {
+    /// Shows each lock that it took and that stands. False: they may be known better later.
+    pub fn visit(&self, each: &mut dyn FnMut(&Standing)) -> bool {
+        for (request, settled) in
+            self.locks.iter().flat_map(|locks| locks.requests.iter().zip(&locks.settled))
+        {
+            standing(request, settled).iter().for_each(&mut *each);
+        }
+        let Some(search) = self.search.as_ref().and_then(Weak::upgrade) else { return true };
+        search.visit(&mut |request, settled| standing(request, settled).iter().for_each(&mut *each))
+    }
+
     /// The locks that it took and that stand, and whether they will not be known better.
     fn known(&self) -> (Vec<Standing>, bool) {
-        let own = self.locks.iter().flat_map(|locks| locks.requests.iter().zip(&locks.settled));
-        let mut all: Vec<Standing> =
-            own.filter_map(|(request, settled)| standing(request, settled)).collect();
-        let Some(search) = self.search.as_ref().and_then(Weak::upgrade) else { return (all, true) };
-        let Known { requests, settled, exact } = search.standing();
-        all.extend(requests.iter().zip(&settled).filter_map(|(request, settled)| standing(request, settled)));
+        let mut all = Vec::new();
+        let exact = self.visit(&mut |lock| all.push(lock.clone()));
         (all, exact)
     }
 
@@ -186,7 +195,8 @@ fn standing(request: &Request, settled: &Settled) -> Option<Standing> {
         Settled::Duplicate => (Mode::S, Kind::Record, &request.range),
         Settled::Released => return None,
     };
-    Some(Standing { index: request.index, mode, kind, range: range.clone() })
+    let inserted = request.kind.inserts();
+    Some(Standing { index: request.index, mode, kind, range: range.clone(), inserted })
 }
 
 impl std::fmt::Debug for History {

@@ -401,7 +401,7 @@ impl Ledger {
     }
 }
 
-fn now() -> String {
+pub(super) fn now() -> String {
     format!("{:.6}", jiff::Timestamp::now())
 }
 

@@ -9,6 +9,7 @@ pub mod comment;
 pub mod file;
 pub mod groups;
 pub mod history;
+pub mod lock_order;
 pub mod place;
 pub mod registry;
 pub mod ledger;
@@ -44,9 +45,10 @@ use crate::scheduler::policy::Limits;
 use budget::Budget;
 pub use hold::Hold;
 use ledger::{Happened, Ledger, Witness};
+use lock_order::LockOrder;
 use place::Places;
 use record::Resource;
-use registry::Registry;
+use registry::{Entry, Registry};
 
 /// Conflicts that are logged each second; the rest are counted in the next line.
 const LOG_LINES_PER_SECOND: u64 = 10;
@@ -91,6 +93,8 @@ pub struct Admission {
     pub ledger: Ledger,
     /// Statements whose locks can be narrowed.
     pub searches: search::Searches,
+    /// The order in which transactions lock.
+    pub order: LockOrder,
     /// Names of indexes.
     pub places: Places,
     transactions: Counter,
@@ -163,6 +167,7 @@ impl Admission {
             registry: Registry::default(),
             ledger: Ledger::new(settings.keep, metrics.clone()),
             searches: search::Searches::default(),
+            order: LockOrder::new(metrics.clone()),
             places: Places::default(),
             transactions: Counter::default(),
             sessions: Counter::default(),
@@ -323,6 +328,11 @@ impl Admission {
     pub fn came_true(&self, txn: TxnId, errno: Option<u16>) {
         self.scheduler.waits_no_more(txn);
         self.ledger.answered(txn, errno);
+    }
+
+    /// A session's transaction ends: the order of its locks may be one that nobody has seen.
+    pub fn learn_order(&self, entry: &Entry) {
+        entry.teach(&self.order, &self.places);
     }
 
     /// A COMMIT (or ROLLBACK) is about to be sent: nobody needs to be held behind it any more.

@@ -13,6 +13,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::history::{History, Running};
 use super::journal::Journal;
+use super::lock_order::LockOrder;
 use super::metadata::Uses;
 use super::place::Places;
 use super::record::Party;
@@ -266,6 +267,11 @@ impl Entry {
     /// What it locked is known there.
     pub fn searched(&self, step: usize, search: Weak<dyn Narrow>) {
         self.history.lock().searched(step, search);
+    }
+
+    /// Its transaction ends: the order in which it has locked is learned.
+    pub(super) fn teach(&self, order: &LockOrder, places: &Places) {
+        order.learn(&self.history.lock(), self.program.as_deref(), places);
     }
 
     /// The session and its transaction, as a party of a conflict.

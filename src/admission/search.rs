@@ -17,19 +17,9 @@ pub trait Narrow: Send + Sync {
     /// are one.
     fn narrow(self: Arc<Self>) -> BoxFuture<'static, ()>;
 
-    /// The locks that it holds, as far as they are known now.
-    fn standing(&self) -> Known;
-}
-
-/// What is known of the locks of such a statement.
-#[derive(Debug)]
-pub struct Known {
-    /// What was asked for and is held.
-    pub requests: Vec<Request>,
-    /// What became of each.
-    pub settled: Vec<Settled>,
-    /// It will not be known better.
-    pub exact: bool,
+    /// Shows the locks that it holds, as far as they are known now: what was asked for, and what became of it.
+    /// False: they may be known better later. Never waits.
+    fn visit(&self, each: &mut dyn FnMut(&Request, &Settled)) -> bool;
 }
 
 /// All such statements, by number. An entry does not keep its statement alive.

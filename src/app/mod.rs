@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::admission::Admission;
 use crate::admission::file::Writer;
+use crate::admission::lock_order::Hazard;
 use crate::admission::state::StateError;
 use crate::backend::catalog_loader::Loader;
 use crate::backend::catalog_store::{Catalog, LoadEnd};
@@ -92,11 +93,14 @@ pub struct Start {
     pub set_level: SetLevel,
     /// Sockets that are open already.
     pub sockets: Sockets,
+    /// The process ends when nobody has been connected for so long, once somebody was.
+    pub exit_after_idle: Option<Duration>,
 }
 
-/// Builds every room from the configuration, runs until a signal, and drains.
-pub async fn run(start: Start) -> Result<(), AppError> {
-    let Start { loaded, source, set_level, sockets } = start;
+/// Builds every room from the configuration, runs until a signal, and drains. Returns the hazards in the order of
+/// locks that it has seen.
+pub async fn run(start: Start) -> Result<Vec<Hazard>, AppError> {
+    let Start { loaded, source, set_level, sockets, exit_after_idle } = start;
     let config = loaded.config.clone();
     let (frontend, backend) = (map::frontend(&config), map::backend(&config));
     let listener = Listener::open(&frontend, sockets.clients).await?;
@@ -141,7 +145,8 @@ pub async fn run(start: Start) -> Result<(), AppError> {
     let open = listener.connections();
     let mut stop = drain.watch();
     let watchdog = tokio::spawn(notify::watchdog(workers.pulse()));
-    let signals = tokio::spawn(signals::listen(drain.clone(), shared.clone(), reloader, successor)?);
+    let ends = signals::Ends { drain: drain.clone(), exit_after_idle };
+    let signals = tokio::spawn(signals::listen(ends, shared.clone(), reloader, successor)?);
     let stop = async move {
         stop.reached(Phase::Draining).await;
     };
@@ -160,7 +165,7 @@ pub async fn run(start: Start) -> Result<(), AppError> {
         // Ends by itself within a second; a panic there must not spoil an orderly end.
         let _ = admin.await;
     }
-    Ok(())
+    Ok(shared.admission.order.hazards())
 }
 
 /// The rooms that all sessions share. Needs no socket: `interlock explain` uses them without any client.

@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -39,9 +39,15 @@ struct Signals {
     upgrade: Signal,
 }
 
+/// How the process ends.
+pub(super) struct Ends {
+    pub(super) drain: Drain,
+    pub(super) exit_after_idle: Option<Duration>,
+}
+
 /// The task that listens to signals. Fails if they cannot be caught.
 pub(super) fn listen(
-    drain: Drain,
+    ends: Ends,
     shared: Arc<Shared>,
     reloader: Arc<Reloader>,
     successor: Successor,
@@ -53,7 +59,11 @@ pub(super) fn listen(
         upgrade: signal(SignalKind::user_defined2())?,
     };
     Ok(async move {
-        run(&mut signals, &reloader, &successor).await;
+        let Ends { drain, exit_after_idle } = ends;
+        tokio::select! {
+            () = run(&mut signals, &reloader, &successor) => {}
+            () = idle(&shared, exit_after_idle) => {}
+        }
         // So that nobody takes a socket that is about to be closed for one that is served.
         drop(successor);
         let grace = reloader.config().shutdown.grace;
@@ -70,6 +80,23 @@ pub(super) fn listen(
         drain.close();
         std::future::pending::<()>().await;
     })
+}
+
+/// Until nobody has been connected for so long, once somebody was. Without a duration: for ever.
+async fn idle(shared: &Shared, after: Option<Duration>) {
+    let Some(after) = after else { return std::future::pending().await };
+    let mut seen = (0, Instant::now());
+    loop {
+        tokio::time::sleep((after / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))).await;
+        // Connections are counted when they end, so a short one between two looks is not missed.
+        let ended = shared.metrics.connections.total();
+        if shared.admission.registry.sessions() > 0 || ended != seen.0 {
+            seen = (ended, Instant::now());
+        } else if ended > 0 && seen.1.elapsed() >= after {
+            info!(?after, "nobody has been connected for so long");
+            return;
+        }
+    }
 }
 
 /// Until the process is to end.

@@ -5,6 +5,7 @@ mod columns;
 pub mod demo;
 pub mod healthcheck;
 pub mod explain;
+pub mod hazards;
 pub mod log;
 pub mod run;
 pub mod signatures;
@@ -50,6 +51,9 @@ Signals:
   SIGHUP            read the configuration and the certificates again, or say why not
   SIGUSR2           start the program anew, hand it the listening sockets, then as SIGTERM
 
+Exit status with --fail-on hazard:
+  0 nothing new, 3 a deadlock may come that --baseline does not accept: the report is on standard output
+
 Admin address: /metrics /healthz /readyz /api/status /api/conflicts?after=SEQ";
 
 /// A MySQL and MariaDB proxy that sees lock conflicts and deadlocks before they happen.
@@ -64,7 +68,7 @@ struct Cli {
 enum Command {
     /// Relay between clients and a server, and watch for lock conflicts.
     #[command(after_help = AFTER_RUN_HELP)]
-    Run(ConfigArgs),
+    Run(RunArgs),
     /// Print every fault of a configuration and exit 1, or the configuration in force and exit 0.
     Check(check::Args),
     /// List, export, import or drop the deadlocks that interlock remembers.
@@ -75,6 +79,17 @@ enum Command {
     Explain(explain::Args),
     /// Run the get-or-create deadlock three times: direct, flagged, reordered.
     Demo(demo::Args),
+}
+
+/// What `run` is told.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What makes the run fail, and when it ends.
+    #[command(flatten)]
+    pub gate: hazards::Args,
 }
 
 /// Where the configuration comes from. Every flag is a key of the file.
@@ -143,7 +158,7 @@ mod tests {
     fn flags_become_overrides() {
         let cli = Cli::parse_from(["interlock", "run", "--listen", "h:1", "--action", "reject"]);
         let Command::Run(args) = cli.command else { panic!("run was asked for") };
-        let flags = args.overrides().flags;
+        let flags = args.config.overrides().flags;
         assert_eq!(
             flags,
             [

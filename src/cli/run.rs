@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use super::{ConfigArgs, log};
+use super::{RunArgs, log};
 use crate::app;
 use crate::app::Start;
 use crate::app::reload::Source;
 use crate::app::sockets::Sockets;
 
-/// Runs until a signal ends it. Exits 0 after an orderly shutdown, 1 if it could not start.
-pub fn run(args: &ConfigArgs) -> ExitCode {
+/// Runs until a signal ends it. Exits 0 after an orderly shutdown, 1 if it could not start, 3 if it has found what
+/// `--fail-on` names.
+pub fn run(args: &RunArgs) -> ExitCode {
     // First of all: the environment can only be changed while there is one thread.
     let sockets = match Sockets::from_environment() {
         Ok(sockets) => sockets,
@@ -18,7 +19,14 @@ pub fn run(args: &ConfigArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let source = Source { overrides: args.overrides(), environment: std::env::vars().collect() };
+    let known = match args.gate.known() {
+        Ok(known) => known,
+        Err(error) => {
+            eprintln!("interlock: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let source = Source { overrides: args.config.overrides(), environment: std::env::vars().collect() };
     let loaded = match source.load() {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -45,8 +53,12 @@ pub fn run(args: &ConfigArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(app::run(Start { loaded, source, set_level, sockets })) {
-        Ok(()) => ExitCode::SUCCESS,
+    let exit_after_idle = args.gate.exit_after_idle;
+    match runtime.block_on(app::run(Start { loaded, source, set_level, sockets, exit_after_idle })) {
+        Ok(hazards) => args.gate.conclude(known, &hazards).unwrap_or_else(|error| {
+            eprintln!("interlock: {error}");
+            ExitCode::FAILURE
+        }),
         Err(error) => {
             tracing::error!(%error, "interlock cannot run");
             ExitCode::FAILURE

@@ -59,6 +59,8 @@ pub struct Metrics {
     pub decision_seconds: Histogram,
     /// Conflict records.
     pub records: Counters<RecordFate>,
+    /// Hazards that never collided.
+    pub hazards: Counters<()>,
     /// Holds that ended.
     pub holds: Counters<(ConflictKind, HoldEnd)>,
     /// How long statements were held.
@@ -222,6 +224,12 @@ impl Metrics {
                 "interlock_conflict_records_total",
                 "Conflict records by where they went: kept in memory, pushed out of it by newer ones, written \
                  to conflicts.file, or lost because it could not be written.",
+                Rate::Rare,
+            )?,
+            hazards: family.counters(
+                "interlock_lock_order_hazards_total",
+                "Cycles found in the order in which transactions lock: deadlocks that may come although they \
+                 never did; each is counted once.",
                 Rate::Rare,
             )?,
             holds: family.counters(

@@ -284,6 +284,9 @@ impl Analyzer {
     fn end_transaction(&mut self, ending: Ending) {
         self.touched = None;
         self.unfollowed = false;
+        if self.txn.is_some() {
+            self.shared.admission.learn_order(&self.entry);
+        }
         self.close_searches();
         let stays = !self.owned.is_empty();
         if self.txn.is_some() || std::mem::take(&mut self.names_tables) {

@@ -15,7 +15,7 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 
 use super::inquiry::Inquiry;
-use crate::admission::search::{Known, Narrow};
+use crate::admission::search::Narrow;
 use crate::catalog::Flavour;
 use crate::id::{SearchId, TxnId};
 use crate::intent::outcome::{self, Answered};
@@ -149,12 +149,11 @@ impl Narrow for Search {
         narrowing.boxed()
     }
 
-    fn standing(&self) -> Known {
+    fn visit(&self, each: &mut dyn FnMut(&Request, &Settled)) -> bool {
         // Whoever asks holds locks of its own: it gets nothing rather than wait for one that is being changed.
-        let Some(state) = self.state.try_lock() else {
-            return Known { requests: Vec::new(), settled: Vec::new(), exact: false };
-        };
-        Known { requests: state.requests.clone(), settled: state.settled.clone(), exact: state.exact }
+        let Some(state) = self.state.try_lock() else { return false };
+        state.requests.iter().zip(&state.settled).for_each(|(request, settled)| each(request, settled));
+        state.exact
     }
 }
 
