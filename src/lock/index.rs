@@ -153,7 +153,8 @@ impl IndexLocks {
     pub fn meet(&self, asking: Asking, request: &Request, reach: &Range, met: &mut Met) -> Range {
         let first = met.conflicts.len();
         let mut asked = request.range.clone();
-        self.tree.visit(reach, &mut |_, extent, held| {
+        // Only gaps, and entries that wait for one, meet beyond the place itself.
+        self.tree.visit(&request.range, reach, &mut |_, extent, held| {
             if held.txn == asking.by.txn || (held.waits && held.order > asking.order) {
                 return;
             }
@@ -214,7 +215,8 @@ impl IndexLocks {
             certainty: request.certainty,
             search: asking.search,
         };
-        self.tree.insert(reach, held)
+        let wide = is_wide(&held);
+        self.tree.insert(reach, wide, held)
     }
 
     /// What the transaction itself holds here and goes on to use with this request is marked.
@@ -262,7 +264,7 @@ impl IndexLocks {
         let named = held.named.clone();
         if !clustered {
             let below = self.fences.around(&named, now).low;
-            self.tree.set_range(handle, Range { low: below, high: named.high });
+            self.tree.set_range(handle, Range { low: below, high: named.high }, true);
         }
     }
 
@@ -309,7 +311,7 @@ impl IndexLocks {
                     self.freeze(txn, range);
                 }
                 if !kind.gaps() {
-                    self.tree.set_range(handle, range.clone());
+                    self.tree.set_range(handle, range.clone(), false);
                 }
                 true
             }
@@ -361,7 +363,7 @@ impl IndexLocks {
             let inside = gap.covers(&held.named);
             held.exact |= inside && !seen.present && held.kind != Kind::NextKey;
             let extent = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
-            self.tree.set_range(handle, extent);
+            self.tree.set_range(handle, extent, true);
         }
     }
 
@@ -438,7 +440,7 @@ impl IndexLocks {
         };
         let wanted = request.kind.check().unwrap_or(request.mode);
         let mut first = false;
-        self.tree.visit(&common, &mut |_, _, own| {
+        self.tree.visit(&common, &common, &mut |_, _, own| {
             let has = own.txn == asking.by.txn
                 && !own.tentative
                 && own.kind.records()
@@ -497,6 +499,11 @@ fn cut(extent: Range, named: &Range, gap: &Range) -> Range {
         cut.low = cut.low.max(gap.high.clone());
     }
     cut
+}
+
+/// Does the lock matter to those who ask for a gap that it does not lie in the named place of?
+fn is_wide(held: &Held) -> bool {
+    held.kind.gaps() || held.insert
 }
 
 fn gap_certainty(held: &Held, asked: &Range) -> Certainty {

@@ -3,6 +3,10 @@
 //! A treap (Seidel and Aragon, "Randomized Search Trees", 1996) in an arena, ordered by (low, id) and
 //! augmented with the node that has the highest end in each subtree (Cormen et al., "Interval trees").
 //! Priorities are a hash of the id, so that equal histories give equal trees.
+//!
+//! Entries are *wide* or not. A search that is wider than what it is about ([`IntervalTree::visit`]) passes by
+//! all that are not: a gap between two far records is searched without a look at the thousand record locks
+//! that lie in it.
 
 use super::range::Range;
 
@@ -26,6 +30,10 @@ struct Node<T> {
     right: u32,
     /// The node of this subtree whose range ends last.
     furthest: u32,
+    /// See the file's header.
+    wide: bool,
+    /// A node of this subtree is wide.
+    any_wide: bool,
     /// `None` in a free node.
     value: Option<T>,
 }
@@ -56,7 +64,7 @@ impl<T> IntervalTree<T> {
     }
 
     /// Puts a range in.
-    pub fn insert(&mut self, range: Range, value: T) -> Handle {
+    pub fn insert(&mut self, range: Range, wide: bool, value: T) -> Handle {
         let id = self.next_id;
         self.next_id += 1;
         let node = Node {
@@ -66,6 +74,8 @@ impl<T> IntervalTree<T> {
             left: NIL,
             right: NIL,
             furthest: NIL,
+            wide,
+            any_wide: wide,
             value: Some(value),
         };
         let slot = match self.free.pop() {
@@ -96,11 +106,12 @@ impl<T> IntervalTree<T> {
         Some(taken)
     }
 
-    /// Gives an entry other ends.
-    pub fn set_range(&mut self, handle: Handle, range: Range) {
+    /// Gives an entry other ends, and makes it wide or not.
+    pub fn set_range(&mut self, handle: Handle, range: Range, wide: bool) {
         if let Some(slot) = self.find(handle) {
             self.unlink(slot);
             self.nodes[slot as usize].range = range;
+            self.nodes[slot as usize].wide = wide;
             self.link(slot);
         }
     }
@@ -128,9 +139,15 @@ impl<T> IntervalTree<T> {
         self.root = self.remove_below(self.root, slot);
     }
 
-    /// Calls `visit` for every range that has a place in common with `range`, in order of `low`.
-    pub fn visit<'a>(&'a self, range: &Range, visit: &mut impl FnMut(Handle, &'a Range, &'a T)) {
-        self.visit_below(self.root, range, visit);
+    /// Calls `visit` for every range that has a place in common with `range`, and for every wide one that has
+    /// a place in common with `reach`, which `range` lies in; in order of `low`.
+    pub fn visit<'a>(
+        &'a self,
+        range: &Range,
+        reach: &Range,
+        visit: &mut impl FnMut(Handle, &'a Range, &'a T),
+    ) {
+        self.visit_below(self.root, range, reach, visit);
     }
 
     /// Up to `count` entries in no particular order, from position `from` on, and the position to go on from;
@@ -145,7 +162,7 @@ impl<T> IntervalTree<T> {
     /// As [`visit`](Self::visit), with handles: for entries that are to be changed afterwards.
     pub fn handles(&self, range: &Range, keep: impl Fn(&T) -> bool) -> Vec<Handle> {
         let mut found = Vec::new();
-        self.visit(range, &mut |handle, _, value| {
+        self.visit(range, range, &mut |handle, _, value| {
             if keep(value) {
                 found.push(handle);
             }
@@ -153,19 +170,30 @@ impl<T> IntervalTree<T> {
         found
     }
 
-    fn visit_below<'a>(&'a self, at: u32, range: &Range, visit: &mut impl FnMut(Handle, &'a Range, &'a T)) {
-        if at == NIL || self.node(self.node(at).furthest).range.high <= range.low {
+    fn visit_below<'a>(
+        &'a self,
+        at: u32,
+        range: &Range,
+        reach: &Range,
+        visit: &mut impl FnMut(Handle, &'a Range, &'a T),
+    ) {
+        if at == NIL {
             return;
         }
         let node = self.node(at);
-        self.visit_below(node.left, range, visit);
-        if node.range.low >= range.high {
+        let searched = if node.any_wide { reach } else { range };
+        if self.node(node.furthest).range.high <= searched.low {
             return;
         }
-        if let (true, Some(value)) = (node.range.high > range.low, &node.value) {
+        self.visit_below(node.left, range, reach, visit);
+        if node.range.low >= searched.high {
+            return;
+        }
+        let mine = if node.wide { reach } else { range };
+        if let (true, Some(value)) = (node.range.intersects(mine), &node.value) {
             visit(Handle { id: node.id, slot: at }, &node.range, value);
         }
-        self.visit_below(node.right, range, visit);
+        self.visit_below(node.right, range, reach, visit);
     }
 
     fn node(&self, at: u32) -> &Node<T> {
@@ -177,12 +205,13 @@ impl<T> IntervalTree<T> {
         (&a.range.low, a.id) < (&b.range.low, b.id)
     }
 
-    /// Recomputes `furthest` from the node itself and its children.
+    /// Recomputes `furthest` and `any_wide` from the node itself and its children.
     fn update(&mut self, at: u32) {
         let node = self.node(at);
-        let mut furthest = at;
+        let (mut furthest, mut any_wide) = (at, node.wide);
         for child in [node.left, node.right] {
             if child != NIL {
+                any_wide |= self.node(child).any_wide;
                 let candidate = self.node(child).furthest;
                 if self.node(candidate).range.high > self.node(furthest).range.high {
                     furthest = candidate;
@@ -190,6 +219,7 @@ impl<T> IntervalTree<T> {
             }
         }
         self.nodes[at as usize].furthest = furthest;
+        self.nodes[at as usize].any_wide = any_wide;
     }
 
     fn insert_below(&mut self, root: u32, new: u32) -> u32 {
@@ -283,29 +313,34 @@ mod tests {
         #[test]
         fn finds_what_a_list_finds(steps in prop::collection::vec((0..5u8, 0..40i128, 1..15i128), 1..200)) {
             let mut tree = IntervalTree::default();
-            let mut list: Vec<(Handle, Range)> = Vec::new();
+            let mut list: Vec<(Handle, Range, bool)> = Vec::new();
             for (what, low, length) in steps {
                 let asked = range(low, low + length);
                 if what == 0 && !list.is_empty() {
-                    let (handle, gone) = list.swap_remove(low as usize % list.len());
+                    let (handle, gone, _) = list.swap_remove(low as usize % list.len());
                     prop_assert_eq!(tree.remove(handle), Some((gone, handle.id)));
                     prop_assert_eq!(tree.remove(handle), None);
                 } else if what == 1 {
-                    let mut found = tree.handles(&asked, |_| true);
+                    let reach = range(low - length, low + 2 * length);
+                    let mut found = Vec::new();
+                    tree.visit(&asked, &reach, &mut |handle, _, _| found.push(handle));
+                    let meets = |r: &Range, wide: bool| r.intersects(if wide { &reach } else { &asked });
                     let mut expected: Vec<Handle> =
-                        list.iter().filter(|(_, r)| r.intersects(&asked)).map(|(h, _)| *h).collect();
+                        list.iter().filter(|(_, r, wide)| meets(r, *wide)).map(|(h, ..)| *h).collect();
                     found.sort_unstable_by_key(|h| h.id);
                     expected.sort_unstable_by_key(|h| h.id);
                     prop_assert_eq!(found, expected);
                 } else if what == 2 && !list.is_empty() {
                     let at = low as usize % list.len();
-                    tree.set_range(list[at].0, asked.clone());
-                    list[at].1 = asked;
+                    let wide = length % 3 == 0;
+                    tree.set_range(list[at].0, asked.clone(), wide);
+                    (list[at].1, list[at].2) = (asked, wide);
                 } else {
                     let id = tree.next_id;
-                    let handle = tree.insert(asked.clone(), id);
+                    let wide = length % 4 == 0;
+                    let handle = tree.insert(asked.clone(), wide, id);
                     prop_assert_eq!(tree.get_mut(handle), Some((&asked, &mut id.clone())));
-                    list.push((handle, asked));
+                    list.push((handle, asked, wide));
                 }
                 prop_assert_eq!(tree.len(), list.len());
             }
