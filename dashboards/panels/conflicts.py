@@ -7,9 +7,9 @@ board = Board(
     tables=True,
 )
 AVERTED = f'interlock_predictions_total{{{S}, outcome="averted"}}'
-DECIDED = f'interlock_predictions_total{{{S}, outcome=~"happened|averted|did_not_happen"}}'
-FORESEEN = f'interlock_predictions_total{{{S}, outcome=~"happened|averted"}}'
-CAME = f'interlock_predictions_total{{{S}, outcome=~"happened|averted|missed"}}'
+DECIDED = f'interlock_predictions_total{{{S}, outcome=~"hit|averted|false_alarm"}}'
+FORESEEN = f'interlock_predictions_total{{{S}, outcome=~"hit|averted"}}'
+CAME = f'interlock_predictions_total{{{S}, outcome=~"hit|averted|miss"}}'
 
 board.row("Where")
 board.table(
@@ -179,10 +179,10 @@ board.stat(
 )
 board.graph(
     "What came of predictions",
-    """Per second. averted: it would have come. happened: it came (with flag, that is the rule). did_not_happen: a false
-    alarm. missed: it came and was not predicted.""",
+    """Per second. averted: it would have come. hit: it came (with flag, that is the rule). false_alarm: it did not come.
+    miss: it came and was not predicted.""",
     [(f'sum by (outcome) (rate(interlock_predictions_total{{{S}}}{RATE}))', "{{outcome}}")],
-    unit="ops", width=8, colours={"averted": GOOD, "happened": WARN, "missed": BAD, "did_not_happen": "purple"},
+    unit="ops", width=8, colours={"averted": GOOD, "hit": WARN, "miss": BAD, "false_alarm": "purple"},
 )
 board.graph(
     "Deadlocks that the server sent",

@@ -299,9 +299,9 @@ impl Ledger {
         self.pending.store(ring.pending.len(), Ordering::SeqCst);
         if let Some(kind) = closed {
             let outcome = match outcome {
-                Outcome::Happened => Prediction::Happened,
+                Outcome::Happened => Prediction::Hit,
                 Outcome::Averted => Prediction::Averted,
-                Outcome::DidNotHappen | Outcome::Pending => Prediction::DidNotHappen,
+                Outcome::DidNotHappen | Outcome::Pending => Prediction::FalseAlarm,
             };
             self.metrics.predictions.inc((kind, outcome));
         }
@@ -395,7 +395,7 @@ impl Ledger {
                 asking: kind == ConflictKind::Deadlock && ring.asked.remove(&session),
             };
             self.push(&mut ring, record, txn, &[]);
-            self.metrics.predictions.inc((kind, Prediction::Missed));
+            self.metrics.predictions.inc((kind, Prediction::Miss));
         }
         foreseen
     }

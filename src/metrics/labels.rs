@@ -115,13 +115,13 @@ label! {
     /// What came of a prediction.
     Prediction = "outcome" {
         /// What was predicted came.
-        Happened = "happened",
-        /// It would have come, but for interlock.
+        Hit = "hit",
+        /// interlock kept the statement back, so it did not come.
         Averted = "averted",
         /// It did not come.
-        DidNotHappen = "did_not_happen",
+        FalseAlarm = "false_alarm",
         /// It came without having been predicted.
-        Missed = "missed",
+        Miss = "miss",
     }
 }
 

@@ -198,7 +198,7 @@ impl Metrics {
             predictions: family.counters(
                 "interlock_predictions_total",
                 "Conflicts whose outcome is known, and waits and deadlocks that the server reported without a \
-                 prediction (missed): how far the model can be trusted.",
+                 prediction (miss): how far the model can be trusted.",
                 Rate::Rare,
             )?,
             server_deadlocks: family.counters(
@@ -416,8 +416,8 @@ impl Metrics {
         };
         Outcomes {
             averted: came(Prediction::Averted),
-            happened: came(Prediction::Happened),
-            did_not_happen: came(Prediction::DidNotHappen),
+            happened: came(Prediction::Hit),
+            did_not_happen: came(Prediction::FalseAlarm),
             rejected: kinds.iter().map(rejected).sum(),
         }
     }
