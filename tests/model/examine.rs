@@ -16,6 +16,8 @@ use crate::{random, shrink};
 
 /// Cases that share one schema.
 const PER_SCHEMA: u64 = 8;
+/// Cases from which on a score is held to what the model has reached.
+const ENOUGH: u64 = 400;
 /// Failing cases that are made smaller and printed.
 const SHOWN: u64 = 12;
 
@@ -123,16 +125,21 @@ fn chosen() -> Vec<Kind> {
 /// Settings of a server that makes and drops many tables.
 const QUICK: &[&str] = &["--innodb-flush-log-at-trx-commit=0"];
 
-/// What the model has reached on cases that nobody has chosen; the aim is 95 % everywhere.
+/// What the model has reached on cases that nobody has chosen, less some room for chance; the aim is 95 %
+/// everywhere, and 99 % of what is `certain`.
+fn keeps_up(kind: Kind, score: &Score) {
+    assert!(score.waits.recall() > 0.85, "{kind:?}: {score}");
+    assert!(score.waits.precision() > 0.87, "{kind:?}: {score}");
+    assert!(score.certain.precision() > 0.90, "{kind:?}: {score}");
+    assert!(score.deadlocks.recall() > 0.60, "{kind:?}: {score}");
+    assert!(score.deadlocks.false_alarm_rate() < 0.04, "{kind:?}: {score}");
+}
+
 #[test]
 fn the_model_is_as_good_as_it_was_on_random_cases() {
     for kind in Kind::ALL {
         let Some(server) = Server::start_with(kind, QUICK) else { continue };
-        let score = examine(&server, 400, 7, 3, 0);
-        assert!(score.waits.recall() > 0.65, "{kind:?}: {score}");
-        assert!(score.waits.precision() > 0.60, "{kind:?}: {score}");
-        assert!(score.deadlocks.recall() > 0.45, "{kind:?}: {score}");
-        assert!(score.deadlocks.false_alarm_rate() < 0.15, "{kind:?}: {score}");
+        keeps_up(kind, &examine(&server, 400, 7, 3, 0));
     }
 }
 
@@ -142,7 +149,12 @@ fn examine_all() {
     let (cases, seed) = (number("EXAMINE_CASES", 1000), number("EXAMINE_SEED", 1));
     for kind in chosen() {
         if let Some(server) = Server::start_with(kind, QUICK) {
-            examine(&server, cases, seed, number("EXAMINE_LANES", 3), number("EXAMINE_SHOW", SHOWN));
+            let score =
+                examine(&server, cases, seed, number("EXAMINE_LANES", 3), number("EXAMINE_SHOW", SHOWN));
+            // Few cases say little.
+            if cases >= ENOUGH {
+                keeps_up(kind, &score);
+            }
         }
     }
 }

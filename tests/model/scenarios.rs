@@ -97,13 +97,14 @@ fn names_are_unique_and_steps_can_be_read() {
     assert_eq!(names.len(), before, "a name is used twice");
 }
 
-/// What the model has reached; the aim is 95 % everywhere.
+/// What the model has reached, less a case or two; the aim is 95 % everywhere, and 99 % of what is `certain`.
 #[test]
 fn the_model_is_as_good_as_it_was() {
     for (kind, score) in report() {
-        assert!(score.waits.recall() > 0.60, "{kind:?}: {score}");
-        assert!(score.waits.precision() > 0.60, "{kind:?}: {score}");
-        assert!(score.deadlocks.recall() > 0.50, "{kind:?}: {score}");
-        assert!(score.deadlocks.false_alarm_rate() < 0.10, "{kind:?}: {score}");
+        assert!(score.waits.recall() > 0.88, "{kind:?}: {score}");
+        assert!(score.waits.precision() > 0.96, "{kind:?}: {score}");
+        assert!(score.certain.precision() > 0.97, "{kind:?}: {score}");
+        assert!(score.deadlocks.recall() > 0.80, "{kind:?}: {score}");
+        assert!(score.deadlocks.false_alarm_rate() < 0.03, "{kind:?}: {score}");
     }
 }
