@@ -202,6 +202,10 @@ fn taken(history: &History) -> Vec<Taken> {
 
 /// A number for the order in which a transaction locks; `None` if it has no order.
 fn shape(history: &History) -> Option<u64> {
+    // Most transactions are one statement.
+    if history.steps.len() < 2 {
+        return None;
+    }
     let mut hasher = FxHasher::default();
     let (mut steps, mut left) = (0, MAX_LOCKS);
     let mut last: Option<Standing> = None;
