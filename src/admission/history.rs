@@ -22,6 +22,8 @@ pub(super) struct History {
     pub count: usize,
     /// Requests noted with their statements; beyond [`MAX_LOCKS`] no more are.
     locks: usize,
+    /// All of it as records show it: one that many wait for is made once, and kept once.
+    shown: Option<Arc<[Step]>>,
 }
 
 /// A statement that is about to run.
@@ -89,13 +91,14 @@ const MAX_SHOWN: usize = 16;
 
 impl History {
     pub fn new(began: Instant) -> History {
-        History { began, steps: Vec::new(), count: 0, locks: 0 }
+        History { began, steps: Vec::new(), count: 0, locks: 0, shown: None }
     }
 
     /// A statement is about to run. Returns its number. `limit`: statements that are kept.
     pub fn note(&mut self, running: Running, limit: usize) -> usize {
         let now = Instant::now();
         let Running { text, digest, tags, first } = running;
+        self.shown = None;
         if first {
             self.steps.clear();
             self.began = now;
@@ -118,6 +121,7 @@ impl History {
         let (free, began) = (MAX_LOCKS.saturating_sub(self.locks), self.began);
         // It is one of the newest, unless the transaction has ended with it.
         let Some(step) = self.steps.iter_mut().rev().find(|step| step.number == number) else { return };
+        self.shown = None;
         step.answered = Some(began.elapsed());
         step.shown = None;
         if requests.len() > free {
@@ -133,12 +137,21 @@ impl History {
     pub fn searched(&mut self, number: usize, search: Weak<dyn Narrow>) {
         if let Some(step) = self.steps.iter_mut().rev().find(|step| step.number == number) {
             step.search = Some(search);
+            step.shown = None;
+            self.shown = None;
         }
     }
 
     /// The statements, as a record shows them.
-    pub fn show(&mut self, places: &Places, redact: bool) -> Vec<Step> {
-        self.steps.iter_mut().map(|step| step.show(places, redact)).collect()
+    pub fn show(&mut self, places: &Places, redact: bool) -> Arc<[Step]> {
+        if let Some(shown) = &self.shown {
+            return shown.clone();
+        }
+        let shown: Arc<[Step]> = self.steps.iter_mut().map(|step| step.show(places, redact)).collect();
+        if self.steps.iter().all(|step| step.shown.is_some()) {
+            self.shown = Some(shown.clone());
+        }
+        shown
     }
 }
 

@@ -127,7 +127,7 @@ pub struct Party {
     #[serde(skip)]
     pub digest: u128,
     /// Its statements since BEGIN.
-    pub transaction: Vec<Step>,
+    pub transaction: Arc<[Step]>,
 }
 
 /// One statement of a transaction.
