@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::shop::{LOST, Session, in_front_of_a_shop, shops};
+use support::shop::{LOST, Session, find, in_front_of_a_shop, shops};
 use support::{Interlock, Login, RawClient, wait_until};
 
 const LOOKUP: &str = "SELECT * FROM batch WHERE server_id = 9 FOR UPDATE";
@@ -194,6 +194,39 @@ fn beyond_max_held_statements_go_on() {
             assert_eq!(b.run("ROLLBACK"), Ok(()));
         },
         "reorder",
+        &["--config", config.path()],
+    );
+}
+
+#[test]
+fn a_dry_run_tells_what_holding_would_have_cost() {
+    let config = Config::new("[reorder]\nhold_timeout = \"1s\"\n");
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            let figures = || {
+                let counted = interlock.metric("interlock_would_hold_total{kind=\"hazard\"}").unwrap_or(0.0);
+                let seconds = interlock.metric("interlock_would_hold_seconds_sum").unwrap_or(0.0);
+                (counted, interlock.metric("interlock_would_hold_seconds_count"), seconds)
+            };
+            for session in [&a, &b] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+                assert_eq!(session.run(LOOKUP), Ok(()), "nobody is held");
+            }
+            let begun = Instant::now();
+            assert_eq!(figures(), (1.0, Some(0.0), 0.0));
+            std::thread::sleep(Duration::from_millis(300));
+            assert_eq!(b.run("COMMIT"), Ok(()), "its own end changes nothing");
+            assert_eq!(figures(), (1.0, Some(0.0), 0.0));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+            let longest = begun.elapsed().as_secs_f64() + 0.5;
+            let (counted, ended, seconds) = figures();
+            assert_eq!((counted, ended), (1.0, Some(1.0)));
+            assert!((0.3..longest.min(1.01)).contains(&seconds), "{seconds}");
+            let shown = find(interlock, "hazard");
+            assert_eq!(shown["would_hold"], true);
+            assert!((shown["would_hold_ms"].as_f64().expect("a number") - seconds * 1000.0).abs() < 1.0);
+        },
+        "flag",
         &["--config", config.path()],
     );
 }

@@ -126,9 +126,12 @@ board.heatmap(
 )
 board.graph(
     "Quantiles of holds",
-    """How long statements were held. The 99th percentile is what an unlucky client notices.""",
+    """How long statements were held, and with action = flag how long reorder would have held them. The 99th
+    percentile is what an unlucky client notices.""",
     [
-        (f"histogram_quantile({q}, sum by (le) (rate(interlock_hold_seconds_bucket{{{S}}}{RATE})))", f"p{int(q * 100)}")
+        (f"histogram_quantile({q}, sum by (le) (rate(interlock_{name}_seconds_bucket{{{S}}}{RATE})))",
+         f"{legend}p{int(q * 100)}")
+        for name, legend in (("hold", ""), ("would_hold", "would be "))
         for q in (0.5, 0.95, 0.99)
     ],
     unit="s",

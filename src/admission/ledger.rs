@@ -227,6 +227,7 @@ impl Ledger {
             errno: None,
             held_ms: 0.0,
             would_hold: report.would_hold,
+            would_hold_ms: 0.0,
             resource: match whole {
                 Some(place) => place::whole(place, report.request.mode),
                 None => place::locked(
@@ -291,6 +292,13 @@ impl Ledger {
         record.held_ms = held.as_micros() as f64 / 1000.0;
         self.metrics.tables.held(&record.resource.schema, &record.resource.table, held);
         Some(record.kind)
+    }
+
+    /// With `flag`: a hold would have ended now.
+    pub fn would_have_held(&self, seq: u64, held: Duration) {
+        if let Some(record) = self.ring.lock().record(seq) {
+            record.would_hold_ms = held.as_micros() as f64 / 1000.0;
+        }
     }
 
     /// The outcome of a conflict is known.
@@ -386,6 +394,7 @@ impl Ledger {
                 errno: Some(errno),
                 held_ms: 0.0,
                 would_hold: false,
+                would_hold_ms: 0.0,
                 resource: Resource::default(),
                 group: GroupId::of(Pattern::Other, &Resource::default(), requester.digest),
                 requester,

@@ -20,6 +20,7 @@ pub mod deadlock;
 pub mod state;
 pub mod pattern;
 mod budget;
+mod dry_run;
 mod replay;
 mod ring;
 mod hold;
@@ -43,6 +44,7 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::conflict::{Decision, Doubts, HoldEnd, Report, Submission, Taken, Woken};
 use crate::scheduler::policy::Limits;
 use budget::Budget;
+use dry_run::DryRun;
 pub use hold::Hold;
 use ledger::{Happened, Ledger, Witness};
 use lock_order::LockOrder;
@@ -107,6 +109,7 @@ pub struct Admission {
     scenes: Budget,
     /// Statements that exclude others from tables.
     excluding: AtomicUsize,
+    dry_run: DryRun,
     log_suppressed: AtomicU64,
     metrics: Metrics,
 }
@@ -177,6 +180,7 @@ impl Admission {
             looks: Budget::new(LOOKS_PER_SECOND),
             scenes: Budget::new(SCENES_PER_SECOND),
             excluding: AtomicUsize::new(0),
+            dry_run: DryRun::default(),
             log_suppressed: AtomicU64::new(0),
             metrics,
             settings: ArcSwap::from_pointee(settings),
@@ -257,8 +261,10 @@ impl Admission {
             let request = report.filter(|r| r.unsure_of_gap).map(|r| r.conflict.request);
             return (Admitted::Look { doubts: contended.doubts, request }, None);
         }
-        let seq =
-            contended.report.as_ref().map(|report| self.write_down(report, names(report.request.index)));
+        let seq = contended
+            .report
+            .as_ref()
+            .map(|report| self.write_down(report, names(report.request.index), patience));
         let admitted = match contended.decision {
             Decision::Forward { refs, waits } => Admitted::Forward { refs, waits },
             Decision::Reject => Admitted::Reject,
@@ -339,6 +345,7 @@ impl Admission {
     pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool) {
         let woken = self.scheduler.ending(txn, refs, commits, self.now());
         self.deliver(woken);
+        self.rehearsed(txn);
     }
 
     /// A transaction has ended.
@@ -347,6 +354,15 @@ impl Admission {
         self.deliver(woken);
         self.registry.ended(txn);
         self.ledger.ended(txn);
+        self.rehearsed(txn);
+    }
+
+    /// Holds behind this transaction would end now.
+    fn rehearsed(&self, txn: TxnId) {
+        for (seq, held) in self.dry_run.ended(txn, Instant::now()) {
+            self.metrics.would_hold_seconds.observe(held.as_secs_f64());
+            self.ledger.would_have_held(seq, held);
+        }
     }
 
     /// The server has reported a deadlock or a lock wait timeout. True if it was foreseen.
@@ -400,16 +416,20 @@ impl Admission {
         }
     }
 
-    fn write_down(&self, report: &Report, resource: Resource) -> u64 {
+    fn write_down(&self, report: &Report, resource: Resource, patience: Duration) -> u64 {
         if let Some(signature) = report.signature {
             self.scheduler.signatures().matched(signature, deadlock::unix_now());
             self.metrics.signature_matches.inc(report.taken);
         }
         self.metrics.conflicts.inc((report.kind, report.taken, report.certainty));
+        let seq = self.ledger.report(report, resource, &self.witness());
         if report.would_hold && report.taken == Taken::Flagged {
             self.metrics.would_hold.inc(report.kind);
+            self.dry_run.begin(seq, &report.holders, patience, Instant::now());
+            // One that ended meanwhile has not been told of it.
+            let gone = |txn: &&TxnId| self.registry.session_of(**txn).is_none();
+            report.holders.iter().filter(gone).for_each(|txn| self.rehearsed(*txn));
         }
-        let seq = self.ledger.report(report, resource, &self.witness());
         let Some(suppressed) = self.may_log() else { return seq };
         tracing::warn!(
             target: "interlock::conflict",

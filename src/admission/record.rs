@@ -38,6 +38,8 @@ pub struct Record {
     pub held_ms: f64,
     /// With `flag`: `reorder` would have held this statement.
     pub would_hold: bool,
+    /// With `flag`: for how long, milliseconds; 0 until all that stood in the way has ended.
+    pub would_hold_ms: f64,
     /// Where.
     pub resource: Resource,
     /// Whose statement met the conflict.

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub server_deadlocks: Counters<Predicted>,
     /// Statements that `reorder` would have held.
     pub would_hold: Counters<ConflictKind>,
+    /// For how long they would have been held.
+    pub would_hold_seconds: Histogram,
     /// Figures by table.
     pub tables: Tables,
     /// How long decisions on statements with conflicts took.
@@ -212,6 +214,12 @@ impl Metrics {
                 "Statements that were passed on and that action = reorder would have held, by the kind of \
                  their conflict: what turning it on would do.",
                 Rate::Rare,
+            )?,
+            would_hold_seconds: family.histogram(
+                "interlock_would_hold_seconds",
+                "How long action = reorder would have held the statements that it would have held: until what \
+                 stood in their way had ended, at most reorder.hold_timeout.",
+                HOLD_BUCKETS,
             )?,
             tables,
             decision_seconds: family.histogram(

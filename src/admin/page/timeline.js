@@ -47,7 +47,7 @@ function describe(lock) {
 function verdict(record) {
   const more = record.holders.length > 1 ? ` ${record.holders.length - 1} more session${record.holders.length > 2 ? "s were" : " was"} in the way.` : "";
   const held = record.held_ms > 0 ? `Held for ${span(record.held_ms)}` : "Held";
-  const did = { held, rejected: "Rejected with error 1213 after a ROLLBACK", flagged: record.would_hold ? "Passed on; reorder would have held it" : "Passed on" }[record.action];
+  const did = { held, rejected: "Rejected with error 1213 after a ROLLBACK", flagged: record.would_hold ? `Passed on; reorder would have held it${record.would_hold_ms ? ` for ${span(record.would_hold_ms)}` : ""}` : "Passed on" }[record.action];
   const came = {
     averted: "and the conflict was averted.", pending: "and the transactions are still open.", did_not_happen: "and nothing came of it.",
     happened: record.errno ? `and the server answered error ${record.errno}.` : "and it waited, as foreseen.",

@@ -293,6 +293,7 @@ fn conflict(record: &Record) -> Conflict {
         errno: record.errno,
         held_ms: record.held_ms,
         would_hold: record.would_hold,
+        would_hold_ms: record.would_hold_ms,
         schema: record.resource.schema.clone(),
         table: record.resource.table.clone(),
         index: record.resource.index.clone(),

@@ -231,6 +231,8 @@ pub struct Conflict {
     pub held_ms: f64,
     /// With `flag`: `reorder` would have held this statement.
     pub would_hold: bool,
+    /// With `flag`: for how long, milliseconds; 0 until all that stood in the way has ended.
+    pub would_hold_ms: f64,
     /// Schema of the table.
     pub schema: String,
     /// Table where they met.
