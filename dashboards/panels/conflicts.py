@@ -125,6 +125,16 @@ board.heatmap(
     f"sum by (le) (increase(interlock_hold_seconds_bucket{{{S}}}{RATE}))",
 )
 board.graph(
+    "Hand-over",
+    """From the end of what stood in a held statement's way to its own way on, below 100 microseconds while interlock has
+    CPU time. If it rises, interlock's threads wait for a core.""",
+    [
+        (f"histogram_quantile({q}, sum by (le) (rate(interlock_handover_seconds_bucket{{{S}}}{RATE})))", f"p{int(q * 100)}")
+        for q in (0.5, 0.99)
+    ],
+    unit="s",
+)
+board.graph(
     "Quantiles of holds",
     """How long statements were held, and with action = flag how long reorder would have held them. The 99th
     percentile is what an unlucky client notices.""",

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
-use super::{Admission, Admitted, HoldLook};
+use super::{Admission, Admitted, Delivery, HoldLook};
 use crate::id::{SessionId, Token, TxnId};
-use crate::scheduler::conflict::{Decision, HoldEnd, Woken};
+use crate::scheduler::conflict::{Decision, HoldEnd};
 
 /// Resolves when the statement goes on or is refused: when what stood in its way has gone, or at the
 /// deadline. Dropping it takes the statement out of the queue.
@@ -21,7 +21,7 @@ pub struct Hold {
     session: SessionId,
     txn: TxnId,
     token: Token,
-    woken: oneshot::Receiver<Woken>,
+    woken: oneshot::Receiver<Delivery>,
     deadline: Pin<Box<Sleep>>,
     since: Instant,
     /// The conflict's number in the ledger.
@@ -34,7 +34,7 @@ impl Hold {
         admission: Arc<Admission>,
         session: SessionId,
         (txn, token): (TxnId, Token),
-        woken: oneshot::Receiver<Woken>,
+        woken: oneshot::Receiver<Delivery>,
         patience: Duration,
         seq: u64,
     ) -> Hold {
@@ -61,7 +61,10 @@ impl Future for Hold {
     type Output = Admitted;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Admitted> {
-        if let Poll::Ready(Ok(woken)) = Pin::new(&mut self.woken).poll(context) {
+        if let Poll::Ready(Ok(Delivery { woken, at })) = Pin::new(&mut self.woken).poll(context) {
+            if woken.end == HoldEnd::Released {
+                self.admission.metrics.handover_seconds.observe(at.elapsed().as_secs_f64());
+            }
             return Poll::Ready(self.finish(woken.decision, woken.end));
         }
         if self.deadline.as_mut().poll(context).is_ready()
@@ -90,7 +93,9 @@ impl Drop for Hold {
             // and gives the locks back.
             let woken = self.admission.scheduler.cancel(self.token, self.admission.now());
             self.admission.deliver(woken.unwrap_or_default());
-        } else if let Ok(Woken { decision: Decision::Forward { refs, .. }, .. }) = self.woken.try_recv() {
+        } else if let Ok(Delivery { woken, .. }) = self.woken.try_recv()
+            && let Decision::Forward { refs, .. } = woken.decision
+        {
             self.admission.give_up(self.txn, &refs);
         }
         self.admission.hold_ended(self.seq, HoldEnd::ClientGone, self.since.elapsed());

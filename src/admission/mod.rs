@@ -86,7 +86,7 @@ pub struct Admission {
     scheduler: Scheduler,
     settings: ArcSwap<Settings>,
     /// Who has to be told when a held statement may go on. Entered before the statement is queued.
-    waiting: DashMap<Token, oneshot::Sender<Woken>>,
+    waiting: DashMap<Token, oneshot::Sender<Delivery>>,
     /// The same statements for those who look.
     holds: DashMap<Token, HoldLook>,
     /// Sessions and what their transactions have done.
@@ -155,6 +155,13 @@ pub struct HoldLook {
     pub patience: Duration,
     /// The conflict's number in the ledger.
     pub conflict: u64,
+}
+
+/// What a held statement waits for.
+#[derive(Debug)]
+struct Delivery {
+    woken: Woken,
+    at: Instant,
 }
 
 /// The names that a report shows for an index.
@@ -406,7 +413,9 @@ impl Admission {
     fn deliver(&self, woken: Vec<Woken>) {
         for woken in woken {
             let undelivered = match self.waiting.remove(&woken.token) {
-                Some((_, sender)) => sender.send(woken).err(),
+                Some((_, sender)) => {
+                    sender.send(Delivery { woken, at: Instant::now() }).err().map(|returned| returned.woken)
+                }
                 None => Some(woken),
             };
             // Its session has gone in this moment: nobody will run the statement.

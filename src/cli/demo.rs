@@ -163,8 +163,9 @@ async fn all_runs(args: &Args) -> Result<u64, DemoError> {
         if !args.only.is_empty() && !args.only.contains(&way) {
             continue;
         }
-        let (figures, seen) = one_run(args, &target, way).await?;
+        let (figures, seen, lines) = one_run(args, &target, way).await?;
         report.runs.push(figures);
+        report.hand_overs.extend(lines);
         conflicts.extend(seen);
     }
     target.drop_schema().await?;
@@ -180,12 +181,12 @@ async fn all_runs(args: &Args) -> Result<u64, DemoError> {
     Ok(report.deadlocks_with_reorder())
 }
 
-/// One of the three runs: its figures, and the conflicts that interlock has recorded.
+/// One of the three runs: its figures, the conflicts that interlock has recorded, and a line on its hand-overs.
 async fn one_run(
     args: &Args,
     target: &Target,
     way: Way,
-) -> Result<(Figures, Vec<serde_json::Value>), DemoError> {
+) -> Result<(Figures, Vec<serde_json::Value>, Vec<String>), DemoError> {
     target.fresh_tables(args.pattern).await?;
     let mut proxies = Vec::new();
     if way != Way::Direct {
@@ -209,11 +210,12 @@ async fn one_run(
         let reason = figures.first_error.unwrap_or_else(|| format!("{} deadlocks", figures.deadlocks));
         return Err(DemoError::NothingCommitted { run: way.name(), reason });
     }
-    let mut conflicts = Vec::new();
+    let (mut conflicts, mut lines) = (Vec::new(), Vec::new());
     for proxy in &proxies {
         conflicts.extend(proxy.conflicts().await);
+        lines.extend(proxy.hand_overs().await.line());
     }
-    Ok((figures, conflicts))
+    Ok((figures, conflicts, lines))
 }
 
 /// Says on a terminal what is going on.

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub server_deadlocks: Counters<Predicted>,
     /// Statements that `reorder` would have held.
     pub would_hold: Counters<ConflictKind>,
+    /// From the end of what stood in the way to the forwarding of what was held.
+    pub handover_seconds: Histogram,
     /// For how long they would have been held.
     pub would_hold_seconds: Histogram,
     /// Figures by table.
@@ -135,6 +137,10 @@ impl Default for Settings {
 pub struct MetricsError(#[from] prometheus::Error);
 
 const SECOND: f64 = 1e-9;
+const HANDOVER_BUCKETS: &[f64] = &[
+    0.000_01, 0.000_02, 0.000_03, 0.000_05, 0.000_07, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002_5, 0.005, 0.01,
+    0.1,
+];
 const HOLD_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0];
 const DECISION_BUCKETS: &[f64] =
     &[0.000_001, 0.000_002_5, 0.000_005, 0.000_01, 0.000_025, 0.000_1, 0.001, 0.01, 0.1];
@@ -214,6 +220,12 @@ impl Metrics {
                 "Statements that were passed on and that action = reorder would have held, by the kind of \
                  their conflict: what turning it on would do.",
                 Rate::Rare,
+            )?,
+            handover_seconds: family.histogram(
+                "interlock_handover_seconds",
+                "From the moment when what stood in a held statement's way ended (a COMMIT passes on its way to \
+                 the server) to the statement's own way on: what a hand-over adds to the server's time.",
+                HANDOVER_BUCKETS,
             )?,
             would_hold_seconds: family.histogram(
                 "interlock_would_hold_seconds",

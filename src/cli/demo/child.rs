@@ -124,6 +124,14 @@ impl Proxy {
         }
     }
 
+    /// How long it took to let held statements on.
+    pub async fn hand_overs(&self) -> HandOvers {
+        match get(&self.admin, "/metrics").await {
+            Some((200, body)) => HandOvers::read(&body),
+            _ => HandOvers::default(),
+        }
+    }
+
     /// The conflicts that it has recorded; empty when they cannot be had.
     pub async fn conflicts(&self) -> Vec<serde_json::Value> {
         let Some((200, body)) = get(&self.admin, "/api/conflicts?after=0").await else { return Vec::new() };
@@ -132,6 +140,42 @@ impl Proxy {
             serde_json::Value::Array(list) => list,
             _ => Vec::new(),
         }
+    }
+}
+
+/// How long hand-overs took: cumulative counts by their upper bound in microseconds.
+#[derive(Debug, Default)]
+pub struct HandOvers(Vec<(f64, u64)>);
+
+impl HandOvers {
+    /// Reads the histogram of `/metrics`.
+    fn read(text: &str) -> HandOvers {
+        let bucket = |line: &str| {
+            let (bound, count) =
+                line.strip_prefix("interlock_handover_seconds_bucket{le=\"")?.split_once("\"} ")?;
+            let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
+            Some((bound * 1e6, count.trim().parse().ok()?))
+        };
+        HandOvers(text.lines().filter_map(bucket).collect())
+    }
+
+    /// One line, if there were any.
+    pub fn line(&self) -> Option<String> {
+        let all = self.0.last().map(|(_, count)| *count).filter(|count| *count > 0)?;
+        let share = |below: f64| {
+            let found = self.0.iter().find(|(bound, _)| (bound - below).abs() < 0.5);
+            found.map_or(0.0, |(_, count)| 100.0 * *count as f64 / all as f64)
+        };
+        let quantile = |q: f64| {
+            let wanted = (all as f64 * q).ceil() as u64;
+            self.0.iter().find(|(_, count)| *count >= wanted).map_or(f64::INFINITY, |(bound, _)| *bound)
+        };
+        Some(format!(
+            "hand-over    {all} held statements went on: {:.1} % within 100 µs of the COMMIT's passing, half within {:.0} µs, 99 % within {:.0} µs",
+            share(100.0),
+            quantile(0.5),
+            quantile(0.99),
+        ))
     }
 }
 
@@ -160,4 +204,19 @@ pub fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(10)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HandOvers;
+
+    #[test]
+    fn quantiles_are_read_from_the_buckets() {
+        let text = "interlock_handover_seconds_bucket{le=\"0.00005\"} 50\ninterlock_handover_seconds_bucket{le=\"0.0001\"} 90\n\
+                    interlock_handover_seconds_bucket{le=\"0.001\"} 99\ninterlock_handover_seconds_bucket{le=\"+Inf\"} 100\n";
+        let line = HandOvers::read(text).line().unwrap();
+        assert!(line.contains("100 held") && line.contains("90.0 % within 100 µs"), "{line}");
+        assert!(line.ends_with("half within 50 µs, 99 % within 1000 µs"), "{line}");
+        assert_eq!(HandOvers::read("").line(), None);
+    }
 }

@@ -14,6 +14,8 @@ pub struct Report {
     /// Planned duration of each run.
     pub seconds: u16,
     pub runs: Vec<Figures>,
+    /// How fast held statements went on, a line for each interlock.
+    pub hand_overs: Vec<String>,
     /// The conflict that was shown, as interlock's API gave it.
     pub conflict: Option<serde_json::Value>,
 }
@@ -26,6 +28,7 @@ impl Report {
             clients: args.clients,
             seconds: args.seconds,
             runs: Vec::new(),
+            hand_overs: Vec::new(),
             conflict: None,
         }
     }
@@ -47,6 +50,10 @@ impl Report {
                 run.p99_ms,
                 remark(run),
             );
+        }
+        for line in &self.hand_overs {
+            text.push_str(line);
+            text.push('\n');
         }
         text
     }
