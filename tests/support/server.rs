@@ -20,7 +20,8 @@ impl Kind {
     /// Both servers that the tests run on.
     pub const ALL: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
 
-    fn name(self) -> &'static str {
+    /// Its name.
+    pub fn name(self) -> &'static str {
         match self {
             Kind::MySql => "mysql",
             Kind::MariaDb => "mariadb",

@@ -1,0 +1,298 @@
+//! Random transactions on few keys: get-or-create, changes, spans, removals, upgrades of shared locks, sums over a
+//! secondary index; and what goes wrong meanwhile: clients that leave, connections and statements that are killed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::client::{Client, Refused};
+use super::oracle::numbers;
+use super::support::Server;
+
+/// Keys; few, so that transactions meet.
+const KEYS: i64 = 24;
+/// Groups of keys, by a secondary index.
+pub const GROUPS: i64 = 6;
+const PRIME: i64 = 1_000_003;
+/// A run that takes longer hangs.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// One run.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Plan {
+    /// The server's own port.
+    pub server: u16,
+    /// Where clients connect.
+    pub port: u16,
+    pub clients: u64,
+    /// Transactions to commit.
+    pub committed: usize,
+    pub seed: u64,
+}
+
+/// A statement of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    Look(i64),
+    Share(i64),
+    Group(i64),
+    Create(i64),
+    Change(i64),
+    Span(i64, i64),
+    Remove(i64),
+}
+
+/// A statement that was answered, and the numbers that it has read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Did {
+    pub what: What,
+    pub read: Vec<i64>,
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// By their numbers: told to be committed.
+    pub committed: HashMap<i64, Vec<Did>>,
+    /// COMMIT was sent and not answered.
+    pub unknown: HashMap<i64, Vec<Did>>,
+    pub deadlocks: usize,
+    pub timeouts: usize,
+    /// Statements that ended with 1317.
+    pub killed: usize,
+    /// Connections that broke within a transaction.
+    pub lost: usize,
+    /// Numbers of the committed transactions in the journal's order.
+    pub journal: Vec<i64>,
+    /// Key and value of every cell at the end.
+    pub cells: Vec<(i64, i64)>,
+}
+
+/// Not the same in another order.
+pub fn change(value: i64, number: i64) -> i64 {
+    (value * 31 + number) % PRIME
+}
+
+/// Makes the tables.
+pub fn tables(server: &Server) {
+    let mut root = Client::login(server.port).expect("the server is there");
+    for sql in [
+        "CREATE TABLE cell (id INT AUTO_INCREMENT PRIMARY KEY, k INT NOT NULL, g INT NOT NULL, v BIGINT NOT NULL, \
+         UNIQUE KEY by_k (k), KEY by_g (g)) ENGINE=InnoDB",
+        "CREATE TABLE journal (seq BIGINT AUTO_INCREMENT PRIMARY KEY, number BIGINT NOT NULL) ENGINE=InnoDB",
+        "SET GLOBAL innodb_lock_wait_timeout = 4",
+    ] {
+        root.query(sql).expect("the tables are made");
+    }
+}
+
+/// Runs transactions until enough are committed.
+pub fn run(plan: &Plan) -> Outcome {
+    let mut root = Client::login(plan.server).expect("the server is there");
+    for sql in ["DELETE FROM cell", "DELETE FROM journal"] {
+        root.query(sql).expect("nobody is in the way");
+    }
+    let shared = Arc::new(Shared { plan: *plan, ..Shared::default() });
+    let fault = thread::spawn({
+        let shared = shared.clone();
+        move || strike(&shared)
+    });
+    let clients: Vec<_> = (0..plan.clients)
+        .map(|number| {
+            let shared = shared.clone();
+            let random = StdRng::seed_from_u64(plan.seed.wrapping_mul(1000).wrapping_add(number));
+            thread::spawn(move || Worker { shared, random }.work())
+        })
+        .collect();
+    for client in clients {
+        client.join().expect("a client takes faults as values");
+    }
+    shared.done.store(true, Ordering::Relaxed);
+    fault.join().expect("so does who makes them");
+    let mut outcome = std::mem::take(&mut *shared.outcome.lock().expect("no panic under it"));
+    // Who has gone is rolled back in a moment; its locks are waited for.
+    super::support::wait_until("every transaction is over", Duration::from_secs(60), || {
+        root.query("SELECT COUNT(*) FROM cell FOR UPDATE").is_ok()
+            && root.query("SELECT COUNT(*) FROM journal FOR UPDATE").is_ok()
+    });
+    outcome.journal = numbers(&mut root, "SELECT number FROM journal ORDER BY seq").concat();
+    outcome.cells =
+        numbers(&mut root, "SELECT k, v FROM cell").into_iter().map(|row| (row[0], row[1])).collect();
+    outcome
+}
+
+#[derive(Default)]
+struct Shared {
+    plan: Plan,
+    next: AtomicI64,
+    committed: AtomicUsize,
+    done: AtomicBool,
+    outcome: Mutex<Outcome>,
+    /// The server's connection ids of the clients, by client.
+    threads: Mutex<BTreeMap<u64, i64>>,
+}
+
+/// Kills statements where the clients are, and connections at the server, until the run is over.
+fn strike(shared: &Shared) {
+    let mut random = StdRng::seed_from_u64(shared.plan.seed);
+    let [mut near, mut far] =
+        [shared.plan.port, shared.plan.server].map(|port| Client::login(port).expect("the port answers"));
+    while !shared.done.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(random.random_range(5..40)));
+        let threads: Vec<i64> = shared.threads.lock().expect("no panic under it").values().copied().collect();
+        if threads.is_empty() {
+            continue;
+        }
+        let thread = threads[random.random_range(0..threads.len())];
+        // The one that is meant may have gone by now.
+        let _ = match random.random_range(0..4) {
+            0 => far.query(&format!("KILL {thread}")),
+            1 => near.query(&format!("KILL {thread}")),
+            _ => near.query(&format!("KILL QUERY {thread}")),
+        };
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    random: StdRng,
+}
+
+impl Worker {
+    fn work(mut self) {
+        let me: u64 = self.random.random();
+        let begun = Instant::now();
+        let mut client = None;
+        while self.shared.committed.load(Ordering::Relaxed) < self.shared.plan.committed {
+            assert!(begun.elapsed() < LONGEST, "the run hangs");
+            let Some(open) = &mut client else {
+                client = self.login(me);
+                continue;
+            };
+            let number = self.shared.next.fetch_add(1, Ordering::Relaxed) + 1;
+            if self.random.random_ratio(1, 60) {
+                // Leaves with a statement under way, which may be held.
+                if let Some(mut leaving) = client.take()
+                    && leaving.query("BEGIN").is_ok()
+                {
+                    let key = self.random.random_range(0..KEYS);
+                    let _ = leaving.query(&sql(What::Change(self.random.random_range(0..KEYS)), number));
+                    leaving.leave(&sql(What::Look(key), number));
+                    self.shared.outcome.lock().expect("no panic under it").lost += 1;
+                }
+                continue;
+            }
+            let mut steps = Vec::new();
+            let result = self.transaction(open, number, &mut steps);
+            if !self.note(number, steps, result, open) {
+                self.shared.threads.lock().expect("no panic under it").remove(&me);
+                client = None;
+            }
+        }
+        self.shared.threads.lock().expect("no panic under it").remove(&me);
+    }
+
+    fn login(&mut self, me: u64) -> Option<Client> {
+        let mut client = Client::login(self.shared.plan.port).ok()?;
+        let thread = client.query("SELECT CONNECTION_ID()").ok()?[0][0].parse().ok()?;
+        self.shared.threads.lock().expect("no panic under it").insert(me, thread);
+        Some(client)
+    }
+
+    /// Before COMMIT: `Err(_, false)`; COMMIT itself: `Err(_, true)`.
+    fn transaction(
+        &mut self,
+        client: &mut Client,
+        number: i64,
+        steps: &mut Vec<Did>,
+    ) -> Result<(), (Refused, bool)> {
+        let before = |error| (error, false);
+        client.query("BEGIN").map_err(before)?;
+        for _ in 0..self.random.random_range(1..=3) {
+            let key = self.random.random_range(0..KEYS);
+            let chosen = match self.random.random_range(0..12) {
+                0..=4 => What::Look(key),
+                5 | 6 => What::Change(key),
+                7 => What::Span(key, key + self.random.random_range(1..4)),
+                8 => What::Remove(key),
+                9 | 10 => What::Share(key),
+                _ => What::Group(key % GROUPS),
+            };
+            let read = step(client, chosen, number, steps).map_err(before)?;
+            match chosen {
+                What::Look(_) if read.is_empty() => {
+                    step(client, What::Create(key), number, steps).map_err(before)?
+                }
+                What::Look(_) | What::Share(_) => {
+                    step(client, What::Change(key), number, steps).map_err(before)?
+                }
+                _ => Vec::new(),
+            };
+        }
+        client.query(&format!("INSERT INTO journal (number) VALUES ({number})")).map_err(before)?;
+        client.query("COMMIT").map(|_| ()).map_err(|error| (error, true))
+    }
+
+    /// Writes down what came of a transaction. False: the connection is of no use any more.
+    fn note(
+        &self,
+        number: i64,
+        steps: Vec<Did>,
+        result: Result<(), (Refused, bool)>,
+        client: &mut Client,
+    ) -> bool {
+        let mut outcome = self.shared.outcome.lock().expect("no panic under it");
+        let (error, at_commit) = match result {
+            Ok(()) => {
+                outcome.committed.insert(number, steps);
+                self.shared.committed.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+            Err(failed) => failed,
+        };
+        if at_commit {
+            outcome.unknown.insert(number, steps);
+        }
+        assert!(!error.hangs(), "transaction {number} got no answer");
+        match error {
+            Refused::Error(1213) => outcome.deadlocks += 1,
+            Refused::Error(1205) => outcome.timeouts += 1,
+            Refused::Error(1317) => outcome.killed += 1,
+            // The server's farewells to a connection that is killed: 1053, 1927, 3169, 4031.
+            Refused::Error(1053 | 1927 | 3169 | 4031) | Refused::Lost(_) => {
+                outcome.lost += 1;
+                return false;
+            }
+            Refused::Error(code) => panic!("transaction {number}: error {code}"),
+        }
+        drop(outcome);
+        client.query("ROLLBACK").is_ok()
+    }
+}
+
+fn step(client: &mut Client, what: What, number: i64, steps: &mut Vec<Did>) -> Result<Vec<i64>, Refused> {
+    let rows = client.query(&sql(what, number))?;
+    let read: Vec<i64> = rows.iter().flatten().map(|text| text.parse().expect("a number")).collect();
+    steps.push(Did { what, read: read.clone() });
+    Ok(read)
+}
+
+fn sql(what: What, number: i64) -> String {
+    let changed = format!("UPDATE cell SET v = MOD(v * 31 + {number}, {PRIME}) WHERE k");
+    match what {
+        What::Look(key) => format!("SELECT v FROM cell WHERE k = {key} FOR UPDATE"),
+        What::Share(key) => format!("SELECT v FROM cell WHERE k = {key} LOCK IN SHARE MODE"),
+        What::Group(group) => {
+            format!("SELECT COUNT(*), COALESCE(SUM(v), 0) FROM cell WHERE g = {group} FOR UPDATE")
+        }
+        What::Create(key) => format!("INSERT INTO cell (k, g, v) VALUES ({key}, {}, {number})", key % GROUPS),
+        What::Change(key) => format!("{changed} = {key}"),
+        What::Span(low, high) => format!("{changed} BETWEEN {low} AND {high}"),
+        What::Remove(key) => format!("DELETE FROM cell WHERE k = {key}"),
+    }
+}
