@@ -184,7 +184,7 @@ impl IndexLocks {
                 expected: expected(&asking.by, held, request, met_with),
                 certainty,
                 mode: held.mode,
-                kind: held.kind,
+                kind: if held.is_new_entry() { Kind::Insert { check: None } } else { held.kind },
                 range: extent.clone(),
                 search: held.search,
             };
@@ -318,6 +318,15 @@ impl IndexLocks {
         }
     }
 
+    /// A duplicate check has failed in a secondary index: it locks the gap below the entry as well.
+    pub fn failed_check(&mut self, handle: Handle, now: u64) {
+        let Some((_, held)) = self.tree.get_mut(handle) else { return };
+        held.kind = Kind::NextKey;
+        let named = held.named.clone();
+        let below = self.fences.around(&named, now).low;
+        self.tree.set_range(handle, Range { low: below, high: named.high }, true);
+    }
+
     /// The transaction has ended or the lock was given up. Records that it inserted exist from now on, if it
     /// committed. Returns what there is to learn.
     pub fn release(&mut self, handle: Handle, committed: bool, believe_until: u64) -> Option<Evidence> {
@@ -390,6 +399,12 @@ impl IndexLocks {
             return Some((Relation::Hazard, Certainty::Likely));
         }
         if request.kind.inserts() {
+            // Where one duplicate check has failed the next one fails as well: both then share the record and
+            // the gap below it.
+            let same_check = request.kind.check() == Some(Mode::S) && held.mode == Mode::S;
+            if same_check && held.insert && !held.tentative && held.named.covers(&request.range) {
+                return held.kind.gaps().then_some((Relation::Hazard, Certainty::Likely));
+            }
             let anywhere = request.certainty == Certainty::Unknown && extent.intersects(&request.range);
             let waits = held.kind.gaps() && (anywhere || extent.contains(&request.range.low));
             return waits.then(|| (Relation::Wait, gap_certainty(held, &request.range)));
@@ -417,8 +432,11 @@ impl IndexLocks {
         };
         // A new entry that still waits for its gap is not there, and nobody waits for the intention.
         let covers = held.kind.records() || held.kind.inserts() && !(held.insert && held.waits);
+        // A new entry whose duplicate check waits asks for X in the end. Two of them with an equal key would both
+        // get the S of their checks, and then each would wait for the other.
+        let theirs = if request.kind.inserts() && held.is_new_entry() { Mode::X } else { held.mode };
         let same_way = matches!(held.kind, Kind::Clustered { .. }) && held.kind == request.kind;
-        if !covers || same_way || asked.compatible(held.mode) || !held.named.intersects(&request.range) {
+        if !covers || same_way || asked.compatible(theirs) || !held.named.intersects(&request.range) {
             return None;
         }
         // A record lock that was answered is a record that exists. A range may hold none at this place.
@@ -462,6 +480,11 @@ impl IndexLocks {
 }
 
 impl Held {
+    /// A new entry that is not there yet.
+    fn is_new_entry(&self) -> bool {
+        self.insert && self.tentative
+    }
+
     /// Has a statement that waits come to the place of `request` yet? One that was answered has.
     fn has_come_to(&self, request: &Request) -> bool {
         self.asked == self.named || (!self.asked.is_empty() && request.range.low < self.asked.high)

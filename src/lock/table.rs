@@ -162,7 +162,11 @@ impl LockTable {
         let mut kept = refs.clone();
         let mut verdicts = refs.iter().zip(settled).map(|(lock, settled)| {
             let mut locks = self.indexes.get_mut(&lock.index)?;
-            locks.settle(lock.handle, settled, now + self.fence_lifetime).then_some(())
+            let kept = locks.settle(lock.handle, settled, now + self.fence_lifetime);
+            if *settled == Settled::Duplicate && lock.index.index != 0 {
+                locks.failed_check(lock.handle, now);
+            }
+            kept.then_some(())
         });
         kept.retain(|_| verdicts.next().flatten().is_some());
         kept
