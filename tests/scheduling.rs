@@ -253,6 +253,80 @@ fn a_rule_that_says_off_means_no_involvement_at_all() {
     );
 }
 
+/// InnoDB knows nothing of named locks: a cycle through one lasts until a timeout.
+#[test]
+fn a_cycle_through_a_named_lock_and_a_row_is_found() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            assert_eq!(a.run("BEGIN"), Ok(()));
+            assert_eq!(a.run("UPDATE batch SET server_id = 8 WHERE id = 1"), Ok(()));
+            assert_eq!(b.run("SELECT GET_LOCK('cash', 0)"), Ok(()));
+            a.send("SELECT GET_LOCK('cash', 10)");
+            assert!(a.waits());
+            b.send("UPDATE batch SET server_id = 9 WHERE id = 1");
+            wait_until("the cycle is found", Duration::from_secs(5), || {
+                interlock.conflicts().iter().any(|c| c["kind"] == "deadlock" && c["detected"] == "before")
+            });
+            assert!(a.waits(), "the server sees no cycle, and nobody moves");
+            assert!(b.waits());
+            let root = Session::open(interlock.port);
+            assert_eq!(root.run(&format!("KILL QUERY {}", b.thread)), Ok(()));
+            assert_eq!(b.answer(), Err(1317));
+            assert_eq!(b.run("SELECT RELEASE_LOCK('cash')"), Ok(()));
+            assert_eq!(a.answer(), Ok(()));
+            assert_eq!(a.run("ROLLBACK"), Ok(()));
+            assert_eq!(a.run("SELECT RELEASE_LOCK('cash')"), Ok(()));
+        },
+        "flag",
+        &[],
+    );
+}
+
+#[test]
+fn a_cycle_through_a_named_lock_is_broken_where_it_would_last() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            assert_eq!(a.run("BEGIN"), Ok(()));
+            assert_eq!(a.run("UPDATE batch SET server_id = 8 WHERE id = 1"), Ok(()));
+            assert_eq!(b.run("SELECT GET_LOCK('cash', 0)"), Ok(()));
+            a.send("SELECT GET_LOCK('cash', 10)");
+            assert!(a.waits());
+            assert_eq!(b.run("UPDATE batch SET server_id = 9 WHERE id = 1"), Err(1213));
+            assert_eq!(find(interlock, "deadlock")["action"], "rejected");
+            assert_eq!(b.run("SELECT RELEASE_LOCK('cash')"), Ok(()));
+            assert_eq!(a.answer(), Ok(()));
+            assert_eq!(a.run("ROLLBACK"), Ok(()));
+            assert_eq!(a.run("SELECT RELEASE_LOCK('cash')"), Ok(()));
+        },
+        "reorder",
+        &[],
+    );
+}
+
+#[test]
+fn a_cycle_of_named_locks_alone_is_found() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            assert_eq!(a.run("SELECT GET_LOCK('left', 0)"), Ok(()));
+            assert_eq!(b.run("SELECT GET_LOCK('right', 0)"), Ok(()));
+            a.send("SELECT GET_LOCK('right', 10)");
+            assert!(a.waits());
+            b.send("SELECT GET_LOCK('left', 10)");
+            wait_until("the cycle is found", Duration::from_secs(5), || {
+                interlock.conflicts().iter().any(|c| c["kind"] == "deadlock")
+            });
+            // MySQL looks for such cycles among named locks itself and refuses (3058); MariaDB answers 1213.
+            let told = b.answer();
+            assert!([Err(3058), Err(1213)].contains(&told), "{told:?}");
+            assert_eq!(b.run("SELECT RELEASE_ALL_LOCKS()"), Ok(()));
+            assert_eq!(a.answer(), Ok(()));
+            assert_eq!(a.run("SELECT RELEASE_ALL_LOCKS()"), Ok(()));
+        },
+        "flag",
+        &[],
+    );
+}
+
 /// Two transactions that deadlock through a trigger, which the model does not know of.
 fn meet(a: &Session, b: &Session) -> [Result<(), u16>; 2] {
     for session in [a, b] {
