@@ -424,7 +424,9 @@ pub fn in_words(kind: Kind, range: &Range, redact: bool) -> String {
     };
     let (low, high) = (edge(&range.low), edge(&range.high));
     match kind {
-        Kind::Record | Kind::Clustered { .. } | Kind::Insert { .. } => format!("the record at {low}"),
+        Kind::Record | Kind::Clustered { .. } | Kind::Entry | Kind::Insert { .. } => {
+            format!("the record at {low}")
+        }
         Kind::Gap => format!("the gap between {low} and {high}"),
         Kind::RecordOrGap => format!("a record between {low} and {high}, or the gap there"),
         Kind::NextKey => format!("records and gaps between {low} and {high}"),

@@ -153,7 +153,7 @@ impl<'a> Change<'a> {
             if via != Some(at) {
                 let range = before.range();
                 let sure = certain(&before);
-                push(intent, request(self.table, at, Mode::X, range, Kind::Record, sure, CHANGED));
+                push(intent, request(self.table, at, Mode::X, range, Kind::Entry, sure, CHANGED));
             }
             if self.deletes {
                 continue;

@@ -146,7 +146,7 @@ fn found(statement: &Statement, answered: &Answered) -> Found {
 fn missing(request: &Request) -> Settled {
     match request.kind {
         Kind::RecordOrGap | Kind::NextKey => Settled::Became(Kind::Gap, request.range.clone()),
-        Kind::Record | Kind::Clustered { .. } => Settled::Released,
+        Kind::Record | Kind::Clustered { .. } | Kind::Entry => Settled::Released,
         _ => Settled::Kept,
     }
 }

@@ -51,6 +51,8 @@ pub struct Held {
     pub exact: bool,
     /// The holder has inserted into its own gap: records seen there now no longer bound the lock.
     pub frozen: bool,
+    /// It was asked for as an entry of a row that the holder changes or inserts.
+    pub own_row: bool,
     /// It was asked for as a new entry.
     pub insert: bool,
     /// The holder wrote this record: it exists for others once the transaction has committed.
@@ -121,6 +123,8 @@ pub struct Neighbours {
 pub struct IndexLocks {
     tree: IntervalTree<Held>,
     fences: Fences,
+    /// Locks of searches: those that a [`Kind::Entry`] can meet.
+    searches: usize,
     /// Moving share of unique lookups that found nothing, 0 to 1.
     misses: f32,
 }
@@ -128,7 +132,7 @@ pub struct IndexLocks {
 impl Default for IndexLocks {
     fn default() -> Self {
         // Unknown counts as "finds nothing": the careful side.
-        IndexLocks { tree: IntervalTree::default(), fences: Fences::default(), misses: 1.0 }
+        IndexLocks { tree: IntervalTree::default(), fences: Fences::default(), searches: 0, misses: 1.0 }
     }
 }
 
@@ -153,6 +157,9 @@ impl IndexLocks {
     pub fn meet(&self, asking: Asking, request: &Request, reach: &Range, met: &mut Met) -> Range {
         let first = met.conflicts.len();
         let mut asked = request.range.clone();
+        if self.meets_nobody(request) {
+            return asked;
+        }
         // Only gaps, and entries that wait for one, meet beyond the place itself.
         self.tree.visit(&request.range, reach, &mut |_, extent, held| {
             if held.txn == asking.by.txn || (held.waits && held.order > asking.order) {
@@ -193,6 +200,12 @@ impl IndexLocks {
         asked
     }
 
+    /// Nothing that is held here concerns the request: the common end for the entries of changed rows, whose
+    /// place is not known and may be anywhere.
+    fn meets_nobody(&self, request: &Request) -> bool {
+        request.kind == Kind::Entry && self.searches == 0
+    }
+
     /// Notes a request of a statement that is about to be sent; `got`: how far it gets.
     pub fn enter(&mut self, asking: Asking, request: &Request, reach: Range, got: Got) -> Handle {
         let held = Held {
@@ -212,15 +225,20 @@ impl IndexLocks {
             frozen: false,
             inserted: false,
             insert: request.kind.inserts(),
+            own_row: request.kind.of_own_row(),
             certainty: request.certainty,
             search: asking.search,
         };
+        self.searches += usize::from(!held.own_row);
         let wide = is_wide(&held);
         self.tree.insert(reach, wide, held)
     }
 
     /// What the transaction itself holds here and goes on to use with this request is marked.
     pub fn uses(&mut self, txn: TxnId, request: &Request) {
+        if self.meets_nobody(request) {
+            return;
+        }
         let used = self.tree.handles(&request.range, |held| held.txn == txn && is_used(request, held));
         for handle in used {
             if let Some((_, held)) = self.tree.get_mut(handle) {
@@ -276,10 +294,12 @@ impl IndexLocks {
         match settled {
             Settled::Kept => true,
             Settled::Released => {
-                self.tree.remove(handle);
+                self.remove(handle);
                 false
             }
             Settled::Duplicate => {
+                // The row is another's.
+                self.searches += usize::from(std::mem::take(&mut held.own_row));
                 held.mode = Mode::S;
                 held.kind = Kind::Record;
                 held.certainty = Certainty::Likely;
@@ -330,7 +350,7 @@ impl IndexLocks {
     /// The transaction has ended or the lock was given up. Records that it inserted exist from now on, if it
     /// committed. Returns what there is to learn.
     pub fn release(&mut self, handle: Handle, committed: bool, believe_until: u64) -> Option<Evidence> {
-        let (_, held) = self.tree.remove(handle)?;
+        let held = self.remove(handle)?;
         let evidence = evidence(&held, committed);
         if held.inserted && committed && !held.named.low.is_end() && self.misses > SELDOM {
             self.fences.put(held.named.low, believe_until);
@@ -374,6 +394,12 @@ impl IndexLocks {
             let extent = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
             self.tree.set_range(handle, extent, true);
         }
+    }
+
+    fn remove(&mut self, handle: Handle) -> Option<Held> {
+        let (_, held) = self.tree.remove(handle)?;
+        self.searches -= usize::from(!held.own_row);
+        Some(held)
     }
 
     /// How far a request can reach: gaps up to the nearest records known.
@@ -435,13 +461,17 @@ impl IndexLocks {
         // A new entry whose duplicate check waits asks for X in the end. Two of them with an equal key would both
         // get the S of their checks, and then each would wait for the other.
         let theirs = if request.kind.inserts() && held.is_new_entry() { Mode::X } else { held.mode };
-        let same_way = matches!(held.kind, Kind::Clustered { .. }) && held.kind == request.kind;
+        let same_way = match request.kind {
+            Kind::Clustered { .. } => held.kind == request.kind,
+            Kind::Entry => held.own_row,
+            _ => false,
+        };
         if !covers || same_way || asked.compatible(theirs) || !held.named.intersects(&request.range) {
             return None;
         }
         // A record lock that was answered is a record that exists. A range may hold none at this place.
         let seen = held.kind == Kind::NextKey && held.exact && held.named.is_entries();
-        let exists = matches!(held.kind, Kind::Record | Kind::Clustered { .. })
+        let exists = matches!(held.kind, Kind::Record | Kind::Clustered { .. } | Kind::Entry)
             || seen
             || matches!(request.kind, Kind::Clustered { .. })
             || self.fences.any_in(&request.range, now);

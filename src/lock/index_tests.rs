@@ -114,3 +114,20 @@ fn lookups_that_usually_find_do_not_shy_at_each_other() {
     assert_eq!(met(&mut locks, 2, &request(Kind::RecordOrGap, Mode::X, 6)), None);
     assert_eq!(met(&mut locks, 2, &request(Kind::RecordOrGap, Mode::X, 5)), Some((Wait, Likely)));
 }
+
+#[test]
+fn entries_of_changed_rows_meet_searches_only() {
+    let mut locks = IndexLocks::default();
+    let anywhere = Request { range: Range::all(), ..request(Kind::Entry, Mode::X, 0) };
+    let insert = request(Kind::Insert { check: None }, Mode::X, 5);
+    let (entry, new) = (enter(&mut locks, &anywhere), enter(&mut locks, &insert));
+    assert_eq!(met(&mut locks, 2, &anywhere), None, "another row's entry, or one that was met before");
+    let search = request(Kind::Record, Mode::X, 5);
+    assert!(met(&mut locks, 2, &search).is_some());
+    let searched = enter(&mut locks, &search);
+    assert!(met(&mut locks, 2, &anywhere).is_some());
+    for handle in [searched, entry, new] {
+        locks.release(handle, true, 9);
+    }
+    assert_eq!((locks.searches, locks.len()), (0, 0));
+}

@@ -40,6 +40,10 @@ pub enum Kind {
         /// Position of that index in the table.
         via: u16,
     },
+    /// The entry that a changed row has in another index than the one it was found by. Whoever changes this
+    /// row, or has inserted it, holds its clustered record, and was met there: only searches of this index
+    /// meet such entries, and they meet searches alone.
+    Entry,
     /// A new entry at `range.low`: waits for gap locks there, then holds the record exclusively.
     Insert {
         /// The index is unique and the key has no NULL: the mode in which the duplicate check asks for an
@@ -51,7 +55,7 @@ pub enum Kind {
 impl Kind {
     /// May it lock records in its range?
     pub fn records(self) -> bool {
-        matches!(self, Kind::Record | Kind::RecordOrGap | Kind::NextKey | Kind::Clustered { .. })
+        !matches!(self, Kind::Gap | Kind::Insert { .. })
     }
 
     /// May it lock gaps?
@@ -62,6 +66,11 @@ impl Kind {
     /// Is it an insert intention?
     pub fn inserts(self) -> bool {
         matches!(self, Kind::Insert { .. })
+    }
+
+    /// Is it on an entry of a row that the asker changes or inserts, not one that it searches for?
+    pub fn of_own_row(self) -> bool {
+        matches!(self, Kind::Entry | Kind::Insert { .. })
     }
 
     /// The mode of an insert's duplicate check.
@@ -75,7 +84,7 @@ impl Kind {
     /// InnoDB's names, for reports.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Record | Kind::Clustered { .. } => "record",
+            Kind::Record | Kind::Clustered { .. } | Kind::Entry => "record",
             Kind::RecordOrGap => "record or gap",
             Kind::Gap => "gap",
             Kind::NextKey => "next-key",

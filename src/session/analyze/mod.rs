@@ -19,7 +19,7 @@ mod trace;
 mod besides;
 mod foresee;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,6 +27,7 @@ use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
 
 use super::analysis::{Analysis, Answer, LoginFacts, Verdict};
 use super::serve::Shared;
@@ -88,9 +89,9 @@ pub struct Analyzer {
     /// Nothing is sent (`interlock explain`): what the server shows is not all that there is.
     rehearsed: bool,
     /// Tables that this session has used: their definition was fresh then.
-    used: HashSet<TableId>,
+    used: FxHashSet<TableId>,
     /// Names that were waited for in vain: they are not waited for again.
-    tried: HashSet<TableName>,
+    tried: FxHashSet<TableName>,
     /// The number in its transaction of the statement at hand.
     step: usize,
     /// The code of the command at hand.
@@ -254,13 +255,13 @@ impl Analyzer {
             kills: VecDeque::new(),
             names: Names::default(),
             unfollowed: false,
-            tried: HashSet::new(),
+            tried: FxHashSet::default(),
             touched: None,
             prepared: Prepared::new(shared.settings().max_prepared),
             pending: VecDeque::new(),
             waiting: None,
             looked: Looked::default(),
-            used: HashSet::new(),
+            used: FxHashSet::default(),
             shared,
         }
     }

@@ -41,12 +41,14 @@ pub(super) fn shares(statement: &Statement) -> bool {
 /// A statement, as a journal keeps it.
 pub(super) fn ran(execution: &Execution<'_>, locks: bool) -> Ran {
     let plan = &execution.analysed.plan;
+    let locks = locks || may_lock(&plan.statement);
     Ran {
         digest: DigestId(plan.hash),
         text: plan.text.clone(),
-        locks: locks || may_lock(&plan.statement),
+        locks,
         tables: tables(&plan.statement),
-        values: values(execution),
+        // What locks nothing is no part of a signature.
+        values: if locks { values(execution) } else { Values::new() },
     }
 }
 
@@ -115,16 +117,20 @@ fn value(literal: &Literal, execution: &Execution<'_>) -> u32 {
             Some(other) => format!("{other:?}").hash(&mut hasher),
             None => {}
         },
-        LiteralKind::Number => {
-            match std::str::from_utf8(shown).ok().and_then(|text| text.parse::<i128>().ok()) {
-                Some(n) => n.hash(&mut hasher),
-                None => shown.hash(&mut hasher),
-            }
-        }
+        LiteralKind::Number => match std::str::from_utf8(shown).ok().and_then(integer) {
+            Some(n) => n.hash(&mut hasher),
+            None => shown.hash(&mut hasher),
+        },
         LiteralKind::String if shown.len() >= 2 => shown[1..shown.len() - 1].hash(&mut hasher),
         _ => shown.hash(&mut hasher),
     }
     (hasher.finish() >> 32) as u32
+}
+
+/// Nearly all numbers are short; the wide type is slow to read.
+fn integer(text: &str) -> Option<i128> {
+    const SHORT: usize = 18;
+    if text.len() <= SHORT { text.parse::<i64>().ok().map(i128::from) } else { text.parse().ok() }
 }
 
 impl Analyzer {
