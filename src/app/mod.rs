@@ -39,6 +39,7 @@ use crate::metrics::{self, Metrics, MetricsError};
 use crate::session::analyze::Plans;
 use crate::session::place;
 use crate::session::serve::{Knowledge, Shared, serve};
+use crate::session::views::Views;
 use crate::shutdown::{Drain, Phase};
 use reload::{ReloadError, Reloader, SetLevel, Source};
 use signals::Successor;
@@ -242,5 +243,13 @@ fn knowledge(config: &Config, metrics: &Metrics) -> Result<Option<Knowledge>, Ap
         plans.explains.inc(end.into());
     });
     let scanner = Scanner::new(Some(control.clone()), config.control.probe_timeout);
-    Ok(Some(Knowledge { control, catalog, prober, explainer, scanner, ends: Ends::new() }))
+    Ok(Some(Knowledge {
+        control,
+        catalog,
+        prober,
+        explainer,
+        scanner,
+        ends: Ends::new(),
+        views: Views::default(),
+    }))
 }

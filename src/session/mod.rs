@@ -7,4 +7,5 @@ pub mod relay;
 pub mod analyze;
 pub mod rules;
 pub mod place;
+pub mod views;
 pub mod serve;

@@ -13,6 +13,7 @@ use super::analyze::{Analyzer, Digests, Plans};
 use super::login::{self, LoggedIn, LoginError, change_user};
 use super::relay::{End, Negotiated, Observer, Relay, RelayLimits};
 use super::rules::Rules;
+use super::views::Views;
 use crate::admission::Admission;
 use crate::backend::catalog_store::Catalog;
 use crate::backend::control::Control;
@@ -85,6 +86,8 @@ pub struct Knowledge {
     pub prober: Prober,
     /// What is known of the ends of indexes, for the names of gaps.
     pub ends: Ends<Key>,
+    /// What stands behind views.
+    pub views: Views,
     /// Access paths.
     pub explainer: Explainer,
     /// Looks at the entries that a search meets.

@@ -30,5 +30,6 @@ mod sketch;
 pub mod set;
 pub mod statement;
 pub mod tag;
+pub mod view;
 mod walk;
 mod write;

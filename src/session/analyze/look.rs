@@ -54,13 +54,20 @@ impl Analyzer {
         if wanted.is_empty() {
             return None;
         }
-        let (catalog, runtime) = (knowledge.catalog.clone(), knowledge.control.runtime().clone());
+        let (shared, runtime) = (self.shared.clone(), knowledge.control.runtime().clone());
         let settings = self.shared.settings();
         let (fresh, timeout) = (settings.fresh, settings.first_use_timeout);
         Some(Box::pin(async move {
             let loads = wanted.into_iter().map(|(schema, name)| {
-                let catalog = catalog.clone();
-                runtime.spawn(async move { catalog.fresh(&schema, &name, fresh, timeout).await })
+                let shared = shared.clone();
+                runtime.spawn(async move {
+                    let Some(knowledge) = &shared.knowledge else { return };
+                    let found = knowledge.catalog.fresh(&schema, &name, fresh, timeout).await;
+                    if let Some(base) = found.as_deref().and_then(|found| knowledge.views.base(found)) {
+                        let schema = base.schema.as_deref().unwrap_or(&schema);
+                        knowledge.catalog.fresh(schema, &base.name, fresh, timeout).await;
+                    }
+                })
             });
             // Known in time or not: the statement goes on with what there is.
             futures_util::future::join_all(loads).await;

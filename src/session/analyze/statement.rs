@@ -474,10 +474,23 @@ pub(super) fn locks(statement: &Statement, effect: &Effect) -> bool {
     }
 }
 
-/// A table's definition, if it is known now.
+/// A table's definition, if it is known now; of a view of one table that table's.
 pub(super) fn find(shared: &Shared, default: Option<&str>, name: &TableName) -> Option<Arc<Table>> {
     let schema = name.schema.as_deref().or(default)?;
-    shared.knowledge.as_ref()?.catalog.get(schema, &name.name)
+    let knowledge = shared.knowledge.as_ref()?;
+    let found = knowledge.catalog.get(schema, &name.name)?;
+    match knowledge.views.base(&found) {
+        None => Some(found),
+        Some(base) => {
+            let schema = base.schema.as_deref().unwrap_or(&found.schema);
+            let behind = knowledge.catalog.get(schema, &base.name);
+            if behind.is_none() {
+                knowledge.catalog.request(schema, &base.name);
+            }
+            // A view of a view stays one.
+            Some(behind.unwrap_or(found))
+        }
+    }
 }
 
 /// The tables that a statement names, its parts included.
