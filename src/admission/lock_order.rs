@@ -323,7 +323,7 @@ fn class(lock: &Standing) -> Class {
         _ if lock.inserted => What::Insert,
         Kind::Gap => What::Gap,
         Kind::RecordOrGap | Kind::NextKey => What::Range,
-        Kind::Record | Kind::Clustered { .. } => What::Record,
+        Kind::Record | Kind::Clustered { .. } | Kind::Entry => What::Record,
         Kind::Insert { .. } => What::Insert,
     };
     Class { index: lock.index, what, mode: lock.mode }
