@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::value;
-use super::{Intent, Values, scalar};
+use super::{Context, Intent, Values, foreign_key, scalar};
 use crate::catalog::{Column, Index, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::key::Key;
@@ -27,6 +27,7 @@ const MAX_ROWS: usize = 64;
 pub(super) fn insert(
     insert: &Insert,
     values: &dyn Values,
+    context: &Context,
     find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
     intent: &mut Intent,
 ) {
@@ -52,8 +53,14 @@ pub(super) fn insert(
     }
     for number in 0..values.rows().min(MAX_ROWS) {
         let row = Row { table: &table, insert, scalars: row, values, number };
+        if context.parents_first {
+            row.parents(context, find, intent);
+        }
         for (at, index) in table.indexes.iter().enumerate().filter(|(_, index)| index.btree) {
             intent.requests.extend(row.request(at, index));
+        }
+        if !context.parents_first {
+            row.parents(context, find, intent);
         }
     }
 }
@@ -70,10 +77,23 @@ pub(super) fn values_of<'v>(
     (0..values.rows().min(MAX_ROWS)).find_map(|number| {
         let row = Row { table, insert, scalars, values, number };
         let (mut key, mut found) = (Key::default(), Vec::new());
-        for part in &index.parts {
+        let clustered: &[_] =
+            if std::ptr::eq(index, &table.indexes[0]) { &[] } else { &table.indexes[0].parts };
+        for (n, part) in index.parts.iter().chain(clustered).enumerate() {
             let column = &table.columns[part.column?];
-            let New::Is(value) = row.new_value(part.column?, column) else { return None };
+            let New::Is(value) = row.new_value(part.column?, column) else {
+                // Behind all entries that are equal in the index's own columns.
+                if n < index.parts.len() {
+                    return None;
+                }
+                break;
+            };
+            let before = key.clone();
             value::push(&mut key, column, part, &value)?;
+            if n >= index.parts.len() && !wanted.starts_with(&key) {
+                key = before;
+                break;
+            }
             found.push(value);
         }
         wanted.starts_with(&key).then_some(found)
@@ -147,6 +167,20 @@ impl<'a> Row<'a> {
             certainty,
             rule: if unique { "insert-unique" } else { "insert-entry" },
         })
+    }
+
+    /// The parents that the row needs.
+    fn parents(
+        self,
+        context: &Context,
+        find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+        intent: &mut Intent,
+    ) {
+        let value = |at: usize| match self.new_value(at, &self.table.columns[at]) {
+            New::Is(value) => Some(value),
+            New::NextAutoIncrement | New::Unknown => None,
+        };
+        foreign_key::parents(self.table, context, &|_| true, &value, Certainty::Certain, find, intent);
     }
 
     /// The mode in which an equal key is locked: REPLACE and ON DUPLICATE KEY UPDATE go on to change it.

@@ -306,7 +306,7 @@ impl IndexLocks {
                 true
             }
             Settled::Became(kind, range) => {
-                let looked_up = held.kind == Kind::RecordOrGap;
+                let looked_up = held.kind == Kind::RecordOrGap && held.certainty > Certainty::Unknown;
                 // Where a new entry is anybody's guess, there is none to build on.
                 held.inserted |= held.insert && held.certainty > Certainty::Unknown;
                 if held.insert {
@@ -544,11 +544,12 @@ fn add(found: &mut Vec<Conflict>, first: usize, conflict: Conflict) {
 
 /// What is left of a gap's reach when the records at the edges of `gap` are known to exist.
 fn cut(extent: Range, named: &Range, gap: &Range) -> Range {
+    // A lock on the very record that borders the gap may well reach into it.
     let mut cut = extent;
-    if named.high <= gap.low {
+    if named.high < gap.low {
         // `gap.low` is the place right behind a record; the lock lies below that record.
         cut.high = cut.high.min(gap.low.clone());
-    } else if named.low >= gap.high {
+    } else if named.low > gap.high {
         cut.low = cut.low.max(gap.high.clone());
     }
     cut

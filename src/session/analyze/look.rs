@@ -5,12 +5,15 @@ use std::sync::Arc;
 use futures_util::future::LocalBoxFuture;
 
 use super::Analyzer;
-use super::inquiry::{Inquiry, plan_key};
+use super::inquiry::{Inquiry, plan_key, seen_span, span_sql};
 use super::search::Search;
 use super::statement::{Bound, Execution, find, tables};
 use crate::backend::probe::ProbeValue;
+use crate::backend::scan;
 use crate::catalog::{Family, Table};
 use crate::id::TxnId;
+use crate::intent::access_path::Span;
+use crate::intent::foreign_key::relatives;
 use crate::intent::known::Plan;
 use crate::intent::{self, Context, Intent, value};
 use crate::lock::index::Neighbours;
@@ -62,11 +65,19 @@ impl Analyzer {
                 let shared = shared.clone();
                 runtime.spawn(async move {
                     let Some(knowledge) = &shared.knowledge else { return };
-                    let found = knowledge.catalog.fresh(&schema, &name, fresh, timeout).await;
-                    if let Some(base) = found.as_deref().and_then(|found| knowledge.views.base(found)) {
+                    let load = async |schema: &str, name: &str| {
+                        knowledge.catalog.fresh(schema, name, fresh, timeout).await
+                    };
+                    let Some(mut table) = load(&schema, &name).await else { return };
+                    if let Some(base) = knowledge.views.base(&table) {
                         let schema = base.schema.as_deref().unwrap_or(&schema);
-                        knowledge.catalog.fresh(schema, &base.name, fresh, timeout).await;
+                        let Some(behind) = load(schema, &base.name).await else { return };
+                        table = behind;
                     }
+                    // Its foreign keys lock there too.
+                    let relatives = relatives(&table);
+                    let loads = relatives.into_iter().map(|(schema, name)| load(schema, name));
+                    futures_util::future::join_all(loads).await;
                 })
             });
             // Known in time or not: the statement goes on with what there is.
@@ -171,6 +182,9 @@ impl Analyzer {
         let binding = Bound(execution.analysed.bind(execution.text, execution.params));
         let values = intent::values_of(statement, &binding, &table, request)?;
         let index = request.index;
+        if request.kind.inserts() && index.index != 0 {
+            return self.look_at_place(table.clone(), request, values.iter().map(owned).collect());
+        }
         let columns = &table.indexes.get(usize::from(index.index))?.parts;
         let asked: Option<Vec<ProbeValue>> = values
             .iter()
@@ -189,6 +203,32 @@ impl Analyzer {
             let (Some(below), Some(above)) = (edge(seen.previous), edge(seen.next)) else { return };
             let seen = Neighbours { place, present: seen.exact.is_some(), below, above };
             shared.admission.learn(index, &seen);
+        }))
+    }
+
+    /// A look at the place of a new entry in a secondary index, where entries of an equal key are told apart by
+    /// the clustered key behind it.
+    fn look_at_place(
+        &self,
+        table: Arc<Table>,
+        request: &Request,
+        values: Vec<Value<'static>>,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        let (index, place) = (request.index, request.range.low.clone());
+        let at = usize::from(index.index);
+        let span = Span { equal: values, ..Span::default() };
+        let span = span_sql(&table, at, &span)?;
+        let sql = scan::build(&table, at, &[span], None, false, &table.name, &[])?;
+        let shared = self.shared.clone();
+        Some(Box::pin(async move {
+            let Some(knowledge) = &shared.knowledge else { return };
+            let Some(seen) = knowledge.scanner.scan(&sql).await else { return };
+            let Some(span) = seen.first().and_then(|seen| seen_span(&table, at, seen, true)) else { return };
+            let all = || span.below.iter().chain(&span.entries).chain(&span.above).map(|entry| &entry.key);
+            let below = all().filter(|key| **key < place).max().cloned();
+            // An entry with the very key bounds the gap too.
+            let above = all().filter(|key| **key >= place).min().cloned();
+            shared.admission.learn(index, &Neighbours { place, present: false, below, above });
         }))
     }
 }
