@@ -13,9 +13,10 @@
 //! Observed on MySQL 9.7 and MariaDB 10.11.
 
 use super::footprint::Search;
-use super::known::SeenEntry;
+use super::foreign_key;
+use super::known::{Known, SeenEntry};
 use super::outcome::Answered;
-use super::read::{Searched, request};
+use super::read::{Searched, Tables, request};
 use super::{Context, Intent, Values, scalar, value};
 use crate::catalog::{Flavour, Index, Table};
 use crate::lock::key::Key;
@@ -39,6 +40,9 @@ pub(super) struct Change<'a> {
     pub(super) assigned: Vec<(usize, Option<Value<'a>>)>,
     /// The rows are deleted.
     pub(super) deletes: bool,
+    /// What was read from the server.
+    pub(super) known: &'a Known,
+    pub(super) find: Tables<'a>,
     /// What WHERE says of the row.
     given: Vec<(usize, Value<'a>)>,
 }
@@ -49,6 +53,8 @@ impl<'a> Change<'a> {
         search: &Search<'a>,
         searched: &Searched<'a>,
         values: &'a dyn Values,
+        known: &'a Known,
+        find: Tables<'a>,
     ) -> Option<Change<'a>> {
         if !searched.lock.exclusive || searched.table.nested {
             return None;
@@ -60,7 +66,7 @@ impl<'a> Change<'a> {
             _ => return None,
         };
         let given = given(searched.table, table, values);
-        Some(Change { table, context: search.context, assigned, deletes, given })
+        Some(Change { table, context: search.context, assigned, deletes, known, find, given })
     }
 
     /// A column's value in the row as it is, as far as WHERE tells.
@@ -135,6 +141,12 @@ impl<'a> Change<'a> {
             None if self.table.columns[column].generated => None,
             None => old(column),
         };
+        let differs =
+            |column: usize| self.is_set(column) && (new(column).is_none() || new(column) != old(column));
+        if !self.deletes {
+            foreign_key::parents(self.table, self.context, &differs, &new, certainty, self.find, intent);
+        }
+        foreign_key::parent_goes(self, old, certainty, intent);
         let indexes = &self.table.indexes;
         let certain =
             |built: &Entry| if built.whole { certainty.min(built.certainty) } else { Certainty::Unknown };

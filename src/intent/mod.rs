@@ -15,6 +15,7 @@ pub mod footprint;
 pub mod read;
 pub mod write;
 mod change;
+pub mod foreign_key;
 pub mod outcome;
 pub mod metadata;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::Request;
 use crate::sql::statement::{Isolation, Rows, Scalar, Statement, TableName, Value};
+use foreign_key::Place;
 use known::Known;
 
 /// The values of one execution, by slot.
@@ -50,6 +52,11 @@ pub struct Context {
     pub flavour: Flavour,
     /// It runs in a transaction that goes on after it (then SERIALIZABLE makes plain reads lock).
     pub in_transaction: bool,
+    /// `foreign_key_checks`
+    pub foreign_keys: bool,
+    /// The parents of a row are checked before anything of it is inserted (MySQL from 9.6 on), and not entry
+    /// by entry.
+    pub parents_first: bool,
 }
 
 impl Context {
@@ -138,7 +145,7 @@ pub fn requests_knowing(
             read::searches(statement, values, context, table, known, &mut intent);
         }
         Statement::Insert(insert) => {
-            write::insert(insert, values, table, &mut intent);
+            write::insert(insert, values, context, table, &mut intent);
             read::searches(statement, values, context, table, known, &mut intent);
         }
         Statement::Ddl { source: Some(_), .. } => {
@@ -147,6 +154,17 @@ pub fn requests_knowing(
         _ => {}
     }
     intent
+}
+
+/// The places beside its searches that a statement locks, and that can be asked about.
+pub fn places(
+    statement: &Statement,
+    values: &dyn Values,
+    context: &Context,
+    table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+    known: &Known,
+) -> Vec<Place> {
+    read::children(statement, values, context, table, known)
 }
 
 /// The values behind the place of a request in its index, in the order of the index's parts: what a look at

@@ -3,8 +3,8 @@
 //! Text tells what is asked for; the answer tells what was there: no row found means a gap, one row on a
 //! full unique key a record. Where the answer does not tell, the request stays as it was asked for.
 
-use super::change;
 use super::footprint::PASSED_OVER;
+use super::{change, foreign_key};
 use crate::catalog::Flavour;
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
@@ -49,12 +49,14 @@ pub fn settle(
 ) -> Vec<Settled> {
     let found = found(statement, answered);
     let named = |r: &&Request| !r.kind.inserts() && r.certainty > Certainty::Unknown;
-    let searched = requests.iter().filter(named).filter(|r| !change::is_of(r)).count() as u64;
+    let searched =
+        requests.iter().filter(named).filter(|r| !change::is_of(r) && !foreign_key::is_of(r)).count() as u64;
     let none = found == Found::Nothing || matches!(answered, Answered::Changed { affected: 0, .. });
     requests
         .iter()
         .map(|request| match request.kind {
             _ if change::is_of(request) => change::settle(request, answered, none),
+            _ if foreign_key::is_of(request) => foreign_key::settle(request, answered, none, flavour),
             // What the rest of WHERE rejects was read and stays locked.
             _ if found == Found::Nothing && keeps_rejected(request) => Settled::Kept,
             _ if *answered == Answered::Failed(READ_ONLY) => Settled::Released,
@@ -86,7 +88,7 @@ pub fn settle_exact(
     for (settled, request) in settled.iter_mut().zip(requests) {
         let refused =
             matches!(answered, Answered::Failed(code) if *code == READ_ONLY || NOT_GRANTED.contains(code));
-        if change::is_of(request) {
+        if change::is_of(request) || foreign_key::is_of(request) {
             continue;
         }
         if request.rule == PASSED_OVER {

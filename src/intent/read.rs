@@ -30,9 +30,10 @@ use std::sync::Arc;
 use super::access_path::{self, Path, Way, alone};
 use super::change::Change;
 use super::footprint::{self, Search};
+use super::foreign_key::{self, Place};
 use super::known::{Known, Plan, SeenEntry, SeenSpan};
 use super::{Context, Intent, Values};
-use crate::catalog::{Flavour, Table, TableKind};
+use crate::catalog::{Flavour, ReferentialAction, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
@@ -89,7 +90,7 @@ pub(super) fn searches(
     statement: &Statement,
     values: &dyn Values,
     context: &Context,
-    table: Tables<'_>,
+    find: Tables<'_>,
     known: &Known,
     intent: &mut Intent,
 ) {
@@ -98,7 +99,7 @@ pub(super) fn searches(
         return;
     }
     for searched in searched(statement, context) {
-        let Some(table) = table(&searched.table.table) else {
+        let Some(table) = find(&searched.table.table) else {
             intent.unknown = Some("table_not_loaded");
             continue;
         };
@@ -127,7 +128,10 @@ pub(super) fn searches(
                 }
             }
         }
-        changes(&search, &searched, &paths, rows, values, intent);
+        let change = Change::of(&search, &searched, values, known, find);
+        if let Some(change) = change {
+            changes(&search, &change, &paths, rows, intent);
+        }
     }
 }
 
@@ -147,13 +151,11 @@ fn found<'s>(seen: &'s [SeenSpan], mut rows: Vec<&'s SeenEntry>) -> Option<Vec<&
 /// What the statement does to the rows that it finds.
 fn changes(
     search: &Search<'_>,
-    searched: &Searched<'_>,
+    change: &Change<'_>,
     paths: &[Path<'_>],
     rows: Option<Vec<&SeenEntry>>,
-    values: &dyn Values,
     intent: &mut Intent,
 ) {
-    let Some(change) = Change::of(search, searched, values) else { return };
     // The search has locked the entries by which it came.
     let via = match paths {
         [path] => Some(path.index),
@@ -164,6 +166,35 @@ fn changes(
         Some(rows) => change.exact(&rows, via, certainty, intent),
         None => change.wide(via, intent),
     }
+}
+
+/// Where the children are of the rows that a statement has been seen to find, as far as they change with them:
+/// what there is to ask about besides the searches.
+pub fn children(
+    statement: &Statement,
+    values: &dyn Values,
+    context: &Context,
+    find: Tables<'_>,
+    known: &Known,
+) -> Vec<Place> {
+    let mut places = Vec::new();
+    for searched in searched(statement, context) {
+        let Some(table) = find(&searched.table.table).filter(|table| !table.referenced_by.is_empty()) else {
+            continue;
+        };
+        let paths = paths(&table, &searched, values, known, &alone);
+        let search = Search::new(statement, &searched, &table, context, paths.len());
+        let Some(change) = Change::of(&search, &searched, values, known, find) else { continue };
+        let seen = |at: usize| known.of(searched.access, at).unwrap_or_default();
+        let entries = (0..paths.len()).flat_map(seen).flat_map(|span| &span.entries);
+        for row in entries.filter(|entry| entry.matches).flat_map(|entry| &entry.rows) {
+            let read = |c: usize| row.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
+            let all = foreign_key::children(&change, &read).into_iter();
+            let cascades = all.filter(|(_, action, _)| *action != ReferentialAction::Restrict);
+            places.extend(cascades.filter_map(|(.., place)| place).filter(|place| place.key.is_some()));
+        }
+    }
+    places
 }
 
 /// The ways that a search goes. Empty: only guesses are possible.

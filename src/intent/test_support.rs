@@ -13,8 +13,13 @@ use crate::sql::binding::Binding;
 use crate::sql::cache::PlanCache;
 use crate::sql::statement::{Isolation, SqlMode, Statement, TableName, Value};
 
-pub(super) const REPEATABLE_READ: Context =
-    Context { isolation: Isolation::RepeatableRead, flavour: Flavour::MySql, in_transaction: true };
+pub(super) const REPEATABLE_READ: Context = Context {
+    isolation: Isolation::RepeatableRead,
+    flavour: Flavour::MySql,
+    in_transaction: true,
+    foreign_keys: true,
+    parents_first: true,
+};
 
 struct Bound<'a>(Binding<'a>);
 
@@ -71,7 +76,6 @@ pub(super) fn table() -> Table {
 }
 
 /// `child (id PRIMARY KEY, parent KEY REFERENCES t (id) ON DELETE … ON UPDATE …)`, and `t` with it.
-#[allow(dead_code)]
 pub(super) fn family(action: ReferentialAction) -> Vec<Table> {
     let name = |table: &str| ("s".to_owned(), table.to_owned());
     let key = ForeignKey {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Analyzer;
 use super::inquiry::Inquiry;
 use super::look::probe_value;
-use super::statement::{Bound, Execution, find, tables};
+use super::statement::{Bound, Execution, find, table_of};
 use crate::backend::probe::ProbeValue;
 use crate::catalog::{KeyPart, Table};
 use crate::id::{TableId, TxnId};
@@ -96,11 +96,10 @@ impl Analyzer {
             intent::Intent::default()
         };
         let schema = self.state.schema();
-        let known: Vec<Arc<Table>> =
-            tables(statement).into_iter().filter_map(|name| find(&self.shared, schema, name)).collect();
+        let named = |name: &TableName| find(&self.shared, schema, name);
         asked.reaches.resize(asked.requests.len(), None);
         let lock = |(request, reach): (Request, Option<Range>)| {
-            let table = known.iter().find(|table| table.id == request.index.table)?.clone();
+            let table = table_of(statement, request.index, &named)?;
             let binding = Bound(analysed.bind(text, &[]));
             let values = intent::values_of(statement, &binding, &table, &request);
             let parts = &table.indexes.get(usize::from(request.index.index))?.parts;

@@ -14,7 +14,7 @@ use crate::backend::probe_sql::ProbeValue;
 use crate::backend::scan;
 use crate::catalog::{Table, TableKind};
 use crate::intent::access_path::{Path, Span, Way, like_head};
-use crate::intent::known::{Known, Plan, SeenEntry, SeenPath, SeenSpan};
+use crate::intent::known::{Known, Plan, SeenEntry, SeenPath, SeenPlace, SeenSpan};
 use crate::intent::read::{self, Searched};
 use crate::intent::{self, Context, Intent, value};
 use crate::lock::key::Key;
@@ -61,7 +61,30 @@ impl Inquiry {
         }
         let mut read = Read { inquiry: self, knowledge, plain: plain.as_ref(), columns: Vec::new() };
         read.tables(&mut known).await;
+        self.places(knowledge, &mut known).await;
         known
+    }
+
+    /// Reads the places beside the searches.
+    async fn places(&self, knowledge: &Knowledge, known: &mut Known) {
+        let places = {
+            let values = Bound(self.analysed.bind(&self.text, &self.params));
+            let table = |name: &TableName| find(&self.shared, self.schema.as_deref(), name);
+            intent::places(self.statement(), &values, &self.context, &table, known)
+        };
+        for place in places.into_iter().take(MAX_SPANS) {
+            let (table, index) = (&place.table, place.index);
+            let span = Span { equal: place.values, ..Span::default() };
+            let Some(span) = span_sql(table, index, &span) else { continue };
+            let Some(sql) = scan::build(table, index, &[span], None, false, &table.name, &[]) else {
+                continue;
+            };
+            let Some(seen) = knowledge.scanner.scan(&sql).await else { continue };
+            let span = seen.first().and_then(|seen| seen_span(table, index, seen, true));
+            if let (Some(span), Some(key)) = (span, place.key) {
+                known.places.push(SeenPlace { table: table.id, index, key, span });
+            }
+        }
     }
 
     /// Has the server's plan fetched for the next execution.
@@ -265,7 +288,7 @@ fn accesses(statement: &Statement) -> &[crate::sql::statement::TableAccess] {
 }
 
 /// A span in SQL literals.
-fn span_sql(table: &Table, index: usize, span: &Span<'_>) -> Option<scan::Span> {
+pub(super) fn span_sql(table: &Table, index: usize, span: &Span<'_>) -> Option<scan::Span> {
     let bound = |side: &Option<(Value<'_>, bool)>| match side {
         Some((value, included)) => Some(Some((literal(value)??, *included))),
         None => Some(None),
@@ -323,7 +346,7 @@ fn owned(value: &ProbeValue) -> Value<'static> {
     }
 }
 
-fn seen_span(table: &Table, index: usize, seen: &scan::Seen, covers: bool) -> Option<SeenSpan> {
+pub(super) fn seen_span(table: &Table, index: usize, seen: &scan::Seen, covers: bool) -> Option<SeenSpan> {
     let entry = |row: &scan::Row| entry(table, index, row, covers);
     let mut entries: Vec<SeenEntry> = seen.entries.iter().map(entry).collect::<Option<_>>()?;
     // A row that was changed in place is one entry in both views.

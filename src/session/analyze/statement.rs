@@ -16,6 +16,7 @@ use crate::admission::history::Running;
 use crate::admission::record::Resource;
 use crate::catalog::{Flavour, Table};
 use crate::id::{DigestId, IndexId, TxnId};
+use crate::intent::foreign_key::relatives;
 use crate::intent::known::Known;
 use crate::intent::{self, Context, Intent, Values};
 use crate::lock::table::LockRefs;
@@ -31,6 +32,9 @@ use crate::sql::tag::Tag;
 use crate::txn::effect::{Effect, Ending, Runs};
 use crate::txn::state::SessionDefaults;
 use crate::wire::command;
+
+/// The first MySQL whose foreign keys are checked above the storage engine.
+const FOREIGN_KEYS_IN_SERVER: u32 = 90600;
 
 /// A statement with the values of this execution.
 pub(super) struct Execution<'a> {
@@ -361,6 +365,8 @@ impl Analyzer {
             isolation: effect.isolation,
             flavour: self.flavour,
             in_transaction: effect.runs == Runs::Transaction,
+            foreign_keys: self.state.foreign_key_checks(),
+            parents_first: self.flavour == Flavour::MySql && self.server_version >= FOREIGN_KEYS_IN_SERVER,
         }
     }
 
@@ -501,13 +507,29 @@ pub(super) fn tables(statement: &Statement) -> Vec<&TableName> {
     }
 }
 
+/// The table of an index that a statement locks: one that it names, or a relative of it.
+pub(super) fn table_of(
+    statement: &Statement,
+    index: IndexId,
+    table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+) -> Option<Arc<Table>> {
+    let named: Vec<Arc<Table>> = tables(statement).into_iter().filter_map(table).collect();
+    if let Some(table) = named.iter().find(|t| t.id == index.table) {
+        return Some(table.clone());
+    }
+    let relatives = named.iter().flat_map(|t| relatives(t));
+    let mut relatives = relatives.filter_map(|(schema, name)| {
+        table(&TableName { schema: Some(schema.to_owned()), name: name.to_owned() })
+    });
+    relatives.find(|t| t.id == index.table)
+}
+
 fn resource(
     statement: &Statement,
     index: IndexId,
     table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
 ) -> Resource {
-    let table = tables(statement).into_iter().filter_map(table).find(|t| t.id == index.table);
-    let Some(table) = table else { return Resource::default() };
+    let Some(table) = table_of(statement, index, table) else { return Resource::default() };
     place(&table, index.index)
 }
 

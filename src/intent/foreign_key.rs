@@ -1,0 +1,310 @@
+//! What foreign keys make a change lock in other tables.
+//!
+//! | rule | when | MySQL | MariaDB |
+//! |---|---|---|---|
+//! | `parent-row` | a child gets a key that is not NULL | S on the parent's entry; S on the gap if there is none | the same |
+//! | `child-entries` | a parent goes, its key changes | S on the gap if there is no child; one that is found: S next-key | … S record |
+//! | `cascaded-entry` | CASCADE, SET NULL | a search by the child's index with X: next-key, and the gap behind | S on each entry, S on the gap behind |
+//! | `cascaded-row` | the same | X on the row behind each entry | the same |
+//!
+//! At READ COMMITTED records alone. MySQL from 9.6 on checks the parents of a row before it inserts anything;
+//! before that, and in MariaDB, the engine does so at the entry of the foreign key's index.
+//!
+//! Observed on MySQL 9.7 and MariaDB 10.11.
+
+use std::sync::Arc;
+
+use super::change::{Change, Entry, entry};
+use super::known::SeenEntry;
+use super::outcome::Answered;
+use super::read::{Tables, request};
+use super::{Context, Intent};
+use crate::catalog::{Flavour, ForeignKey, ReferentialAction, Table, TableKind};
+use crate::lock::key::Key;
+use crate::lock::mode::{Certainty, Mode};
+use crate::lock::range::Range;
+use crate::lock::request::{Kind, Request, Settled};
+use crate::sql::statement::{TableName, Value};
+
+/// The parent's entry that a child needs.
+const PARENT: &str = "parent-row";
+/// The children that a parent must not have.
+const CHILDREN: &str = "child-entries";
+/// The child's entry that changes with its parent.
+const CASCADED: &str = "cascaded-entry";
+/// The row behind it.
+const CASCADED_ROW: &str = "cascaded-row";
+
+/// ER_NO_REFERENCED_ROW_2
+const NO_PARENT: u16 = 1452;
+/// ER_ROW_IS_REFERENCED_2
+const HAS_CHILDREN: u16 = 1451;
+
+/// Tables that a foreign key joins with this one, by schema and name, each once: parents, then children.
+pub fn relatives(table: &Table) -> Vec<(&str, &str)> {
+    let parents = table.foreign_keys.iter().map(|key| &key.parent);
+    let children = table.referenced_by.iter().map(|key| &key.child);
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    for (schema, name) in parents.chain(children) {
+        let pair = (schema.as_str(), name.as_str());
+        if !found.contains(&pair) && pair != (table.schema.as_str(), table.name.as_str()) {
+            found.push(pair);
+        }
+    }
+    found
+}
+
+/// Part of an index of another table.
+pub struct Place {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Position of the index.
+    pub index: usize,
+    /// The entries that begin with this key; `None`: not known.
+    pub key: Option<Key>,
+    /// Its values.
+    pub values: Vec<Value<'static>>,
+    certainty: Certainty,
+}
+
+impl Place {
+    fn range(&self) -> Range {
+        self.key.as_ref().map_or_else(Range::all, Range::entries)
+    }
+}
+
+fn named(name: &(String, String), find: Tables<'_>) -> Option<Arc<Table>> {
+    find(&TableName { schema: Some(name.0.clone()), name: name.1.clone() })
+}
+
+/// The place of a foreign key's values in the index of one of its tables. `None`: the table is not known.
+fn place<'v>(
+    table: Arc<Table>,
+    columns: &[String],
+    values: &dyn Fn(usize) -> Option<Value<'v>>,
+) -> Option<Place> {
+    let begins = |index: &crate::catalog::Index| {
+        let of_columns = |(n, name): (usize, &String)| {
+            index.parts.get(n).is_some_and(|part| part.column.is_some() && part.column == table.column(name))
+        };
+        index.btree && columns.iter().enumerate().all(of_columns)
+    };
+    // The shortest: a unique key of just these columns, if there is one.
+    let fitting = table.indexes.iter().enumerate().filter(|(_, index)| begins(index));
+    let (index, parts) = fitting.min_by_key(|(_, index)| index.parts.len()).map(|(at, i)| (at, &i.parts))?;
+    let (mut key, mut found, mut certainty) = (Key::default(), Vec::new(), Certainty::Certain);
+    for (n, part) in parts.iter().enumerate().take(columns.len()) {
+        let value = values(n).and_then(|value| {
+            let sure = super::value::push(&mut key, &table.columns[part.column?], part, &value)?;
+            certainty = certainty.min(sure);
+            Some(owned(&value))
+        });
+        match value {
+            Some(value) => found.push(value),
+            None => return Some(Place { table, index, key: None, values: Vec::new(), certainty }),
+        }
+    }
+    Some(Place { table, index, key: Some(key), values: found, certainty })
+}
+
+/// A value that outlives its statement.
+pub(super) fn owned(value: &Value<'_>) -> Value<'static> {
+    match value {
+        Value::Null => Value::Null,
+        Value::Int(n) => Value::Int(*n),
+        // A text of digits compares with a number as the number does.
+        Value::Decimal(digits) => Value::Text(digits.as_bytes().to_vec().into()),
+        Value::Float(f) => Value::Float(*f),
+        Value::Text(text) => Value::Text(text.to_vec().into()),
+        Value::Bytes(raw) => Value::Bytes(raw.to_vec().into()),
+        Value::Temporal(moment) => Value::Temporal(moment.clone()),
+        Value::Unknown => Value::Unknown,
+    }
+}
+
+/// The parents of a child's row: of the foreign keys with a column that `changes`.
+pub(super) fn parents<'v>(
+    table: &Table,
+    context: &Context,
+    changes: &dyn Fn(usize) -> bool,
+    value_of: &dyn Fn(usize) -> Option<Value<'v>>,
+    certainty: Certainty,
+    find: Tables<'_>,
+    intent: &mut Intent,
+) {
+    if !context.foreign_keys {
+        return;
+    }
+    for key in &table.foreign_keys {
+        let columns: Option<Vec<usize>> = key.child_columns.iter().map(|name| table.column(name)).collect();
+        let Some(columns) = columns.filter(|columns| columns.iter().any(|c| changes(*c))) else { continue };
+        // A NULL in any column: it has no parent.
+        if columns.iter().any(|c| value_of(*c) == Some(Value::Null)) {
+            continue;
+        }
+        let Some(parent) = named(&key.parent, find) else {
+            intent.unknown = Some("table_not_loaded");
+            continue;
+        };
+        let value = |n: usize| columns.get(n).and_then(|c| value_of(*c));
+        let Some(place) = place(parent, &key.parent_columns, &value) else { continue };
+        let Some(_) = &place.key else { continue };
+        let index = &place.table.indexes[place.index];
+        let unique = index.unique && index.parts.len() == columns.len();
+        let kind = if context.locks_gaps() && unique { Kind::RecordOrGap } else { Kind::Record };
+        let sure = certainty.min(place.certainty).min(if unique { certainty } else { Certainty::Likely });
+        let range = place.range();
+        add(intent, request(&place.table, place.index, Mode::S, range, kind, sure, PARENT));
+    }
+}
+
+/// The children of a row that is deleted, or whose key changes: where they are looked for, and what becomes of
+/// them. `old`: the row's values.
+pub(super) fn children<'k, 'v>(
+    change: &'k Change<'_>,
+    old: &dyn Fn(usize) -> Option<Value<'v>>,
+) -> Vec<(&'k ForeignKey, ReferentialAction, Option<Place>)> {
+    let table = change.table;
+    if !change.context.foreign_keys {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for key in &table.referenced_by {
+        let columns: Option<Vec<usize>> = key.parent_columns.iter().map(|name| table.column(name)).collect();
+        let Some(columns) = columns else { continue };
+        let set = |column: &usize| {
+            let to = change.assigned.iter().rfind(|(c, _)| c == column);
+            to.is_some_and(|(_, to)| to.is_none() || *to != old(*column))
+        };
+        if !change.deletes && !columns.iter().any(set) {
+            continue;
+        }
+        let action = if change.deletes { key.on_delete } else { key.on_update };
+        let value = |n: usize| columns.get(n).and_then(|c| old(*c));
+        let child = named(&key.child, change.find).filter(|child| child.kind == TableKind::InnoDb);
+        found.push((key, action, child.and_then(|child| place(child, &key.child_columns, &value))));
+    }
+    found
+}
+
+/// What a row that goes locks in its children.
+pub(super) fn parent_goes<'v>(
+    change: &Change<'_>,
+    old: &dyn Fn(usize) -> Option<Value<'v>>,
+    certainty: Certainty,
+    intent: &mut Intent,
+) {
+    for (key, action, place) in children(change, old) {
+        let Some(place) = place else {
+            intent.unknown = Some("table_not_loaded");
+            continue;
+        };
+        let sure = if place.key.is_some() { certainty.min(place.certainty) } else { Certainty::Unknown };
+        let gaps = change.context.locks_gaps();
+        if action == ReferentialAction::Restrict {
+            let kind = if gaps { Kind::RecordOrGap } else { Kind::Record };
+            add(intent, request(&place.table, place.index, Mode::S, place.range(), kind, sure, CHILDREN));
+            continue;
+        }
+        cascade(change, key, &place, sure, intent);
+    }
+}
+
+/// The children that change with their parent.
+fn cascade(change: &Change<'_>, key: &ForeignKey, place: &Place, sure: Certainty, intent: &mut Intent) {
+    let mariadb = change.context.flavour == Flavour::MariaDb;
+    let (table, gaps) = (&place.table, change.context.locks_gaps());
+    let mode = if mariadb { Mode::S } else { Mode::X };
+    let of_index = |range, kind, sure| request(table, place.index, mode, range, kind, sure, CASCADED);
+    let kind = if gaps && !mariadb { Kind::NextKey } else { Kind::Record };
+    let Some(span) = place.key.as_ref().and_then(|key| change.known.place(table.id, place.index, key)) else {
+        add(intent, of_index(place.range(), kind, sure.min(Certainty::Likely)));
+        let via = Kind::Clustered { via: place.index as u16 };
+        add(intent, request(table, 0, Mode::X, Range::all(), via, Certainty::Unknown, CASCADED_ROW));
+        return others(change, key, place, &|_| None, Certainty::Unknown, intent);
+    };
+    let behind = |entry: &SeenEntry| entry.key.after();
+    let below = span.below.as_ref().map(behind).unwrap_or_default();
+    let above = span.above.as_ref().map_or(Key::supremum(), |entry| entry.key.clone());
+    if kind == Kind::NextKey {
+        let reach = Range { low: below.clone(), high: above.clone() };
+        intent.add(of_index(place.range(), kind, sure), Some(reach));
+    }
+    for entry in &span.entries {
+        if kind == Kind::Record {
+            add(intent, of_index(Range::entries(&entry.key), kind, sure));
+        }
+        let row = Range::entries(&entry.clustered);
+        add(intent, request(table, 0, Mode::X, row, Kind::Record, sure, CASCADED_ROW));
+        for values in &entry.rows {
+            let read = |c: usize| values.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
+            others(change, key, place, &read, sure, intent);
+        }
+    }
+    let gap = Range { low: span.entries.last().map_or(below, behind), high: above };
+    if gaps && mariadb && !gap.is_empty() {
+        intent.add(of_index(gap.clone(), Kind::Gap, sure), Some(gap));
+    }
+}
+
+/// The entries of a child's other indexes: all if the row goes, else those with a column of the key.
+fn others<'v>(
+    change: &Change<'_>,
+    key: &ForeignKey,
+    place: &Place,
+    read: &dyn Fn(usize) -> Option<Value<'v>>,
+    sure: Certainty,
+    intent: &mut Intent,
+) {
+    let table = &place.table;
+    let goes = change.deletes && key.on_delete == ReferentialAction::Cascade;
+    let of_key = |part: &crate::catalog::KeyPart| {
+        key.child_columns.iter().any(|name| part.column.is_some() && part.column == table.column(name))
+    };
+    for (at, index) in table.indexes.iter().enumerate().skip(1) {
+        if at == place.index || !index.btree || !(goes || index.parts.iter().any(of_key)) {
+            continue;
+        }
+        let before: Entry = entry(table, at, read);
+        let sure = if before.whole { sure } else { Certainty::Unknown };
+        add(intent, request(table, at, Mode::X, before.range(), Kind::Record, sure, CASCADED));
+    }
+}
+
+fn add(intent: &mut Intent, request: Request) {
+    if !intent.requests.contains(&request) {
+        intent.add(request, None);
+    }
+}
+
+/// Is this a lock of these rules?
+pub(super) fn is_of(request: &Request) -> bool {
+    matches!(request.rule, PARENT | CHILDREN | CASCADED | CASCADED_ROW)
+}
+
+/// What became of it. `none`: no row was found or changed.
+pub(super) fn settle(request: &Request, answered: &Answered, none: bool, flavour: Flavour) -> Settled {
+    let gap = || match request.kind {
+        Kind::RecordOrGap => Settled::Became(Kind::Gap, request.range.clone()),
+        _ => Settled::Released,
+    };
+    let record = |kind| match request.kind {
+        Kind::RecordOrGap => Settled::Became(kind, request.range.clone()),
+        _ => Settled::Kept,
+    };
+    match (request.rule, answered) {
+        (PARENT, Answered::Failed(NO_PARENT)) => gap(),
+        (CHILDREN, Answered::Failed(HAS_CHILDREN)) if flavour == Flavour::MySql => record(Kind::NextKey),
+        (CHILDREN, Answered::Failed(HAS_CHILDREN)) => record(Kind::Record),
+        // Whether the statement came to it is not told.
+        (_, Answered::Failed(_) | Answered::Unclear) => Settled::Kept,
+        _ if none => Settled::Released,
+        (PARENT, _) => record(Kind::Record),
+        (CHILDREN, _) => gap(),
+        _ => Settled::Kept,
+    }
+}
+
+#[cfg(test)]
+#[path = "foreign_key_tests.rs"]
+mod tests;
