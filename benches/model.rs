@@ -120,8 +120,13 @@ fn requests(bench: &mut Criterion) {
     let analysed = cache.analyse(STATEMENT.as_bytes(), SqlMode::default());
     let tank = tank();
     let find = |_: &TableName| Some(tank.clone());
-    let context =
-        Context { isolation: Isolation::RepeatableRead, flavour: Flavour::MySql, in_transaction: true };
+    let context = Context {
+        isolation: Isolation::RepeatableRead,
+        flavour: Flavour::MySql,
+        in_transaction: true,
+        foreign_keys: true,
+        parents_first: true,
+    };
     let table = held(10_000);
     bench.bench_function("requests and conflict check, 10000 locks", |b| {
         b.iter(|| {

@@ -206,6 +206,8 @@ fn standing(request: &Request, settled: &Settled) -> Option<Standing> {
         Settled::Kept => (request.mode, request.kind, &request.range),
         Settled::Became(kind, range) => (request.mode, *kind, range),
         Settled::Duplicate => (Mode::S, Kind::Record, &request.range),
+        Settled::Met { mode, kind, .. } => (*mode, *kind, &request.range),
+        Settled::Undone => (Mode::X, Kind::Gap, &request.range),
         Settled::Released => return None,
     };
     let inserted = request.kind.inserts();

@@ -69,6 +69,19 @@ impl<'a> Change<'a> {
         Some(Change { table, context: search.context, assigned, deletes, known, find, given })
     }
 
+    /// The same for the row that an INSERT … ON DUPLICATE KEY UPDATE or REPLACE has met.
+    pub(super) fn upsert(
+        table: &'a Table,
+        context: &'a Context,
+        set: &[String],
+        deletes: bool,
+        known: &'a Known,
+        find: Tables<'a>,
+    ) -> Change<'a> {
+        let assigned = set.iter().filter_map(|name| Some((table.column(name)?, None))).collect();
+        Change { table, context, assigned, deletes, known, find, given: Vec::new() }
+    }
+
     /// A column's value in the row as it is, as far as WHERE tells.
     pub(super) fn given(&self, column: usize) -> Option<Value<'a>> {
         self.given.iter().find(|(c, _)| *c == column).map(|(_, value)| value.clone())

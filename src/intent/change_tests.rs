@@ -4,6 +4,9 @@ use super::super::known::{Known, SeenEntry, SeenPath, SeenSpan};
 use super::super::test_support::{REPEATABLE_READ, requests, table, words};
 use super::*;
 
+const RULES: super::super::outcome::Rules =
+    super::super::outcome::Rules { flavour: Flavour::MySql, gaps: true };
+
 fn key(values: &[i128]) -> Key {
     let mut key = Key::default();
     values.iter().for_each(|value| key.push_int(*value, false));
@@ -94,7 +97,7 @@ fn nothing_changed_nothing_locked() {
     let settled = |affected| {
         let answered = Answered::Changed { affected, matched: Some(1) };
         let settle = super::super::outcome::settle_exact;
-        settle(&plan.statement, &requests, &answered, None, Flavour::MySql)
+        settle(&plan.statement, &requests, &answered, None, RULES)
     };
     assert_eq!(settled(0)[1..], [Settled::Released, Settled::Released]);
     let moved = Settled::Became(Kind::Record, requests[2].range.clone());

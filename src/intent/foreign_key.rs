@@ -64,7 +64,8 @@ pub struct Place {
     pub key: Option<Key>,
     /// Its values.
     pub values: Vec<Value<'static>>,
-    certainty: Certainty,
+    /// How sure the comparison is.
+    pub certainty: Certainty,
 }
 
 impl Place {

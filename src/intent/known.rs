@@ -19,6 +19,8 @@ pub struct Known {
     pub limit: Option<u64>,
     /// Nothing more can be learnt by asking.
     pub asked: bool,
+    /// The statement was answered before the server was asked: what was read shows what it has done.
+    pub done: bool,
 }
 
 /// The server's plan.

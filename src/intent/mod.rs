@@ -15,6 +15,7 @@ pub mod footprint;
 pub mod read;
 pub mod write;
 mod change;
+mod duplicate;
 pub mod foreign_key;
 pub mod outcome;
 pub mod metadata;
@@ -79,6 +80,8 @@ pub struct Intent {
     pub deletes: bool,
     /// Every search was read from the server's indexes: the requests are what will be locked, no more.
     pub exact: bool,
+    /// Rows whose key is there are left out (INSERT IGNORE): which, the answer does not tell.
+    pub may_pass_over: bool,
     /// NOWAIT, SKIP LOCKED: it never waits for a lock.
     pub never_waits: bool,
 }
@@ -94,7 +97,8 @@ impl Intent {
 
     /// Is any request of a search wider than what will be locked, so that asking the server would tell more?
     pub fn is_wide(&self) -> bool {
-        self.requests.iter().any(|request| !request.kind.inserts() && request.certainty < Certainty::Certain)
+        let wide = |request: &Request| !request.kind.inserts() && request.certainty < Certainty::Certain;
+        self.may_pass_over || self.requests.iter().any(wide)
     }
 }
 
@@ -145,7 +149,7 @@ pub fn requests_knowing(
             read::searches(statement, values, context, table, known, &mut intent);
         }
         Statement::Insert(insert) => {
-            write::insert(insert, values, context, table, &mut intent);
+            write::insert(insert, values, context, table, known, &mut intent);
             read::searches(statement, values, context, table, known, &mut intent);
         }
         Statement::Ddl { source: Some(_), .. } => {
@@ -164,7 +168,10 @@ pub fn places(
     table: &dyn Fn(&TableName) -> Option<Arc<Table>>,
     known: &Known,
 ) -> Vec<Place> {
-    read::children(statement, values, context, table, known)
+    match statement {
+        Statement::Insert(insert) => write::places(insert, values, table),
+        _ => read::children(statement, values, context, table, known),
+    }
 }
 
 /// The values behind the place of a request in its index, in the order of the index's parts: what a look at

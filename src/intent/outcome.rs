@@ -4,11 +4,10 @@
 //! full unique key a record. Where the answer does not tell, the request stays as it was asked for.
 
 use super::footprint::PASSED_OVER;
-use super::{change, foreign_key};
+use super::{change, duplicate, foreign_key};
 use crate::catalog::Flavour;
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
-use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
 use crate::sql::statement::{Statement, TableAccess};
 
@@ -26,17 +25,38 @@ pub enum Answered {
     },
     /// The statement failed with this error; its changes are undone and its row locks stay.
     Failed(u16),
+    /// It failed because a key was there already.
+    Duplicate {
+        /// Position of the key's index in the table, if the message told.
+        index: Option<u16>,
+        /// The key, as the message spells it.
+        entry: String,
+    },
     /// Not known (a cursor, a result inside a CALL).
     Unclear,
 }
 
-/// ER_DUP_ENTRY
-const DUPLICATE_KEY: u16 = 1062;
 /// ER_LOCK_WAIT_TIMEOUT and NOWAIT's ER_LOCK_NOWAIT: the lock that was waited for was not got.
 const NOT_GRANTED: [u16; 2] = [1205, 3572];
 
 /// ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: refused before anything is read.
 const READ_ONLY: u16 = 1792;
+
+/// Whose rules an answer is read by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// Whose.
+    pub flavour: Flavour,
+    /// Gaps are locked at the statement's isolation level.
+    pub gaps: bool,
+}
+
+impl Rules {
+    /// The rules of what a statement runs under.
+    pub fn of(context: &super::Context) -> Rules {
+        Rules { flavour: context.flavour, gaps: context.locks_gaps() }
+    }
+}
 
 /// What became of each request, in order. `generated` is the key of the clustered index's new record, if
 /// the server generated it.
@@ -45,22 +65,30 @@ pub fn settle(
     requests: &[Request],
     answered: &Answered,
     generated: Option<&Key>,
-    flavour: Flavour,
+    rules: Rules,
 ) -> Vec<Settled> {
+    let flavour = rules.flavour;
     let found = found(statement, answered);
     let named = |r: &&Request| !r.kind.inserts() && r.certainty > Certainty::Unknown;
     let searched =
         requests.iter().filter(named).filter(|r| !change::is_of(r) && !foreign_key::is_of(r)).count() as u64;
     let none = found == Found::Nothing || matches!(answered, Answered::Changed { affected: 0, .. });
+    let written = match statement {
+        Statement::Insert(insert) => duplicate::settle(insert, requests, answered, generated, rules),
+        _ => Vec::new(),
+    };
+    let written = written.into_iter().map(Some).chain(std::iter::repeat(None));
     requests
         .iter()
-        .map(|request| match request.kind {
+        .zip(written)
+        .map(|(request, written)| match (request.kind, written) {
             _ if change::is_of(request) => change::settle(request, answered, none),
             _ if foreign_key::is_of(request) => foreign_key::settle(request, answered, none, flavour),
             // What the rest of WHERE rejects was read and stays locked.
             _ if found == Found::Nothing && keeps_rejected(request) => Settled::Kept,
             _ if *answered == Answered::Failed(READ_ONLY) => Settled::Released,
-            Kind::Insert { check } => inserted(request, check.is_some(), answered, generated),
+            // A table that INSERT … SELECT reads is searched; the other one is written.
+            (kind, Some(written)) if kind.inserts() || duplicate::is_of(request) => written,
             _ if matches!(answered, Answered::Failed(code) if NOT_GRANTED.contains(code)) => {
                 if searched == 1 { Settled::Released } else { Settled::Kept }
             }
@@ -82,13 +110,13 @@ pub fn settle_exact(
     requests: &[Request],
     answered: &Answered,
     generated: Option<&Key>,
-    flavour: Flavour,
+    rules: Rules,
 ) -> Vec<Settled> {
-    let mut settled = settle(statement, requests, answered, generated, flavour);
+    let mut settled = settle(statement, requests, answered, generated, rules);
     for (settled, request) in settled.iter_mut().zip(requests) {
         let refused =
             matches!(answered, Answered::Failed(code) if *code == READ_ONLY || NOT_GRANTED.contains(code));
-        if change::is_of(request) || foreign_key::is_of(request) {
+        if change::is_of(request) || foreign_key::is_of(request) || duplicate::is_of(request) {
             continue;
         }
         if request.rule == PASSED_OVER {
@@ -134,7 +162,7 @@ fn found(statement: &Statement, answered: &Answered) -> Found {
             return Found::Unclear;
         }
         Answered::Changed { affected, .. } => *affected,
-        Answered::Failed(_) | Answered::Unclear => return Found::Unclear,
+        Answered::Failed(_) | Answered::Duplicate { .. } | Answered::Unclear => return Found::Unclear,
     };
     match rows {
         _ if !counts => Found::Unclear,
@@ -160,20 +188,4 @@ fn present(request: &Request, flavour: Flavour) -> Settled {
         _ => Kind::Record,
     };
     Settled::Became(kind, request.range.clone())
-}
-
-fn inserted(request: &Request, unique: bool, answered: &Answered, generated: Option<&Key>) -> Settled {
-    match answered {
-        Answered::Changed { affected: 0, .. } if !unique => Settled::Released,
-        Answered::Changed { .. } | Answered::Rows(_) | Answered::Unclear => {
-            let range = match generated {
-                Some(key) if request.index.index == 0 && !unique => Range::entries(key),
-                _ => request.range.clone(),
-            };
-            Settled::Became(Kind::Record, range)
-        }
-        // The lock of the duplicate check stays on the record that was there.
-        Answered::Failed(DUPLICATE_KEY) if unique => Settled::Duplicate,
-        Answered::Failed(_) => Settled::Released,
-    }
 }

@@ -10,8 +10,10 @@
 
 use std::sync::Arc;
 
+use super::foreign_key::Place;
+use super::known::Known;
 use super::value;
-use super::{Context, Intent, Values, foreign_key, scalar};
+use super::{Context, Intent, Values, duplicate, foreign_key, scalar};
 use crate::catalog::{Column, Index, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::key::Key;
@@ -29,6 +31,7 @@ pub(super) fn insert(
     values: &dyn Values,
     context: &Context,
     find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+    known: &Known,
     intent: &mut Intent,
 ) {
     let Some(table) = find(&insert.table) else {
@@ -51,18 +54,40 @@ pub(super) fn insert(
     if values.rows() > MAX_ROWS {
         intent.unknown = Some("many_rows");
     }
+    let met = duplicate::Row { insert, table: &table, context, known, find };
+    let mut sure = Certainty::Certain;
     for number in 0..values.rows().min(MAX_ROWS) {
         let row = Row { table: &table, insert, scalars: row, values, number };
-        if context.parents_first {
-            row.parents(context, find, intent);
-        }
-        for (at, index) in table.indexes.iter().enumerate().filter(|(_, index)| index.btree) {
-            intent.requests.extend(row.request(at, index));
-        }
-        if !context.parents_first {
-            row.parents(context, find, intent);
+        if !row.ask(&met, &mut sure, intent) {
+            return;
         }
     }
+}
+
+/// The unique keys of the new rows: whether they are there can be asked about.
+pub(super) fn places(
+    insert: &Insert,
+    values: &dyn Values,
+    find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+) -> Vec<Place> {
+    let Some(table) = find(&insert.table).filter(|table| table.kind == TableKind::InnoDb) else {
+        return Vec::new();
+    };
+    let Rows::Values(scalars) = &insert.rows else { return Vec::new() };
+    let mut places = Vec::new();
+    for number in 0..values.rows().min(MAX_ROWS) {
+        let row = Row { table: &table, insert, scalars, values, number };
+        let unique = table.indexes.iter().enumerate().filter(|(_, index)| index.btree && index.unique);
+        for (at, index) in unique {
+            let Some(request) = row.request(at, index).filter(|r| r.kind.check().is_some()) else { continue };
+            let place = values_of(insert, values, &table, index, &request.range.low);
+            let Some(found) = place else { continue };
+            let values = found.iter().take(index.parts.len()).map(foreign_key::owned).collect();
+            let (key, certainty) = (Some(request.range.low), request.certainty);
+            places.push(Place { table: table.clone(), index: at, key, values, certainty });
+        }
+    }
+    places
 }
 
 /// The values of the new entry whose place in an index is `wanted`.
@@ -169,18 +194,55 @@ impl<'a> Row<'a> {
         })
     }
 
+    /// The row's requests, in the order in which the server asks. False: the statement ends with it.
+    fn ask(self, met: &duplicate::Row<'_>, sure: &mut Certainty, intent: &mut Intent) -> bool {
+        let (context, from) = (met.context, intent.requests.len());
+        if context.parents_first {
+            self.parents(*sure, met, intent);
+        }
+        // Unique indexes come first; a key that is there ends the row.
+        let mut order: Vec<usize> = (0..self.table.indexes.len()).collect();
+        order.sort_by_key(|at| *at != 0 && !self.table.indexes[*at].unique);
+        let mut asked = true;
+        for at in order.into_iter().filter(|at| self.table.indexes[*at].btree) {
+            let Some(mut request) = self.request(at, &self.table.indexes[at]) else { continue };
+            request.certainty = request.certainty.min(*sure);
+            let unique = request.kind.check().is_some();
+            match unique.then(|| met.seen(at, &request.range.low)).flatten() {
+                Some(Some(seen)) => {
+                    met.meets(at, &request.range.low, seen, from, intent);
+                    if !self.insert.replace {
+                        return self.insert.ignore || self.insert.on_duplicate.is_some();
+                    }
+                    continue;
+                }
+                Some(None) => {}
+                // Whether the statement comes any further is not known.
+                None if unique => {
+                    asked = false;
+                    *sure = (*sure).min(Certainty::Likely);
+                }
+                None => {}
+            }
+            intent.add(request, None);
+        }
+        if !asked {
+            intent.may_pass_over |= self.insert.ignore;
+            met.wide(intent);
+        }
+        if !context.parents_first {
+            self.parents(*sure, met, intent);
+        }
+        true
+    }
+
     /// The parents that the row needs.
-    fn parents(
-        self,
-        context: &Context,
-        find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
-        intent: &mut Intent,
-    ) {
+    fn parents(self, sure: Certainty, met: &duplicate::Row<'_>, intent: &mut Intent) {
         let value = |at: usize| match self.new_value(at, &self.table.columns[at]) {
             New::Is(value) => Some(value),
             New::NextAutoIncrement | New::Unknown => None,
         };
-        foreign_key::parents(self.table, context, &|_| true, &value, Certainty::Certain, find, intent);
+        foreign_key::parents(self.table, met.context, &|_| true, &value, sure, met.find, intent);
     }
 
     /// The mode in which an equal key is locked: REPLACE and ON DUPLICATE KEY UPDATE go on to change it.

@@ -305,6 +305,21 @@ impl IndexLocks {
                 held.certainty = Certainty::Likely;
                 true
             }
+            Settled::Met { mode, kind, certainty } => {
+                (held.mode, held.kind, held.certainty) = (*mode, *kind, *certainty);
+                held.insert = false;
+                let named = held.named.clone();
+                let low = if kind.gaps() { self.fences.around(&named, 0).low } else { named.low.clone() };
+                self.tree.set_range(handle, Range { low, high: named.high }, kind.gaps());
+                true
+            }
+            Settled::Undone => {
+                (held.mode, held.kind, held.insert) = (Mode::X, Kind::Gap, false);
+                let named = held.named.clone();
+                let reach = self.fences.around(&named, 0);
+                self.tree.set_range(handle, reach, true);
+                true
+            }
             Settled::Became(kind, range) => {
                 let looked_up = held.kind == Kind::RecordOrGap && held.certainty > Certainty::Unknown;
                 // Where a new entry is anybody's guess, there is none to build on.

@@ -125,6 +125,17 @@ pub enum Settled {
     Became(Kind, Range),
     /// An `Insert` met an equal key: the shared lock of the duplicate check stays on the record there.
     Duplicate,
+    /// An `Insert` met an equal key, and this is held there.
+    Met {
+        /// Shared, or exclusive if the statement went on to change it.
+        mode: Mode,
+        /// The record; in a secondary index the gap below it too.
+        kind: Kind,
+        /// How sure that is.
+        certainty: Certainty,
+    },
+    /// An `Insert` that was taken back: its place stays locked as a gap.
+    Undone,
     /// Nothing is held.
     Released,
 }

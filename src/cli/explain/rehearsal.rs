@@ -12,7 +12,7 @@ use crate::admission::record::{Detected, Record};
 use crate::backend::control::{ControlError, Lane};
 use crate::backend::literal;
 use crate::catalog::{Flavour, ServerFacts};
-use crate::intent::outcome::{self, Answered};
+use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::request::{Kind, Settled};
 use crate::scheduler::conflict::ConflictKind;
 use crate::session::analysis::{Analysis, Answer, LoginFacts, ResultKind, Verdict};
@@ -388,7 +388,9 @@ impl Rehearsal {
         };
         let requests: Vec<_> = foreseen.locks.iter().map(|lock| lock.request.clone()).collect();
         let settle = if foreseen.exact { outcome::settle_exact } else { outcome::settle };
-        let settled = settle(&foreseen.plan.statement, &requests, &answered, None, self.facts.flavour);
+        let gaps = foreseen.isolation >= Isolation::RepeatableRead;
+        let rules = Rules { flavour: self.facts.flavour, gaps };
+        let settled = settle(&foreseen.plan.statement, &requests, &answered, None, rules);
         let pairs = foreseen.locks.iter().zip(settled).zip(around);
         pairs.map(|((lock, settled), around)| in_words(lock, &settled, around.as_ref())).collect()
     }

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Weak};
 
 use super::super::analysis::{Answer, ResultKind};
+use super::statement::{find, tables};
 use super::{Analyzer, Locking, Pending, besides};
 use crate::admission::ledger::Happened;
 use crate::admission::search::Narrow;
 use crate::id::TxnId;
-use crate::intent::outcome::{self, Answered};
+use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::key::Key;
 use crate::lock::request::Settled;
 use crate::metrics::labels::Coordination;
@@ -17,6 +18,8 @@ use crate::txn::effect::{After, Ending, Outcome};
 /// The errors that say "deadlock": ER_LOCK_DEADLOCK, and MariaDB's ER_AUTOINC_READ_FAILED for a cycle
 /// through the AUTO-INC lock.
 const DEADLOCK: [u16; 2] = [1213, 1467];
+/// ER_DUP_ENTRY
+const DUPLICATE_KEY: u16 = 1062;
 /// A transaction of whose locks none is known: no conflict can have been foreseen.
 const UNFOLLOWED: TxnId = TxnId(0);
 /// ER_LOCK_WAIT_TIMEOUT
@@ -180,13 +183,14 @@ impl Analyzer {
             }
             return;
         }
-        let Locking { txn, step, intent, refs, search, reported, besides, .. } = locking;
+        let Locking { txn, step, intent, refs, search, reported, besides, gaps, .. } = locking;
         let answered = match &answer.result {
             ResultKind::Rows { cursor: true, .. } => Answered::Unclear,
             ResultKind::Rows { rows, .. } => Answered::Rows(*rows),
             ResultKind::Ok { affected, info, .. } => {
                 Answered::Changed { affected: *affected, matched: matched(info) }
             }
+            ResultKind::Error { code: DUPLICATE_KEY, message } => self.duplicate(statement, message),
             ResultKind::Error { code, .. } => Answered::Failed(*code),
             ResultKind::Prepared { .. } | ResultKind::None => Answered::Unclear,
         };
@@ -209,8 +213,9 @@ impl Analyzer {
                 }
             }
             None => {
+                let rules = Rules { flavour: self.flavour, gaps };
                 let settle = if intent.exact { outcome::settle_exact } else { outcome::settle };
-                let rows = settle(statement, rows, &answered, generated.as_ref(), self.flavour);
+                let rows = settle(statement, rows, &answered, generated.as_ref(), rules);
                 settled.extend(rows);
             }
         }
@@ -237,6 +242,18 @@ impl Analyzer {
         if reported {
             self.shared.admission.came_true(txn, errno);
         }
+    }
+
+    /// Which key was there already, as far as the message tells.
+    fn duplicate(&self, statement: &Statement, message: &str) -> Answered {
+        let Some((entry, key)) = duplicate_entry(message) else { return Answered::Failed(DUPLICATE_KEY) };
+        let table =
+            tables(statement).into_iter().find_map(|name| find(&self.shared, self.state.schema(), name));
+        let index = table.and_then(|table| {
+            let at = table.indexes.iter().position(|index| index.name.eq_ignore_ascii_case(key))?;
+            u16::try_from(at).ok()
+        });
+        Answered::Duplicate { index, entry: entry.to_owned() }
     }
 
     /// Before the wait is forgotten: who was part of it? A timeout in a circle is a deadlock that no detector
@@ -303,6 +320,13 @@ impl Analyzer {
     }
 }
 
+/// Entry and key of `Duplicate entry '20-3' for key 't.u'`; MariaDB names no table.
+fn duplicate_entry(message: &str) -> Option<(&str, &str)> {
+    let (entry, key) = message.strip_prefix("Duplicate entry '")?.rsplit_once("' for key '")?;
+    let key = key.strip_suffix('\'')?;
+    Some((entry, key.rsplit_once('.').map_or(key, |(_, key)| key)))
+}
+
 /// `Rows matched: 1  Changed: 0  Warnings: 0`
 fn matched(info: &str) -> Option<u64> {
     let rest = info.strip_prefix("Rows matched: ")?;
@@ -311,7 +335,14 @@ fn matched(info: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::matched;
+    use super::{duplicate_entry, matched};
+
+    #[test]
+    fn the_message_tells_the_key() {
+        assert_eq!(duplicate_entry("Duplicate entry '20-3' for key 't.u'"), Some(("20-3", "u")));
+        assert_eq!(duplicate_entry("Duplicate entry 'it's' for key 'PRIMARY'"), Some(("it's", "PRIMARY")));
+        assert_eq!(duplicate_entry("Doppelter Eintrag"), None);
+    }
 
     #[test]
     fn the_info_text_tells_matches() {

@@ -81,6 +81,8 @@ impl Analyzer {
         let inquiry = self.inquiry(&execution, self.context(effect));
         let mut known = inquiry.ask().await;
         inquiry.suppose(&mut known, supposed);
+        // What is supposed of rows is not supposed of them: whether a key is there the answer is to tell.
+        known.places.clear();
         *self.learnt.lock() = Some(known);
     }
 

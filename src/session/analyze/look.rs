@@ -101,7 +101,7 @@ impl Analyzer {
         looks.extend(request.and_then(|request| self.look_at_gap(execution, request)));
         let statement = &execution.analysed.plan.statement;
         let searches =
-            matches!(statement, Statement::Select(_) | Statement::Update(_) | Statement::Delete(_));
+            !matches!(statement, Statement::Ddl { .. } | Statement::Multi(_) | Statement::NamedLocks(_));
         if doubts.own && searches {
             let inquiry = self.inquiry(execution, self.context(self.effect(statement)));
             let learnt = Arc::clone(&self.learnt);
@@ -146,7 +146,7 @@ impl Analyzer {
         let knowledge = self.shared.knowledge.as_ref()?;
         let alone = matches!(
             execution.analysed.plan.statement,
-            Statement::Select(_) | Statement::Update(_) | Statement::Delete(_)
+            Statement::Select(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Insert(_)
         );
         // What was just read from the server is as narrow as it gets.
         if !alone || !intent.is_wide() || self.learnt.lock().is_some() {

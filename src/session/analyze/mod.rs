@@ -151,6 +151,8 @@ struct Locking {
     guard: Option<Box<Guard>>,
     /// What it asks for besides rows; those requests are the first.
     besides: Besides,
+    /// Gaps are locked at its isolation level.
+    gaps: bool,
 }
 
 impl Locking {
@@ -169,6 +171,7 @@ impl Locking {
             reported: false,
             parts: VecDeque::new(),
             besides: Besides::default(),
+            gaps: self.gaps,
             guard: None,
         }))
     }

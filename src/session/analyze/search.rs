@@ -18,7 +18,7 @@ use super::inquiry::Inquiry;
 use crate::admission::search::Narrow;
 use crate::catalog::Flavour;
 use crate::id::{SearchId, TxnId};
-use crate::intent::outcome::{self, Answered};
+use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::key::Key;
 use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::LockRefs;
@@ -85,9 +85,9 @@ impl Search {
     fn settle(&self, state: &mut State, refs: LockRefs) -> LockRefs {
         let Some((answered, generated)) = &state.answered else { return refs };
         let statement = &self.inquiry.analysed.plan.statement;
-        let flavour: Flavour = self.inquiry.context.flavour;
+        let rules = Rules::of(&self.inquiry.context);
         let settle = if state.exact { outcome::settle_exact } else { outcome::settle };
-        let settled = settle(statement, &state.requests, answered, generated.as_ref(), flavour);
+        let settled = settle(statement, &state.requests, answered, generated.as_ref(), rules);
         // The requests stay in step with the locks.
         let admission = &self.inquiry.shared.admission;
         let kept = admission.answered(self.txn, refs.clone(), &settled);
@@ -107,7 +107,8 @@ impl Search {
     }
 
     async fn run(self: Arc<Self>) {
-        let known = self.inquiry.ask().await;
+        let done = self.state.lock().answered.is_some();
+        let known = crate::intent::known::Known { done, ..self.inquiry.ask().await };
         let intent = self.inquiry.intent(&known);
         let admission = &self.inquiry.shared.admission;
         let mut state = self.state.lock();

@@ -225,6 +225,7 @@ impl Analyzer {
             return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
         }
         let keeps = effect.runs == Runs::Transaction;
+        let gaps = self.context(effect).locks_gaps();
         let txn = self.transaction();
         let search = self.search(execution, effect, &intent, txn);
         let known = submission::Known {
@@ -255,13 +256,24 @@ impl Analyzer {
             let intent = Intent { requests: submission.requests.clone(), ..intent };
             let refs = LockRefs::new();
             let step = self.step;
-            let locking = Locking { txn, step, intent, refs, search, reported: true, parts, guard, besides };
+            let locking =
+                Locking { txn, step, intent, refs, search, reported: true, parts, guard, besides, gaps };
             return self.contend(execution, submission, plan.clone(), locking);
         };
         let intent = Intent { requests: submission.requests, ..intent };
         let (step, none) = (self.step, LockRefs::new());
-        let locking =
-            Locking { txn, step, intent, refs: none, search, reported: false, parts, guard: None, besides };
+        let locking = Locking {
+            txn,
+            step,
+            intent,
+            refs: none,
+            search,
+            reported: false,
+            parts,
+            guard: None,
+            besides,
+            gaps,
+        };
         let locking = locking.noted(refs);
         match guard {
             Some(guard) => self.guarded(*guard, plan.clone(), locking, Instant::now()),

@@ -1,0 +1,261 @@
+//! An INSERT whose key is there already: what that locks, and what the answer tells of it.
+//!
+//! | rule | what |
+//! |---|---|
+//! | `duplicate` | the entry that is there: the record in the primary key; next-key in a unique index, at READ COMMITTED too. S; X where the statement goes on to change it |
+//! | `duplicate-row` | ON DUPLICATE KEY UPDATE, REPLACE: X on the row behind it |
+//! | `next-entry` | REPLACE, unique index: X next-key on the entry behind it |
+//! | `undone-entry` | MySQL: where the row had been put before its duplicate was met, an X gap lock stays; not at READ COMMITTED |
+//!
+//! Which key it was, a failed INSERT says itself; whether there was one, the number of affected rows (ON
+//! DUPLICATE KEY UPDATE: 1 new, 2 changed, 0 the same; REPLACE: 1 new, more: replaced). The rest is read from
+//! the server when somebody comes by.
+//!
+//! Observed on MySQL 9.7 and MariaDB 10.11.
+
+use super::change::Change;
+use super::known::{Known, SeenEntry, SeenSpan};
+use super::outcome::{Answered, Rules};
+use super::read::{Tables, request};
+use super::{Context, Intent};
+use crate::catalog::{Flavour, Table};
+use crate::id::TableId;
+use crate::lock::key::Key;
+use crate::lock::mode::{Certainty, Mode};
+use crate::lock::range::Range;
+use crate::lock::request::{Kind, Request, Settled};
+use crate::sql::statement::Insert;
+
+/// The entry that is there already.
+const DUPLICATE: &str = "duplicate";
+/// The row behind it.
+const ROW: &str = "duplicate-row";
+/// The entry behind it in its index.
+const NEXT: &str = "next-entry";
+/// An entry of the new row that is taken out again.
+const UNDONE: &str = "undone-entry";
+
+/// The INSERT of a row into a table.
+pub(super) struct Row<'a> {
+    pub(super) insert: &'a Insert,
+    pub(super) table: &'a Table,
+    pub(super) context: &'a Context,
+    pub(super) known: &'a Known,
+    pub(super) find: Tables<'a>,
+}
+
+impl<'a> Row<'a> {
+    /// The entry with the key of a new one, as far as it was seen. The outer `None`: nobody has looked.
+    pub(super) fn seen(&self, at: usize, key: &Key) -> Option<Option<(&'a SeenSpan, &'a SeenEntry)>> {
+        let span = self.known.place(self.table.id, at, key)?;
+        // Of a statement that is done, what it has met was there before it.
+        let there = |entry: &&SeenEntry| entry.stands() || self.known.done && entry.committed;
+        Some(span.entries.iter().find(there).map(|entry| (span, entry)))
+    }
+
+    /// Does the statement go on after it has met a duplicate, and with what?
+    fn goes_on(&self) -> Option<Change<'a>> {
+        let set = match &self.insert.on_duplicate {
+            Some(set) => set.as_slice(),
+            None if self.insert.replace => &[],
+            None => return None,
+        };
+        Some(Change::upsert(self.table, self.context, set, self.insert.replace, self.known, self.find))
+    }
+
+    /// The row's key is there: requests `from` on are those that it has made so far.
+    pub(super) fn meets(
+        &self,
+        at: usize,
+        key: &Key,
+        (span, entry): (&SeenSpan, &SeenEntry),
+        from: usize,
+        intent: &mut Intent,
+    ) {
+        for request in intent.requests[from..].iter_mut().filter(|r| r.kind.inserts()) {
+            request.rule = UNDONE;
+        }
+        let change = self.goes_on();
+        let mode = if change.is_some() { Mode::X } else { Mode::S };
+        let sure = Certainty::Certain;
+        let of = |at, mode, range, kind, rule| request(self.table, at, mode, range, kind, sure, rule);
+        let range = Range::entries(key);
+        if at == 0 {
+            intent.add(of(0, mode, range, Kind::Record, DUPLICATE), None);
+        } else {
+            let low = span.below.as_ref().map(|entry| entry.key.after()).unwrap_or_default();
+            let reach = Range { low, high: range.high.clone() };
+            intent.add(of(at, mode, range, Kind::NextKey, DUPLICATE), Some(reach));
+        }
+        let Some(change) = change else { return };
+        if at != 0 {
+            intent.add(of(0, Mode::X, Range::entries(&entry.clustered), Kind::Record, ROW), None);
+        }
+        if self.insert.replace
+            && at != 0
+            && let Some(next) = &span.above
+        {
+            let reach = Range { low: entry.key.after(), high: next.key.after() };
+            intent.add(of(at, Mode::X, Range::entries(&next.key), Kind::NextKey, NEXT), Some(reach));
+        }
+        change.exact(&[entry], Some(at), Certainty::Likely, intent);
+    }
+
+    /// Nobody has looked: whatever a duplicate would lock is unknown.
+    pub(super) fn wide(&self, intent: &mut Intent) {
+        let Some(change) = self.goes_on() else { return };
+        let (all, unknown) = (Range::all(), Certainty::Unknown);
+        intent.add(request(self.table, 0, Mode::X, all.clone(), Kind::Record, unknown, ROW), None);
+        let unique = |at: &usize| *at != 0 && self.table.indexes[*at].unique && self.table.indexes[*at].btree;
+        for at in (0..self.table.indexes.len()).filter(unique).filter(|_| self.insert.replace) {
+            intent.add(request(self.table, at, Mode::X, all.clone(), Kind::NextKey, unknown, NEXT), None);
+        }
+        change.wide(None, intent);
+    }
+}
+
+/// Is this a lock of these rules, besides the new entries?
+pub(super) fn is_of(request: &Request) -> bool {
+    matches!(request.rule, DUPLICATE | ROW | NEXT)
+}
+
+/// What became of the requests of an INSERT or REPLACE into `table`.
+pub(super) fn settle(
+    insert: &Insert,
+    requests: &[Request],
+    answered: &Answered,
+    generated: Option<&Key>,
+    rules: Rules,
+) -> Vec<Settled> {
+    let table = requests.iter().find(|r| r.kind.inserts()).map(|r| r.index.table);
+    let of_row = |request: &Request| request.kind.inserts() && Some(request.index.table) == table;
+    let rows = rows(requests, table);
+    let told = told(insert, requests, &rows, answered);
+    let mut settled = vec![Settled::Kept; requests.len()];
+    for (number, row) in rows.iter().enumerate() {
+        let part = &requests[row.clone()];
+        // The server was asked, and there was a duplicate.
+        let met = part.iter().any(|request| request.rule == DUPLICATE);
+        for (request, settled) in part.iter().zip(&mut settled[row.clone()]) {
+            *settled = match &told {
+                _ if met && !of_row(request) => Settled::Kept,
+                _ if met && request.rule == UNDONE => undone(rules),
+                Told::Refused | Told::New if !of_row(request) => Settled::Released,
+                Told::Refused => Settled::Released,
+                _ if !of_row(request) => Settled::Kept,
+                Told::New | Told::Replaced => became(request, generated),
+                Told::Failed(failed, _) if number < *failed => undone(rules),
+                Told::Failed(failed, _) if number > *failed => Settled::Released,
+                Told::Failed(_, index) => duplicate(insert, request, *index, part, rules),
+                Told::Met => duplicate(insert, request, only(part), part, rules),
+            };
+        }
+    }
+    settled
+}
+
+/// What the answer tells of the rows.
+enum Told {
+    /// All of them are new.
+    New,
+    /// New entries, and perhaps old rows that are gone.
+    Replaced,
+    /// All of them were there.
+    Met,
+    /// This row's key in this index was there.
+    Failed(usize, Option<u16>),
+    /// Nothing was done.
+    Refused,
+}
+
+/// The requests of each row: they begin with the clustered index.
+fn rows(requests: &[Request], table: Option<TableId>) -> Vec<std::ops::Range<usize>> {
+    let begins = |r: &Request| Some(r.index.table) == table && r.index.index == 0 && r.kind.inserts();
+    let first = |r: &Request| begins(r) || r.rule == DUPLICATE && r.index.index == 0;
+    let mut starts: Vec<usize> = (0..requests.len()).filter(|at| first(&requests[*at])).collect();
+    // What stands before belongs to the first.
+    match starts.first_mut() {
+        Some(start) => *start = 0,
+        None => starts.push(0),
+    }
+    let ends = starts.iter().skip(1).copied().chain([requests.len()]);
+    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+}
+
+fn told(insert: &Insert, requests: &[Request], rows: &[std::ops::Range<usize>], answered: &Answered) -> Told {
+    let changes = insert.replace || insert.on_duplicate.is_some();
+    let one = rows.len() == 1;
+    match answered {
+        Answered::Duplicate { index, entry } => {
+            let same = |r: &Request| Some(r.index.index) == *index && spelled(&r.range.low) == *entry;
+            let row = rows.iter().position(|row| requests[row.clone()].iter().any(same));
+            Told::Failed(row.unwrap_or(rows.len() - 1), *index)
+        }
+        Answered::Failed(1062) => Told::Failed(rows.len() - 1, None),
+        Answered::Failed(_) => Told::Refused,
+        Answered::Changed { affected: 0, .. } if insert.ignore || insert.on_duplicate.is_some() => Told::Met,
+        Answered::Changed { affected, .. } if changes && *affected != rows.len() as u64 => match one {
+            true if insert.on_duplicate.is_some() => Told::Met,
+            _ => Told::Replaced,
+        },
+        Answered::Changed { .. } | Answered::Rows(_) if changes => Told::New,
+        Answered::Unclear if changes => Told::Replaced,
+        _ => Told::New,
+    }
+}
+
+/// A key as the server writes it in its message: `20-3`.
+fn spelled(key: &Key) -> String {
+    key.to_string().replace(", ", "-").replace('\'', "")
+}
+
+/// The only index in which a key can have been there.
+fn only(row: &[Request]) -> Option<u16> {
+    let mut checked = row.iter().filter(|request| request.kind.check().is_some());
+    let first = checked.next()?;
+    checked.next().is_none().then_some(first.index.index)
+}
+
+/// What became of a request of a row that met its key in an index, if it is known in which.
+fn duplicate(
+    insert: &Insert,
+    request: &Request,
+    index: Option<u16>,
+    row: &[Request],
+    rules: Rules,
+) -> Settled {
+    let changes = insert.replace || insert.on_duplicate.is_some();
+    let mode = if changes { Mode::X } else { Mode::S };
+    let kind = if request.index.index == 0 { Kind::Record } else { Kind::NextKey };
+    let Some(index) = index else {
+        let maybe = request.kind.check().is_some();
+        let certainty = Certainty::Unknown;
+        return if maybe { Settled::Met { mode, kind, certainty } } else { Settled::Released };
+    };
+    let place = |index: u16| row.iter().position(|r| r.kind.inserts() && r.index.index == index);
+    match (place(request.index.index), place(index)) {
+        _ if request.index.index == index => {
+            Settled::Met { mode, kind, certainty: request.certainty.max(Certainty::Likely) }
+        }
+        (Some(own), Some(met)) if own < met => undone(rules),
+        _ => Settled::Released,
+    }
+}
+
+/// An entry that was there for a moment.
+fn undone(rules: Rules) -> Settled {
+    let stays = rules.flavour == Flavour::MySql && rules.gaps;
+    if stays { Settled::Undone } else { Settled::Released }
+}
+
+fn became(request: &Request, generated: Option<&Key>) -> Settled {
+    let range = match generated {
+        Some(key) if request.index.index == 0 && request.kind.check().is_none() => Range::entries(key),
+        _ => request.range.clone(),
+    };
+    Settled::Became(Kind::Record, range)
+}
+
+#[cfg(test)]
+#[path = "duplicate_tests.rs"]
+mod tests;

@@ -1,0 +1,170 @@
+//! Rows whose key is there, as the answer and a look at the server tell.
+
+use super::super::known::{SeenPlace, SeenRow};
+use super::super::outcome::{settle, settle_exact};
+use super::super::test_support::{REPEATABLE_READ, requests, table, words};
+use super::*;
+use crate::sql::statement::{Statement, Value};
+
+const RULES: Rules = Rules { flavour: Flavour::MySql, gaps: true };
+const MARIADB: Rules = Rules { flavour: Flavour::MariaDb, gaps: true };
+const COMMITTED: Rules = Rules { flavour: Flavour::MySql, gaps: false };
+
+fn key(values: &[i128]) -> Key {
+    let mut key = Key::default();
+    values.iter().for_each(|value| key.push_int(*value, false));
+    key
+}
+
+/// The rows 10, 20 and 30 have these numbers in every column; what there is at a unique key of the new row.
+fn looked(id: i128, u: i128) -> Known {
+    let row = |n: i128| -> SeenRow { (0..4).map(|c| (c, Value::Int(n))).collect() };
+    let entry = |n: i128, of: Key| SeenEntry {
+        key: of,
+        clustered: key(&[n]),
+        matches: true,
+        rows: vec![row(n)],
+        newest: true,
+        committed: true,
+    };
+    let place = |index: usize, n: i128| {
+        let of = |n: i128| entry(n, if index == 0 { key(&[n]) } else { key(&[n, n]) });
+        let (below, above) = ((n - 1) / 10 * 10, n / 10 * 10 + 10);
+        let span = SeenSpan {
+            entries: (n % 10 == 0).then(|| of(n)).into_iter().collect(),
+            below: (below > 0).then(|| of(below)),
+            above: (above < 40).then(|| of(above)),
+            ..SeenSpan::default()
+        };
+        SeenPlace { table: TableId(1), index, key: key(&[n]), span }
+    };
+    Known { places: vec![place(0, id), place(2, u)], asked: true, ..Known::default() }
+}
+
+fn asks(known: &Known, sql: &str) -> Vec<String> {
+    let tables = [table()];
+    let (_, requests) = requests(&tables, &REPEATABLE_READ, known, sql);
+    words(&tables, &requests)
+}
+
+fn settled(known: &Known, sql: &str, answered: &Answered, rules: Rules) -> Vec<(String, Settled)> {
+    let tables = [table()];
+    let (plan, requests) = requests(&tables, &REPEATABLE_READ, known, sql);
+    let statement: &Statement = &plan.statement;
+    let settle = if known.asked { settle_exact } else { settle };
+    let settled = settle(statement, &requests, answered, None, rules);
+    let of = |request: &Request| format!("{} {}", request.rule, request.index.index);
+    requests.iter().map(of).zip(settled).collect()
+}
+
+fn done(affected: u64) -> Answered {
+    Answered::Changed { affected, matched: None }
+}
+
+fn of<'s>(settled: &'s [(String, Settled)], wanted: &str) -> &'s Settled {
+    &settled.iter().find(|(of, _)| of == wanted).unwrap_or_else(|| panic!("{wanted}: {settled:?}")).1
+}
+
+const INSERT: &str = "INSERT INTO t VALUES (15, 15, 20, 1)";
+
+#[test]
+fn unique_keys_come_first_and_what_follows_is_not_sure() {
+    assert_eq!(
+        asks(&Known::default(), INSERT),
+        [
+            "insert-unique X insert intention of t.PRIMARY at 15 (certain)",
+            "insert-unique X insert intention of t.u at 20 (likely)",
+            "insert-entry X insert intention of t.k at 15, 15 (likely)"
+        ]
+    );
+}
+
+#[test]
+fn a_key_that_is_there_ends_the_row() {
+    assert_eq!(
+        asks(&looked(15, 20), INSERT),
+        [
+            "undone-entry X insert intention of t.PRIMARY at 15 (certain)",
+            "duplicate S next-key of t.u at 20 (certain)"
+        ]
+    );
+    assert_eq!(
+        asks(&looked(20, 25), "INSERT INTO t VALUES (20, 1, 25, 1)"),
+        ["duplicate S record of t.PRIMARY at 20 (certain)"]
+    );
+    assert_eq!(asks(&looked(15, 25), "INSERT INTO t VALUES (15, 1, 25, 1)").len(), 3, "nothing is there");
+}
+
+#[test]
+fn an_upsert_goes_on_with_the_row() {
+    let asked = asks(&looked(15, 20), &format!("{INSERT} ON DUPLICATE KEY UPDATE k = 5"));
+    assert_eq!(
+        asked[1..4],
+        [
+            "duplicate X next-key of t.u at 20 (certain)",
+            "duplicate-row X record of t.PRIMARY at 20 (certain)",
+            "changed-entry X record of t.k at 20, 20 (likely)"
+        ]
+    );
+}
+
+#[test]
+fn a_replace_takes_the_next_entry_too() {
+    let asked = asks(&looked(15, 20), "REPLACE INTO t VALUES (15, 15, 20, 1)");
+    assert!(asked.contains(&"next-entry X next-key of t.u at 30, 30 (certain)".to_owned()), "{asked:?}");
+    assert!(asked.contains(&"changed-entry X record of t.k at 20, 20 (likely)".to_owned()), "{asked:?}");
+}
+
+#[test]
+fn the_message_tells_which_key_it_was() {
+    let none = Known::default();
+    let failed = Answered::Duplicate { index: Some(2), entry: "20".to_owned() };
+    let mysql = settled(&none, INSERT, &failed, RULES);
+    assert_eq!(*of(&mysql, "insert-unique 0"), Settled::Undone, "its place in the primary key stays locked");
+    let met = |mode| Settled::Met { mode, kind: Kind::NextKey, certainty: Certainty::Likely };
+    assert_eq!(*of(&mysql, "insert-unique 2"), met(Mode::S));
+    assert_eq!(*of(&mysql, "insert-entry 1"), Settled::Released);
+    for rules in [MARIADB, COMMITTED] {
+        assert_eq!(*of(&settled(&none, INSERT, &failed, rules), "insert-unique 0"), Settled::Released);
+    }
+}
+
+#[test]
+fn rows_before_the_one_that_failed_are_undone() {
+    let rows = "INSERT INTO t VALUES (15, 15, 15, 1), (25, 25, 20, 1), (35, 35, 35, 1)";
+    let failed = Answered::Duplicate { index: Some(2), entry: "20".to_owned() };
+    let settled: Vec<Settled> =
+        settled(&Known::default(), rows, &failed, RULES).into_iter().map(|(_, settled)| settled).collect();
+    let met = Settled::Met { mode: Mode::S, kind: Kind::NextKey, certainty: Certainty::Likely };
+    let undone = || Settled::Undone;
+    let gone = || Settled::Released;
+    assert_eq!(settled, [undone(), undone(), undone(), undone(), met, gone(), gone(), gone(), gone()]);
+}
+
+#[test]
+fn affected_rows_tell_an_upsert_from_an_insert() {
+    let upsert = format!("{INSERT} ON DUPLICATE KEY UPDATE n = n + 1");
+    let new = settled(&Known::default(), &upsert, &done(1), RULES);
+    assert!(matches!(of(&new, "insert-unique 0"), Settled::Became(Kind::Record, _)));
+    assert_eq!(*of(&new, "duplicate-row 0"), Settled::Released);
+    let old = settled(&Known::default(), &upsert, &done(2), RULES);
+    assert!(matches!(of(&old, "insert-unique 0"), Settled::Met { certainty: Certainty::Unknown, .. }));
+    assert_eq!(*of(&old, "duplicate-row 0"), Settled::Kept);
+    let read = settled(&looked(15, 20), &upsert, &done(2), RULES);
+    assert_eq!(*of(&read, "undone-entry 0"), Settled::Undone);
+    assert_eq!(*of(&read, "duplicate 2"), Settled::Kept);
+}
+
+#[test]
+fn an_ignored_row_leaves_its_check() {
+    let sql = "INSERT IGNORE INTO t (id, k, n) VALUES (20, 1, 1)";
+    let ignored = settled(&Known::default(), sql, &done(0), RULES);
+    let met = Settled::Met { mode: Mode::S, kind: Kind::Record, certainty: Certainty::Certain };
+    assert_eq!(*of(&ignored, "insert-unique 0"), met, "the only key that can have been there");
+}
+
+#[test]
+fn a_refused_row_holds_nothing() {
+    let refused = settled(&Known::default(), INSERT, &Answered::Failed(1048), RULES);
+    assert!(refused.iter().all(|(_, settled)| *settled == Settled::Released), "{refused:?}");
+}
