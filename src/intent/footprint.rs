@@ -8,7 +8,7 @@
 //! | `entry-beyond` | the entry behind the range: every secondary range, MariaDB's primary key |
 //! | `missing` | nothing was found: the gap where it would be |
 //! | `clustered-record` | the row behind each secondary entry |
-//! | `passed-over` | READ COMMITTED: asked for, then released because the row does not match |
+//! | `passed-over` | READ COMMITTED: asked for, then released because the row does not match or lies beyond |
 //!
 //! A `<=` on MySQL's primary key whose bound exists ends there, without the gap behind.
 //!
@@ -337,13 +337,17 @@ impl<'a> Exact<'a> {
                 self.clustered(entry, rule, intent);
             }
         }
-        let beyond = self.path.way == Way::Interval && self.secondary() && self.mariadb();
+        // The entry beyond is asked for to see that it lies beyond, and then released; MariaDB keeps it in a
+        // secondary index. An UPDATE passes over it as over any other.
+        let beyond = self.path.way == Way::Interval && (self.secondary() || !update);
         if beyond
             && *left != Some(0)
             && !self.backward
             && let Some(above) = &self.span.above
         {
-            self.add(Range::entries(&above.key), Kind::Record, "entry-beyond", None, intent);
+            let kept = self.secondary() && self.mariadb();
+            let rule = if kept { "entry-beyond" } else { PASSED_OVER };
+            self.add(Range::entries(&above.key), Kind::Record, rule, None, intent);
         }
     }
 }

@@ -222,7 +222,9 @@ fn planned(search: &Search<'_>, path: &Path<'_>, known: &Known, intent: &mut Int
     let gaps = search.context.locks_gaps();
     let secondary = path.index != 0;
     let mariadb = search.context.flavour == Flavour::MariaDb;
-    let reads_on = if gaps { secondary || mariadb } else { secondary && mariadb };
+    // At READ COMMITTED only an UPDATE of the clustered index passes over what lies beyond without asking.
+    let update = matches!(search.statement, Statement::Update(_));
+    let reads_on = secondary || if gaps { mariadb } else { !update };
     let beyond = path.way == Way::Interval && reads_on;
     if beyond && let Some(ranges) = path.ranges(search.table) {
         for (range, _) in ranges {

@@ -132,7 +132,7 @@ fn keeps_up(kind: Kind, score: &Score) {
     assert!(score.waits.precision() > 0.87, "{kind:?}: {score}");
     assert!(score.certain.precision() > 0.90, "{kind:?}: {score}");
     assert!(score.deadlocks.recall() > 0.60, "{kind:?}: {score}");
-    assert!(score.deadlocks.false_alarm_rate() < 0.04, "{kind:?}: {score}");
+    assert!(score.deadlocks.false_alarm_rate() < 0.05, "{kind:?}: {score}");
 }
 
 #[test]

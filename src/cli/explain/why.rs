@@ -18,7 +18,7 @@ pub fn why(rule: &str) -> &'static str {
         "entry-beyond" => "the search reads up to the entry behind its range, and locks that too",
         "missing" => "the search finds nothing here, and keeps it so",
         "clustered-record" => "the row behind an entry of another index",
-        "passed-over" => "the row is read, and released because it does not match",
+        "passed-over" => "the row is read, and released because it is not one of those that are wanted",
         "insert-entry" => "the new entry goes here",
         "insert-unique" => "the new entry goes here, and must be the only one with its key",
         _ => "",
