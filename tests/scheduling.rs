@@ -376,6 +376,11 @@ fn a_deadlock_that_happened_does_not_happen_again_even_after_a_restart() {
         assert_eq!(known, Some(1.0));
         assert_eq!(meet(&a, &b), [Ok(()), Ok(())]);
         assert_eq!(interlock.metric("interlock_signature_matches_total{action=\"held\"}"), Some(1.0));
+        // The record names the signature, and no place that nobody knows.
+        let conflicts = interlock.conflicts();
+        let known = conflicts.iter().find(|conflict| conflict["signature"].is_string());
+        let known = known.unwrap_or_else(|| panic!("{conflicts:#?}"));
+        assert_eq!((&known["action"], &known["resource"]["range"]), (&"held".into(), &"".into()));
         drop((a, b));
         interlock.assert_nothing_is_left();
     });

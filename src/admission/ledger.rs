@@ -228,7 +228,10 @@ impl Ledger {
             held_ms: 0.0,
             would_hold: report.would_hold,
             would_hold_ms: 0.0,
+            signature: report.signature.map(|id| id.to_string()),
             resource: match whole {
+                // Signatures know statements, not locks.
+                _ if report.signature.is_some() && place.table.is_empty() => place,
                 Some(place) => place::whole(place, report.request.mode),
                 None => place::locked(
                     place,
@@ -396,6 +399,7 @@ impl Ledger {
                 would_hold: false,
                 would_hold_ms: 0.0,
                 resource: Resource::default(),
+                signature: None,
                 group: GroupId::of(Pattern::Other, &Resource::default(), requester.digest),
                 requester,
                 holders: Vec::new(),

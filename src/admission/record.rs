@@ -40,8 +40,10 @@ pub struct Record {
     pub would_hold: bool,
     /// With `flag`: for how long, milliseconds; 0 until all that stood in the way has ended.
     pub would_hold_ms: f64,
-    /// Where.
+    /// Where. All empty if only the statements told of it.
     pub resource: Resource,
+    /// The name of the deadlock that once happened like this, if that is how it was found.
+    pub signature: Option<String>,
     /// Whose statement met the conflict.
     pub requester: Party,
     /// Who was in the way.

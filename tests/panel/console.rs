@@ -77,8 +77,10 @@ fn an_operator_sees_a_hold_and_ends_it_with_the_clients_of_both_servers() {
             ask("SELECT session, state, blocks FROM interlock.transactions ORDER BY blocks DESC");
         let lines: Vec<&str> = transactions.lines().map(|line| line.split_once('\t').unwrap().1).collect();
         assert_eq!(lines[lines.len() - 3..], ["state\tblocks", "idle\t1", "held\t0"], "{transactions}");
-        // The client's `status` asks for the account, the character sets and the like.
-        assert!(ask("status").contains("interlock console"));
+        // What the clients' own command `status` asks.
+        let status = "SELECT DATABASE(), USER() LIMIT 1; SHOW STATUS LIKE 'Ssl_cipher'; SELECT @@version_comment LIMIT 1;
+            SELECT @@character_set_client, @@character_set_connection, @@character_set_server, @@character_set_database LIMIT 1";
+        assert!(ask(status).contains("interlock console"));
 
         let timeline = ask("SHOW CONFLICT 1");
         assert!(timeline.contains("in the way: session") && timeline.contains(": held for"), "{timeline}");

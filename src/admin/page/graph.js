@@ -11,14 +11,26 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 export class Graph {
   constructor(box) {
     this.cy = cytoscape({ container: box, elements: [], minZoom: 0.2, maxZoom: 2.5, userZoomingEnabled: false });
+    this.box = box;
     this.shape = "";
-    new ResizeObserver(() => { this.cy.resize(); this.fit(); }).observe(box);
+    this.narrow = false;
+    new ResizeObserver(() => {
+      this.cy.resize();
+      if (this.narrow === box.clientWidth < 560) this.fit();
+      else this.lay();
+    }).observe(box);
+    // What a node stands for, in full.
+    this.cy.on("tap", (event) => {
+      const text = event.target === this.cy ? "" : event.target.data("text") ?? "";
+      box.dispatchEvent(new CustomEvent("told", { detail: text }));
+    });
   }
 
   /** Draws a state; false if there is nothing to draw. */
   show(transactions, locks, waits) {
     const elements = describe(transactions, locks, waits);
     const wanted = new Map(elements.map((e) => [e.data.id, e]));
+    const before = new Map(this.cy.nodes().map((node) => [node.id(), { ...node.position() }]));
     this.cy.batch(() => {
       this.cy.elements().filter((e) => !wanted.has(e.id())).remove();
       for (const [id, e] of wanted) {
@@ -31,13 +43,34 @@ export class Graph {
     // Nothing moves unless something came or went.
     if (shape !== this.shape && elements.length) {
       this.shape = shape;
-      this.cy.layout({ name: "dagre", rankDir: "LR", nodeSep: 16, rankSep: 90, animate: !calm.matches, animationDuration: 250, fit: true, padding: 24, stop: () => this.fit() }).run();
+      this.lay(before);
     }
     return elements.length > 0;
   }
 
+  /** Gives every node its place; those that had one glide there. */
+  lay(before = new Map()) {
+    this.cy.nodes().stop(true, true);
+    this.narrow = this.box.clientWidth < 560;
+    const run = (rankDir, rankSep) => {
+      this.cy.layout({ name: "dagre", rankDir, nodeSep: 16, rankSep, animate: false, fit: false }).run();
+      this.fit();
+      return this.cy.zoom();
+    };
+    // On a phone, in the direction in which it can be drawn larger.
+    if (!this.narrow || run("TB", 46) < run("LR", 70)) run("LR", this.narrow ? 70 : 90);
+    else run("TB", 46);
+    if (calm.matches) return;
+    this.cy.nodes().forEach((node) => {
+      const [from, to] = [before.get(node.id()), { ...node.position() }];
+      if (!from) return;
+      node.position(from);
+      node.animate({ position: to }, { duration: 220, easing: "ease-out" });
+    });
+  }
+
   fit() {
-    this.cy.fit(undefined, 24);
+    this.cy.fit(undefined, this.narrow ? 10 : 24);
     if (this.cy.zoom() > 1.3) { this.cy.zoom(1.3); this.cy.center(); }
   }
 
@@ -66,7 +99,8 @@ function describe(transactions, locks, waits) {
   for (const t of transactions.filter((t) => t.transaction != null)) {
     const id = `t${t.transaction}`;
     drawn.add(id);
-    elements.push({ data: { id, ...box(`s${t.session} · ${t.user}\n${t.state}, ${count(t.locks)}`, 7) }, classes: `txn ${t.state}` });
+    const text = `Session ${t.session}, ${t.state}, ${count(t.locks)}: ${t.statement ?? "no statement yet"}`;
+    elements.push({ data: { id, text, ...box(`s${t.session} · ${t.user}\n${t.state}, ${count(t.locks)}`, 7) }, classes: `txn ${t.state}` });
   }
   const of = new Map();
   for (const lock of locks) {
@@ -78,7 +112,8 @@ function describe(transactions, locks, waits) {
     const id = `l${lock.place}`;
     if (!drawn.has(id)) {
       drawn.add(id);
-      elements.push({ data: { id, ...box(`${lock.table}.${lock.index}\n${lock.range}`, 6.3) }, classes: "lock" });
+      const text = `${lock.schema}.${lock.table}, index ${lock.index}: ${lock.range} (${lock.lock_mode ?? `${lock.mode} ${lock.kind}`}, ${lock.certainty})`;
+      elements.push({ data: { id, text, ...box(`${lock.table}.${lock.index}\n${lock.range}`, 6.3) }, classes: "lock" });
     }
     const edge = `${owner}-${id}`;
     if (!drawn.has(edge)) {

@@ -6,6 +6,10 @@ import { timeline } from "/page/timeline.js";
 const $ = (id) => document.getElementById(id);
 
 const graph = new Graph($("graph"));
+$("graph").addEventListener("told", ({ detail }) => {
+  text($("graph-note"), detail);
+  $("graph-note").hidden = !detail;
+});
 let state = null;
 let chosen = null; // key of the pattern, or null
 let shown = null; // number of the conflict on the right
@@ -29,12 +33,12 @@ function show(next) {
 function effect(status) {
   const missed = status.deadlocks_foreseen + status.deadlocks_missed;
   const tiles = [
-    ["Conflicts averted", status.averted, `${count(status.rejected)} of them rejected`, status.averted > 0 && "good"],
-    ["Deadlocks at the server", missed, missed ? `${count(status.deadlocks_foreseen)} of them foreseen` : "none", missed > 0 && "bad"],
-    ["Held now", status.held, "statements", status.held > 0 && "warn"],
+    ["Conflicts averted", status.averted, status.rejected ? `${count(status.rejected)} of them rejected` : "by holding a statement", status.averted > 0 && "good"],
+    ["Server deadlocks", missed, missed ? `${count(status.deadlocks_foreseen)} of them foreseen` : "none", missed > 0 && "bad"],
+    ["Held now", status.held, status.held === 1 ? "statement" : "statements", status.held > 0 && "warn"],
     ["Holds so far", status.holds, status.holds ? `${span((status.held_seconds * 1000) / status.holds)} on average` : "none", false],
     ["Conflicts found", status.conflicts, `${count(status.happened)} happened, ${count(status.did_not_happen)} did not`, false],
-    ["Open now", status.transactions, `transactions with ${count(status.locks)} locks, ${count(status.sessions)} sessions`, false],
+    ["Open transactions", status.transactions, `${count(status.locks)} locks, ${count(status.sessions)} sessions`, false],
   ];
   const list = $("effect");
   if (list.children.length !== tiles.length) {
@@ -84,7 +88,7 @@ function holds(list) {
 
 // ## Conflicts
 
-const patternOf = (c) => [c.pattern ?? c.kind, c.schema, c.table, c.index, c.mode, c.statement].join("\u0000");
+const patternOf = (c) => [c.kind, c.pattern, c.signature, c.schema, c.table, c.index, c.mode, c.statement].join("\u0000");
 
 function patterns(conflicts) {
   const groups = new Map();
@@ -124,11 +128,19 @@ function patterns(conflicts) {
   }
 }
 
-function pattern({ newest: c, count: n, outcomes }) {
-  const chips = Object.entries(outcomes).map(([name, many]) => chip(name, many));
+const outcomes_in_order = ["pending", "averted", "happened", "did_not_happen"];
+
+/** What a conflict is, in words. */
+function title(c) {
   const what = { hazard: "Hazard", wait: "Wait", deadlock: "Deadlock" }[c.kind] ?? c.kind;
+  if (c.table) return `${what} on ${c.table}${c.index ? `.${c.index}` : ""}`;
+  return c.signature ? "A deadlock seen before" : `${what}, the place is not known`;
+}
+
+function pattern({ newest: c, count: n, outcomes }) {
+  const chips = outcomes_in_order.filter((name) => outcomes[name]).map((name) => chip(name, outcomes[name]));
   return [
-    element("div", { class: "top" }, element("strong", {}, `${what} on ${c.table || "?"}${c.index ? `.${c.index}` : ""}`), element("span", { class: "muted" }, `× ${count(n)}`), element("span", { class: "spacer" }), ...chips),
+    element("div", { class: "top" }, element("strong", {}, title(c)), element("span", { class: "muted" }, `× ${count(n)}`), element("span", { class: "chips" }, ...chips)),
     element("code", { class: "sql" }, c.statement ?? ""),
   ];
 }

@@ -7,12 +7,16 @@ export function timeline(record) {
   return [where(record), columns(record, holder), verdict(record), ...advice(record)].filter(Boolean);
 }
 
-function where({ resource, mode, certainty, detected, kind }) {
+function where(record) {
+  const { resource, certainty, detected, kind } = record;
+  if (!resource.table && record.signature) {
+    return element("p", { class: "where" }, "Both do what once ended in a ", element("b", {}, "deadlock"), `, known as signature ${record.signature}: so the second was kept from beginning before the first had ended.`);
+  }
   if (!resource.table) return element("p", { class: "where" }, "The server reported it; where is not known.");
   const words = { hazard: "Both may lock", wait: "One would wait at", deadlock: "The last step of a cycle at" }[kind] ?? kind;
   return element("p", { class: "where" }, `${words} `, element("b", {}, resource.range || "a place"), " of ",
     element("b", {}, `${resource.schema}.${resource.table}`), " in index ", element("b", {}, resource.index),
-    ` (${resource.mode}). ${detected === "before" ? "Seen before the statement was sent" : "Seen after the server's error"}, ${certainty}.`);
+    ` (${resource.mode ?? "mode not known"}). ${detected === "before" ? "Seen before the statement was sent" : "Seen after the server's error"}, ${certainty}.`);
 }
 
 function columns(record, holder) {
@@ -25,23 +29,26 @@ function columns(record, holder) {
   });
   rows.sort((a, b) => a.at - b.at);
   const start = rows[0]?.at ?? 0;
-  const party = (p, side) => element("div", { class: `party ${side}`, role: "columnheader" }, p ? `Session ${p.session}` : "Unknown",
+  const role = { held: "held", rejected: "rejected", flagged: "came second" }[record.action] ?? "came second";
+  const party = (p, side, did) => element("div", { class: `party ${side}`, role: "columnheader" },
+    element("span", {}, p ? `Session ${p.session}` : "Unknown"), " ", p ? element("span", { class: "role" }, did) : null,
     element("small", {}, p ? [p.user, p.program, `thread ${p.server_thread}`].filter(Boolean).join(" · ") : "not seen by this interlock"));
-  const head = element("div", { role: "row" }, element("div", { class: "at", role: "columnheader" }, "ms"), party(holder, "left"), party(record.requester, "right"));
+  const head = element("div", { role: "row" }, element("div", { class: "at", role: "columnheader" }, "ms"), party(holder, "left", "in the way"), party(record.requester, "right", role));
   const lines = rows.map(({ at, side, step, met }) => {
     const cell = (own) => element("div", { class: `cell ${own}`, role: "cell" }, own === side ? statement(step, met) : null);
-    return element("div", { role: "row" }, element("div", { class: "at", role: "rowheader" }, (at - start).toFixed(1)), cell("left"), cell("right"));
+    return element("div", { role: "row" }, element("div", { class: "at", role: "rowheader" }, at - start < 1000 ? (at - start).toFixed(1) : span(at - start)), cell("left"), cell("right"));
   });
   return element("div", { class: "timeline", role: "table", "aria-label": "What both sessions did" }, head, ...lines);
 }
 
 function statement(step, met) {
-  const locks = (step.locks ?? []).map((lock) => element("span", { class: "locks" }, `🔒 ${typeof lock === "string" ? lock : describe(lock)}`));
-  return element("div", { class: `step sql${met ? " met" : ""}` }, step.statement, ...locks);
-}
-
-function describe(lock) {
-  return [lock.mode, lock.kind, lock.table && `${lock.table}.${lock.index ?? ""}`, lock.range].filter(Boolean).join(" ");
+  const line = (words) => element("span", { class: "locks" }, words);
+  const lines = (step.locks ?? []).map((lock) => line(`🔒 ${lock.mode} on ${lock.place || lock.range}`));
+  if (step.more_locks) lines.push(line(`and ${step.more_locks} more`));
+  // Where the statement comes from, as the ORM's comment says.
+  const tags = Object.entries(step.tags ?? {});
+  if (tags.length) lines.push(line(tags.map(([name, value]) => `${name}: ${value}`).join(", ")));
+  return element("div", { class: `step sql${met ? " met" : ""}` }, step.statement, ...lines);
 }
 
 function verdict(record) {

@@ -217,6 +217,8 @@ pub struct Conflict {
     pub time: String,
     /// `hazard`, `wait` or `deadlock`.
     pub kind: String,
+    /// Which known shape it has: `gap_then_insert`, `opposite_order` and the like.
+    pub pattern: String,
     /// `before` the statement was passed on, or `after` the server had reported it.
     pub detected: String,
     /// How sure the model was.
@@ -243,6 +245,8 @@ pub struct Conflict {
     pub range: String,
     /// Mode and kind that were asked for.
     pub mode: String,
+    /// The name of the deadlock that once happened like this, if that is how it was found.
+    pub signature: Option<String>,
     /// The session whose statement met it.
     pub session: u64,
     /// Its statement.
