@@ -83,9 +83,14 @@ async fn table(
         return error(StatusCode::BAD_REQUEST, &format!("{name} has no column {unknown}"));
     }
     let scan = if wanted.is_empty() { limit + 1 } else { MAX_LOCKS };
-    let rows = (table.rows)(&api.sources.view, scan).into_iter();
-    let fits = |row: &Row| wanted.iter().all(|(column, value)| plain(&row[column]) == *value);
-    let mut rows: Vec<Row> = rows.filter(fits).take(limit + 1).collect();
+    let view = api.sources.view.clone();
+    let look = move || {
+        let fits = |row: &Row| wanted.iter().all(|(column, value)| plain(&row[column]) == *value);
+        (table.rows)(&view, scan).into_iter().filter(fits).take(limit + 1).collect::<Vec<Row>>()
+    };
+    let Ok(mut rows) = api.sources.turns.take(look).await else {
+        return error(StatusCode::INTERNAL_SERVER_ERROR, "this went wrong; the log says how");
+    };
     let truncated = rows.len() > limit;
     rows.truncate(limit);
     axum::Json(json!({ table.name: rows, "truncated": truncated })).into_response()

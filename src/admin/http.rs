@@ -27,6 +27,7 @@ use tokio::sync::Mutex;
 
 use super::guard::{self, Access};
 use super::operator::Operator;
+use super::turns::Turns;
 use super::view::View;
 use super::{api, page};
 
@@ -51,6 +52,8 @@ pub struct Sources {
     pub operator: Operator,
     /// Who may.
     pub access: Arc<ArcSwap<Access>>,
+    /// Looks at one time.
+    pub turns: Turns,
 }
 
 /// How long an answer of `ready` is given again.
@@ -173,6 +176,7 @@ mod tests {
             operator: operator(&view),
             view,
             access: Arc::new(ArcSwap::from_pointee(Access::new(Some("0123456789abcdef"), Vec::new()))),
+            turns: Turns::default(),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(serve(listener, sources, async {

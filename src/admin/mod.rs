@@ -8,4 +8,5 @@ pub mod http;
 pub mod openapi;
 pub mod operator;
 pub mod page;
+pub mod turns;
 pub mod view;

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::reload::Reloader;
 use super::{AppError, look};
 use crate::admin::http::{self, Sources};
+use crate::admin::turns::Turns;
 use crate::backend;
 use crate::backend::reach::Reach;
 use crate::config::{Address, Config};
@@ -31,6 +32,7 @@ pub(super) struct Parts<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) drain: &'a Drain,
     pub(super) reloader: &'a Arc<Reloader>,
+    pub(super) turns: &'a Turns,
 }
 
 /// Opens the admin address, if the configuration has one or a socket of it was inherited. Returns its task
@@ -106,6 +108,7 @@ fn sources(parts: Parts<'_>) -> Sources {
         view: look::view(shared),
         operator: look::operator(shared, parts.reloader),
         access: look::access(parts.reloader),
+        turns: parts.turns.clone(),
     }
 }
 

@@ -13,6 +13,7 @@ use super::reload::{Applied, Reloader};
 use crate::admin::console::{self, Accounts, Console};
 use crate::admin::guard::Access;
 use crate::admin::operator::{Operator, Refused};
+use crate::admin::turns::Turns;
 use crate::admin::view::View;
 use crate::admin::view::rows::{Digest, Signature};
 use crate::admission::record::Resource;
@@ -115,7 +116,13 @@ fn signature(known: &Learned) -> Signature {
 
 /// Opens the console, if the configuration has one. It is an aid: without it, because another process has
 /// the port, the proxy runs all the same; it is tried again until the port is free.
-pub(super) fn console(config: &Config, shared: &Arc<Shared>, reloader: &Arc<Reloader>, drain: &Drain) {
+pub(super) fn console(
+    config: &Config,
+    shared: &Arc<Shared>,
+    reloader: &Arc<Reloader>,
+    drain: &Drain,
+    turns: Turns,
+) {
     let Some(Address::Tcp { host, port }) = config.console.listen.clone() else { return };
     let variables = reloader.clone();
     let accounts = Arc::new(ArcSwap::from_pointee(Accounts::default()));
@@ -128,6 +135,7 @@ pub(super) fn console(config: &Config, shared: &Arc<Shared>, reloader: &Arc<Relo
         operator: operator(shared, reloader),
         accounts,
         variables: Arc::new(move || variables.config().shown().into_iter().collect()),
+        turns,
     };
     let mut closing = drain.watch();
     let stop = async move {

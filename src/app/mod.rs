@@ -21,6 +21,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use crate::admin::turns::Turns;
 use crate::admission::Admission;
 use crate::admission::file::Writer;
 use crate::admission::lock_order::Hazard;
@@ -111,6 +112,7 @@ pub async fn run(start: Start) -> Result<Vec<Hazard>, AppError> {
     let keeper = state::Keeper::open(&config, &shared)?;
     let reloader = Arc::new(Reloader::new(source, set_level, shared.clone(), listener.connections(), loaded));
     let handed_over = Arc::new(Notify::new());
+    let turns = Turns::default();
     let admin = admin::start(
         admin::Parts {
             config: &config,
@@ -118,12 +120,13 @@ pub async fn run(start: Start) -> Result<Vec<Hazard>, AppError> {
             shared: &shared,
             drain: &drain,
             reloader: &reloader,
+            turns: &turns,
         },
         sockets.admin,
         handed_over.clone(),
     )
     .await?;
-    look::console(&config, &shared, &reloader, &drain);
+    look::console(&config, &shared, &reloader, &drain, turns);
     let workers = {
         let shared = shared.clone();
         let plans = config.limits.plans;

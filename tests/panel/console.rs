@@ -4,6 +4,9 @@
 use std::net::TcpStream;
 use std::process::Command;
 
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
 use crate::api::request;
 use crate::shop::{SOON, Shop, in_each_shop, on_each_server, run};
 use crate::support::{Interlock, Login, RawClient, free_port, wait_until};
@@ -252,6 +255,37 @@ fn a_session_as_pymysql_has_it() {
         assert_eq!(client.receive().error().map(|(code, _)| code), Some(1049));
         client.command(0x01, b"");
         assert_eq!(client.read_to_end().expect("the end"), b"");
+    });
+}
+
+/// A driver of another make, which asks with prepared statements.
+#[test]
+fn a_driver_prepares_what_it_asks() {
+    with_console(ACCOUNT, |shop, port| {
+        let (mut holder, held) = shop.hold();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let url = format!("mysql://dba:secret@127.0.0.1:{port}/interlock");
+            let mut dba = Conn::from_url(url).await.expect("it logs in");
+            let sql = "SELECT user, held_ms, transaction, behind IS NULL FROM holds";
+            let row: Option<(String, f64, u64, bool)> = dba.exec_first(sql, ()).await.expect("an answer");
+            let (user, held_ms, transaction, alone) = row.expect("a hold");
+            assert_eq!((&*user, alone), ("root", false));
+            assert!(held_ms > 0.0 && transaction > 0, "{held_ms} {transaction}");
+            let null: Option<Option<u64>> =
+                dba.exec_first("SELECT errno FROM conflicts", ()).await.expect("one");
+            assert_eq!(null, Some(None));
+            for _ in 0..300 {
+                let statement = dba.prep("SELECT 1").await.expect("closed ones make room");
+                dba.close(statement).await.expect("it closes");
+            }
+            let refused = dba.prep("SELECT * FROM locks WHERE session = ?").await.expect_err("no parameters");
+            assert!(matches!(&refused, mysql_async::Error::Server(error) if error.code == 1235), "{refused}");
+            dba.ping().await.expect("still there");
+            dba.disconnect().await.expect("it says goodbye");
+        });
+        run(&mut holder, "COMMIT");
+        assert_eq!(held.join().expect("no panic"), Some(0));
     });
 }
 

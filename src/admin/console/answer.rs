@@ -287,3 +287,24 @@ fn pairs<K: Into<String>, V: Into<String>>(
     let row = |(key, value): (K, V)| vec![Value::from(key.into()), Value::from(value.into())];
     Table { columns, rows: pairs.into_iter().map(row).collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn comments_are_left_out_and_quotes_left_alone() {
+        let check = |text: &str, expected: &str| assert_eq!(plain(text), expected, "{text}");
+        check("  SHOW LOCKS ; ", "SHOW LOCKS");
+        check("/* a tool */ SELECT 1 /* end */", "SELECT 1");
+        check("SHOW /*!50002 GLOBAL */ STATUS", "SHOW   GLOBAL  STATUS");
+        check("SELECT '/* text */', \"*/\", `/*`", "SELECT '/* text */', \"*/\", `/*`");
+        check("SELECT 'it''s /* text */'", "SELECT 'it''s /* text */'");
+        check("SELECT COUNT(*) FROM locks", "SELECT COUNT(*) FROM locks");
+        check("SELECT 'open", "SELECT 'open");
+        check("SELECT 1 /* open", "SELECT 1");
+        check("é/é*é'é", "é/é*é'é");
+        check("/*!", "");
+        check("'", "'");
+    }
+}

@@ -31,6 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
 use super::operator::Operator;
+use super::turns::Turns;
 use super::view::View;
 pub use account::Accounts;
 
@@ -52,6 +53,8 @@ pub struct Console {
     pub accounts: Arc<ArcSwap<Accounts>>,
     /// The configuration in force, key by key, secrets masked.
     pub variables: Arc<dyn Fn() -> Vec<(String, String)> + Send + Sync>,
+    /// Statements that are answered at one time.
+    pub turns: Turns,
 }
 
 /// Why a statement was not answered: a MySQL error.

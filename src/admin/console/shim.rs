@@ -70,8 +70,10 @@ impl Shim {
         text: &str,
         results: QueryResultWriter<'_, W>,
     ) -> io::Result<()> {
-        let mut asker = self.asker.lock().clone();
-        let answer = super::answer::answer(&self.console, &mut asker, text);
+        let (console, mut asker, text) = (self.console.clone(), self.asker.lock().clone(), text.to_owned());
+        let look = move || (super::answer::answer(&console, &mut asker, &text), asker);
+        // A panic in there ends this connection only, like one out here.
+        let (answer, asker) = self.console.turns.take(look).await.map_err(io::Error::other)?;
         *self.asker.lock() = asker;
         match answer {
             Ok(Answer::Done(info)) => results.completed(OkResponse { info, ..OkResponse::default() }).await,

@@ -59,6 +59,7 @@ fn console() -> Console {
         view,
         accounts: Arc::new(ArcSwap::from_pointee(Accounts::default())),
         variables: Arc::new(Vec::new),
+        turns: Turns::default(),
     }
 }
 

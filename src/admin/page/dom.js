@@ -15,6 +15,9 @@ export function element(tag, attributes = {}, ...children) {
 /** A whole number for people. */
 export const count = (n) => Number(n).toLocaleString("en");
 
+/** So many of something that takes an s. */
+export const many = (n, what) => `${count(n)} ${what}${n === 1 ? "" : "s"}`;
+
 /** Milliseconds for people. */
 export function span(ms) {
   if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;

@@ -1,6 +1,7 @@
 // The live graph: transactions, the locks that they hold, and who waits for whom. Drawn by cytoscape.
 import cytoscape from "/page/cytoscape.js";
 import dagre from "/page/cytoscape-dagre.js";
+import { many } from "/page/dom.js";
 
 cytoscape.use(dagre);
 
@@ -142,4 +143,4 @@ function box(label, letter) {
   return { label: lines.join("\n"), width, height: lines.length * 16 + 14 };
 }
 
-const count = (locks) => `${locks} lock${locks === 1 ? "" : "s"}`;
+const count = (locks) => many(locks, "lock");

@@ -1,5 +1,5 @@
 // The page of interlock: shows each state that /api/events sends, and asks for one conflict at a time.
-import { count, element, span, text } from "/page/dom.js";
+import { count, element, many, span, text } from "/page/dom.js";
 import { Graph } from "/page/graph.js";
 import { timeline } from "/page/timeline.js";
 
@@ -17,8 +17,10 @@ let shown = null; // number of the conflict on the right
 // ## The state
 
 function show(next) {
-  state = next;
   const { status } = next;
+  // After an upgrade, the page that belongs to the new version.
+  if (state && state.status.version !== status.version) return location.reload();
+  state = next;
   const action = $("action");
   action.textContent = status.action;
   action.className = `badge ${status.action}`;
@@ -38,7 +40,7 @@ function effect(status) {
     ["Held now", status.held, status.held === 1 ? "statement" : "statements", status.held > 0 && "warn"],
     ["Holds so far", status.holds, status.holds ? `${span((status.held_seconds * 1000) / status.holds)} on average` : "none", false],
     ["Conflicts found", status.conflicts, `${count(status.happened)} happened, ${count(status.did_not_happen)} did not`, false],
-    ["Open transactions", status.transactions, `${count(status.locks)} locks, ${count(status.sessions)} sessions`, false],
+    ["Open transactions", status.transactions, `${many(status.locks, "lock")}, ${many(status.sessions, "session")}`, false],
   ];
   const list = $("effect");
   if (list.children.length !== tiles.length) {

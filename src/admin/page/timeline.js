@@ -63,11 +63,9 @@ function verdict(record) {
   return element("p", { class: `verdict ${mood}` }, `${did} ${came}${more}`);
 }
 
+/** What to change, why it helps, and what the model says of the case run again with it. */
 function advice(record) {
-  const list = [record.advice ?? []].flat();
-  return list.map((one) => {
-    const { title, text, advice: say, why, reason, sql } = typeof one === "string" ? { text: one } : one;
-    return element("div", { class: "advice" }, element("h3", {}, title ?? "Advice"), element("p", {}, text ?? say ?? ""),
-      why ?? reason ? element("p", { class: "muted" }, why ?? reason) : null, sql ? element("code", { class: "sql" }, sql) : null);
-  });
+  return (record.advice ?? []).map(({ action, reason, model }) =>
+    element("div", { class: "advice" }, element("h3", {}, action[0].toUpperCase() + action.slice(1)), element("p", {}, reason),
+      model ? element("p", { class: "muted" }, model) : null));
 }
