@@ -52,7 +52,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prometheus", &["metrics"]),
     ("axum", &["admin"]),
     ("opensrv_mysql", &["admin"]),
-    ("schemars", &["admin"]),
+    ("schemars", &["admin", "admission"]),
     ("dashmap", &["lock", "admission", "backend"]),
     ("rustls", &["frontend", "backend", "session"]),
 ];

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::view::snapshot::Snapshot;
 use super::view::tables::{TABLES, Table};
+use crate::admission::groups::Group;
+use crate::admission::record::Record;
 
 /// The document, as served.
 pub const TEXT: &str = include_str!("openapi.json");
@@ -24,7 +26,7 @@ pub fn document() -> Value {
         json!({ "get": { "summary": summary, "parameters": parameters, "responses": {
             "200": { "description": "OK", "content": { "application/json": { "schema": schema } } }, "default": error } } })
     };
-    let record = json!({ "$ref": "#/components/schemas/ConflictRecord" });
+    let record = json!({ "$ref": "#/components/schemas/Record" });
     let page = json!({ "type": "object", "required": ["next", "conflicts"], "properties": {
         "next": { "type": "integer", "description": "Ask for conflicts after this number next time." },
         "conflicts": { "type": "array", "items": record } } });
@@ -39,7 +41,7 @@ pub fn document() -> Value {
         get("One conflict record.", json!([number("seq", "Its number.")]), record),
     );
     let groups = json!({ "type": "object", "required": ["groups"], "properties": {
-        "groups": { "type": "array", "items": { "$ref": "#/components/schemas/ConflictGroup" } } } });
+        "groups": { "type": "array", "items": { "$ref": "#/components/schemas/Group" } } } });
     paths.insert(
         "/api/groups".into(),
         get("Conflicts of one kind counted together, the most frequent first.", json!([]), groups),
@@ -111,6 +113,8 @@ fn schemas() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();
     generator.subschema_for::<Snapshot>();
+    generator.subschema_for::<Record>();
+    generator.subschema_for::<Group>();
     for table in TABLES {
         (table.register)(&mut generator);
     }
@@ -120,10 +124,6 @@ fn schemas() -> Value {
             object.insert("additionalProperties".to_owned(), false.into());
         }
     }
-    schemas.insert("ConflictRecord".to_owned(), json!({ "type": "object", "description": "A conflict with every statement of every party.",
-        "required": ["seq", "time", "kind", "detected", "certainty", "action", "outcome", "resource", "requester", "holders"] }));
-    schemas.insert("ConflictGroup".to_owned(), json!({ "type": "object", "description": "Conflicts in which the same statement meets the same pattern in the same index, with the newest of them.",
-        "required": ["id", "pattern", "schema", "table", "index", "count", "happened", "averted", "held_ms", "first_seen", "last_seen", "newest", "example", "advice"] }));
     schemas.insert("Hazard".to_owned(), json!({ "type": "object", "description": "Transactions that lock in an order in which each may wait for another, whether or not they ever met.",
         "required": ["id", "pattern", "summary", "legs", "found"] }));
     schemas.sort_keys();

@@ -3,6 +3,7 @@
 //! The model says for itself where it can: the transactions are run again as the advice would have them
 //! ([`super::replay`]).
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::record::Resource;
@@ -10,7 +11,7 @@ use super::replay::{Script, Worst, worst};
 use crate::metrics::labels::Pattern;
 
 /// One piece of advice.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Advice {
     /// What to do.
     pub text: String,

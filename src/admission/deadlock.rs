@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Admission;
@@ -35,7 +36,7 @@ pub struct Scene {
 }
 
 /// A party as the server reports it.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
 pub struct Reported {
     /// The server's connection id.
     pub server_thread: u32,

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rustc_hash::FxHasher;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::advice::Advice;
@@ -16,11 +17,13 @@ use crate::metrics::labels::Pattern;
 const MAX_GROUPS: usize = 500;
 
 /// What is known of all conflicts of one kind.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Group {
     /// Its name: the same in every process.
+    #[schemars(with = "String")]
     pub id: GroupId,
     /// Which known shape the conflicts have.
+    #[schemars(with = "String")]
     pub pattern: Pattern,
     /// Schema, table and index.
     pub schema: String,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::advice::Advice;
@@ -14,21 +15,25 @@ use crate::metrics::labels::Pattern;
 use crate::scheduler::conflict::{ConflictKind, Taken};
 
 /// One conflict.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Record {
     /// Counts up from 1.
     pub seq: u64,
     /// When it was found, RFC 3339.
     pub time: String,
     /// Hazard, wait or deadlock.
+    #[schemars(with = "String")]
     pub kind: ConflictKind,
     /// Which known shape it has.
+    #[schemars(with = "String")]
     pub pattern: Pattern,
     /// Before the statement was passed on, or after the server had reported it.
     pub detected: Detected,
     /// How sure the model was.
+    #[schemars(with = "String")]
     pub certainty: Certainty,
     /// What interlock did.
+    #[schemars(with = "String")]
     pub action: Taken,
     /// What came of it.
     pub outcome: Outcome,
@@ -49,6 +54,7 @@ pub struct Record {
     /// Who was in the way.
     pub holders: Vec<Party>,
     /// Conflicts of one kind are counted together under this name.
+    #[schemars(with = "String")]
     pub group: GroupId,
     /// What to change in the application, and why.
     pub advice: Arc<[Advice]>,
@@ -68,7 +74,7 @@ impl Record {
 }
 
 /// When a conflict was found.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Detected {
     /// Before the statement was passed on.
@@ -78,7 +84,7 @@ pub enum Detected {
 }
 
 /// What came of a conflict.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Not known yet.
@@ -92,7 +98,7 @@ pub enum Outcome {
 }
 
 /// A place in the database.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Resource {
     /// Schema.
     pub schema: String,
@@ -111,7 +117,7 @@ pub struct Resource {
 }
 
 /// A session in a conflict.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Party {
     /// interlock's number.
     pub session: u64,
@@ -135,7 +141,7 @@ pub struct Party {
 }
 
 /// One statement of a transaction.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Step {
     /// Milliseconds since the transaction began.
     pub at_ms: f64,

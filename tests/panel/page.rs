@@ -56,6 +56,13 @@ fn the_page_shows_a_hold_while_it_lasts_and_survives_a_restart() {
         let shown = timeline(&mut browser);
         let shown: Vec<(&str, &str)> = shown.iter().map(|(side, text)| (&**side, &**text)).collect();
         assert_eq!(shown, expected);
+        let took =
+            "[...document.querySelectorAll('#timeline .left .locks')].map((lock) => lock.textContent).join()";
+        let took = browser.value(took);
+        assert!(
+            took.as_str().is_some_and(|text| text.contains("took X") && text.contains("batch")),
+            "{took}"
+        );
 
         release(&mut browser);
         assert_eq!(held.join().expect("no panic"), Some(0), "it went on");

@@ -3,8 +3,9 @@
 //! ```text
 //! ms    in the way: session 7 (app, thread 31)         session 8 (app, thread 32)
 //! 0.0   SELECT * FROM batch WHERE id = ? FOR UPDATE
+//! NULL    took X gap: the gap of `batch.id` …
 //! 4.1                                                  SELECT * FROM batch WHERE id = ? FOR UPDATE
-//! NULL                                                 hazard at the gap between ? and the end of …
+//! NULL                                                 hazard at the gap of `batch.id` between ? and …
 //! ```
 
 use serde_json::Value;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use super::query::Table;
 use super::{Console, Fault};
 use crate::admin::view::tables::{Column, ColumnKind};
-use crate::admission::record::{Outcome, Party, Record};
+use crate::admission::record::{Outcome, Party, Record, Step};
 use crate::scheduler::conflict::{ConflictKind, Taken};
 
 /// The parties' statements in one order of time, and what interlock did about it.
@@ -25,10 +26,10 @@ pub(super) fn timeline(console: &Console, seq: u64) -> Result<Table, Fault> {
         let way = if at < record.holders.len() { "in the way: " } else { "" };
         Column::plain(&format!("{way}{}", title(party)), ColumnKind::Text)
     }));
-    let mut steps: Vec<(f64, usize, &str)> = Vec::new();
+    let mut steps: Vec<(f64, usize, &Step)> = Vec::new();
     for (at, party) in parties.iter().enumerate() {
         // Times count from each party's own BEGIN; what they share is the moment of the record.
-        steps.extend(party.transaction.iter().map(|s| (s.at_ms - party.age_ms, at, &*s.statement)));
+        steps.extend(party.transaction.iter().map(|step| (step.at_ms - party.age_ms, at, step)));
     }
     steps.sort_by(|a, b| a.0.total_cmp(&b.0));
     let start = steps.first().map_or(0.0, |step| step.0);
@@ -36,10 +37,16 @@ pub(super) fn timeline(console: &Console, seq: u64) -> Result<Table, Fault> {
         let cells = (0..parties.len()).map(|column| if column == at { text.into() } else { "".into() });
         std::iter::once(ms).chain(cells).collect()
     };
-    let mut rows: Vec<Vec<Value>> = steps
-        .iter()
-        .map(|(ms, at, text)| row((((ms - start) * 10.0).round() / 10.0).into(), *at, text))
-        .collect();
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    for (ms, at, step) in steps {
+        rows.push(row((((ms - start) * 10.0).round() / 10.0).into(), at, &step.statement));
+        for lock in step.locks.iter() {
+            rows.push(row(Value::Null, at, &format!("  took {}: {}", lock.mode, lock.place)));
+        }
+        if step.more_locks > 0 {
+            rows.push(row(Value::Null, at, &format!("  and {} more locks", step.more_locks)));
+        }
+    }
     rows.push(row(Value::Null, parties.len() - 1, &verdict(&record)));
     Ok(Table { columns, rows })
 }
@@ -56,10 +63,10 @@ fn verdict(record: &Record) -> String {
         ConflictKind::Wait => "wait",
         ConflictKind::Deadlock => "deadlock",
     };
-    let place = &record.resource;
-    let place = match place.table.is_empty() {
-        true => String::new(),
-        false => format!(" at {} of {}.{} ({})", place.range, place.schema, place.table, place.index),
+    let place = match (&*record.resource.place, &record.signature) {
+        ("", Some(signature)) => format!(" like the deadlock {signature}"),
+        ("", None) => String::new(),
+        (place, _) => format!(" at {place}"),
     };
     let did = match record.action {
         Taken::Held => format!("held for {:.1} ms", record.held_ms),

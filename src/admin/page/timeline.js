@@ -14,9 +14,8 @@ function where(record) {
   }
   if (!resource.table) return element("p", { class: "where" }, "The server reported it; where is not known.");
   const words = { hazard: "Both may lock", wait: "One would wait at", deadlock: "The last step of a cycle at" }[kind] ?? kind;
-  return element("p", { class: "where" }, `${words} `, element("b", {}, resource.range || "a place"), " of ",
-    element("b", {}, `${resource.schema}.${resource.table}`), " in index ", element("b", {}, resource.index),
-    ` (${resource.mode ?? "mode not known"}). ${detected === "before" ? "Seen before the statement was sent" : "Seen after the server's error"}, ${certainty}.`);
+  return element("p", { class: "where" }, `${words} `, element("b", {}, resource.place || "a place"),
+    ` (${resource.mode}). ${detected === "before" ? "Seen before the statement was sent" : "Seen after the server's error"}, ${certainty}.`);
 }
 
 function columns(record, holder) {
@@ -43,7 +42,7 @@ function columns(record, holder) {
 
 function statement(step, met) {
   const line = (words) => element("span", { class: "locks" }, words);
-  const lines = (step.locks ?? []).map((lock) => line(`🔒 ${lock.mode} on ${lock.place || lock.range}`));
+  const lines = (step.locks ?? []).map((lock) => line(`took ${lock.mode}: ${lock.place}`));
   if (step.more_locks) lines.push(line(`and ${step.more_locks} more`));
   // Where the statement comes from, as the ORM's comment says.
   const tags = Object.entries(step.tags ?? {});
@@ -65,7 +64,7 @@ function verdict(record) {
 
 /** What to change, why it helps, and what the model says of the case run again with it. */
 function advice(record) {
-  return (record.advice ?? []).map(({ action, reason, model }) =>
-    element("div", { class: "advice" }, element("h3", {}, action[0].toUpperCase() + action.slice(1)), element("p", {}, reason),
+  return record.advice.map(({ text, reason, model }) =>
+    element("div", { class: "advice" }, element("h3", {}, text[0].toUpperCase() + text.slice(1)), element("p", {}, reason),
       model ? element("p", { class: "muted" }, model) : null));
 }
