@@ -60,6 +60,7 @@ pub struct Record {
     pub advice: Arc<[Advice]>,
     /// The parties of the deadlock as the server reports it, if it was asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Vec<Reported>>")]
     pub server: Vec<Reported>,
     /// The server is being asked.
     #[serde(skip)]
