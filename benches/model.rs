@@ -75,6 +75,7 @@ fn tank() -> Arc<Table> {
         indexes: vec![primary],
         foreign_keys: Vec::new(),
         referenced_by: Vec::new(),
+        partitioned: false,
         definition: None,
         has_triggers: false,
     })

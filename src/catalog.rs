@@ -27,6 +27,8 @@ pub struct Table {
     pub foreign_keys: Vec<ForeignKey>,
     /// Foreign keys of other tables that point here (it is the parent).
     pub referenced_by: Vec<ForeignKey>,
+    /// It has partitions, each with its own indexes: equal keys of two of them do not meet.
+    pub partitioned: bool,
     /// A view's SELECT, in the server's canonical form; `None` for a table, or without the right to see it.
     pub definition: Option<String>,
     /// It has triggers: what they lock is not known from the statement.

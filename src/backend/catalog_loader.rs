@@ -126,7 +126,7 @@ fn question(flavour: Flavour, schema: &str, name: &str) -> String {
     let mut statements = vec![
         format!(
             "SELECT TABLE_TYPE AS c0, ENGINE AS c1, (SELECT VIEW_DEFINITION FROM information_schema.VIEWS \
-             WHERE TABLE_SCHEMA = {s} AND TABLE_NAME = {t}) AS c2 FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = {s} AND TABLE_NAME = {t}) AS c2, CREATE_OPTIONS AS c3 FROM information_schema.TABLES \
              WHERE TABLE_SCHEMA = {s} AND TABLE_NAME = {t}"
         ),
         format!(
@@ -174,6 +174,7 @@ fn table(
         indexes,
         foreign_keys: catalog_references::foreign_keys(rows(3), rows(4)),
         referenced_by: catalog_references::foreign_keys(rows(5), rows(6)),
+        partitioned: text(head, 3).contains("partitioned"),
         definition: opt(head, 2).filter(|text| !text.is_empty()),
         has_triggers: !rows(2).is_empty(),
     }))

@@ -72,6 +72,7 @@ fn table(schema: String, name: String, has_triggers: bool) -> Table {
         indexes: Vec::new(),
         foreign_keys: if name == "child" { vec![key] } else { Vec::new() },
         referenced_by: Vec::new(),
+        partitioned: false,
         definition: None,
         has_triggers,
         schema,

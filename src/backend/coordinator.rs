@@ -197,6 +197,7 @@ mod tests {
             indexes: vec![Index { name: "PRIMARY".to_owned(), unique: true, parts: Vec::new(), btree: true }],
             foreign_keys: Vec::new(),
             referenced_by: Vec::new(),
+            partitioned: false,
             definition: None,
             has_triggers: false,
         }

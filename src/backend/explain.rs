@@ -4,7 +4,7 @@
 //! values too: `Impossible WHERE` and a missing row of a constant table hold for one execution and are not
 //! kept. Nobody waits for a plan on the hot path; who meets a conflict may.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub type Steps = Arc<[PlanStep]>;
 pub struct Explainer {
     control: Option<Control>,
     lifetime: Duration,
-    known: Mutex<HashMap<PlanKey, (Instant, Option<Steps>)>>,
+    known: Mutex<FxHashMap<PlanKey, (Instant, Option<Steps>)>>,
     observe: Box<dyn Fn(ExplainEnd) + Send + Sync>,
 }
 

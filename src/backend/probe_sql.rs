@@ -306,6 +306,7 @@ mod tests {
             indexes: vec![Index { name: "i".to_owned(), unique: false, parts, btree: true }],
             foreign_keys: Vec::new(),
             referenced_by: Vec::new(),
+            partitioned: false,
             definition: None,
             has_triggers: false,
         }

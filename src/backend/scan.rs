@@ -355,6 +355,7 @@ mod tests {
             ],
             foreign_keys: Vec::new(),
             referenced_by: Vec::new(),
+            partitioned: false,
             definition: None,
             has_triggers: false,
         }

@@ -82,6 +82,8 @@ pub struct Intent {
     pub exact: bool,
     /// Rows whose key is there are left out (INSERT IGNORE): which, the answer does not tell.
     pub may_pass_over: bool,
+    /// Which way a search goes only the server's plan would tell.
+    pub needs_plan: bool,
     /// NOWAIT, SKIP LOCKED: it never waits for a lock.
     pub never_waits: bool,
 }

@@ -112,6 +112,7 @@ pub(super) fn searches(
         let search = Search::new(statement, &searched, &table, context, paths.len());
         let mut rows = Some(Vec::new());
         if paths.is_empty() {
+            intent.needs_plan = true;
             let guesses = access_path::guessed(&table, &searched.table.predicate, values, &alone);
             wide(&search, &guesses, known, intent);
             (rows, intent.exact) = (None, false);
@@ -330,5 +331,6 @@ pub(super) fn request(
     certainty: Certainty,
     rule: &'static str,
 ) -> Request {
+    let certainty = if table.partitioned { certainty.min(Certainty::Likely) } else { certainty };
     Request { index: index_id(table, index), mode, range, kind, certainty, rule }
 }

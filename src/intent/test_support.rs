@@ -70,6 +70,7 @@ pub(super) fn table() -> Table {
         indexes: vec![index("PRIMARY", 0, true), index("k", 1, false), index("u", 2, true)],
         foreign_keys: Vec::new(),
         referenced_by: Vec::new(),
+        partitioned: false,
         definition: None,
         has_triggers: false,
     }

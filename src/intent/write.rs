@@ -189,7 +189,7 @@ impl<'a> Row<'a> {
             mode: Mode::X,
             range,
             kind: Kind::Insert { check: unique.then_some(self.check()) },
-            certainty,
+            certainty: if self.table.partitioned { certainty.min(Certainty::Likely) } else { certainty },
             rule: if unique { "insert-unique" } else { "insert-entry" },
         })
     }

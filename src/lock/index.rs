@@ -248,6 +248,13 @@ impl IndexLocks {
         }
     }
 
+    /// What a lock covers is anybody's guess.
+    pub fn doubt(&mut self, handle: Handle) {
+        if let Some((_, held)) = self.tree.get_mut(handle) {
+            (held.certainty, held.search) = (Certainty::Unknown, None);
+        }
+    }
+
     /// Who took a lock, and what it was used for.
     pub fn taker(&mut self, handle: Handle) -> Option<(Asker, bool, bool)> {
         let (_, held) = self.tree.get_mut(handle)?;

@@ -22,8 +22,15 @@ const END_OF_PART: u8 = 0xFE;
 const AFTER: u8 = 0xFF;
 
 /// A key, a prefix of a key, or a place between keys.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Key(SmallVec<[u8; 24]>);
+
+impl Clone for Key {
+    /// Bytes as a block: `SmallVec` itself would copy them one by one.
+    fn clone(&self) -> Key {
+        Key(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl Key {
     /// Below every key.

@@ -152,6 +152,15 @@ impl LockTable {
         (noted, met)
     }
 
+    /// What these locks cover is anybody's guess, and the server's indexes do not tell it either.
+    pub fn doubt(&self, refs: &[LockRef]) {
+        for lock in refs {
+            if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
+                locks.doubt(lock.handle);
+            }
+        }
+    }
+
     /// Takes back what [`enter`](Self::enter) has noted.
     pub fn withdraw(&self, refs: &[LockRef]) {
         self.release(refs, false, 0);

@@ -151,6 +151,9 @@ impl Scheduler {
         }
         let (refs, met) = self.note(submission, now);
         if met.conflicts.is_empty() || submission.known.never_waits {
+            // What others have locked it passes over: which rows remain, nobody can tell.
+            let passed: SmallVec<[LockRef; 4]> = met.conflicts.iter().map(|c| refs[c.request]).collect();
+            self.locks.doubt(&passed);
             self.get_behind(&met.behind, submission.txn);
             return Some(refs);
         }

@@ -52,7 +52,8 @@ impl Interlock {
     pub fn start_bare(args: &[&str], environment: &[(&str, &str)]) -> Interlock {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Interlock::launch(free_port(), free_port(), args, environment.iter().map(owned).collect())
+        let environment: Vec<(String, String)> = environment.iter().map(owned).collect();
+        Interlock::launch_somewhere(args, &environment)
     }
 
     /// Kills it and starts another one that listens where it did, with the same arguments.
@@ -62,12 +63,36 @@ impl Interlock {
         *self = Interlock::launch(self.port, self.admin_port, args, environment);
     }
 
+    /// On free ports. Between the moment in which they are found free and the start, somebody else may take one.
+    fn launch_somewhere(args: Vec<String>, environment: &[(String, String)]) -> Interlock {
+        for _ in 0..5 {
+            let (port, admin_port) = (free_port(), free_port());
+            match Interlock::try_launch(port, admin_port, args.clone(), environment.to_vec()) {
+                Ok(interlock) => return interlock,
+                Err(said) if said.contains("Address already in use") => {}
+                Err(said) => panic!("interlock ended at once: {said}"),
+            }
+        }
+        panic!("no free port");
+    }
+
     fn launch(
         port: u16,
         admin_port: u16,
         args: Vec<String>,
         environment: Vec<(String, String)>,
     ) -> Interlock {
+        Interlock::try_launch(port, admin_port, args, environment)
+            .unwrap_or_else(|said| panic!("interlock ended at once: {said}"))
+    }
+
+    /// What it said, if it ended at once.
+    fn try_launch(
+        port: u16,
+        admin_port: u16,
+        args: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> Result<Interlock, String> {
         let log = tempfile::tempdir().expect("a temporary directory");
         let stderr = File::create(log.path().join("stderr")).expect("a file in it");
         let stdout = File::create(log.path().join("stdout")).expect("a file in it");
@@ -90,15 +115,17 @@ impl Interlock {
             .spawn()
             .expect("sh starts");
         let mut interlock = Interlock { port, admin_port, args, environment, child, watchdog, log };
+        let mut ended = None;
         wait_until("interlock listens", Duration::from_secs(20), || {
             if let Some(status) = interlock.child.try_wait().expect("it is a child") {
-                panic!("interlock ended at once, {status}: {}", interlock.output());
+                ended = Some(format!("{status}: {}", interlock.output()));
+                return true;
             }
             // The admin address: a connection to the other one would open a server connection.
             TcpStream::connect(("127.0.0.1", interlock.admin_port)).is_ok()
                 && interlock.get("/healthz").is_some_and(|(status, _)| status == 200)
         });
-        interlock
+        ended.map_or(Ok(interlock), Err)
     }
 
     /// `127.0.0.1:PORT` for clients.

@@ -153,9 +153,11 @@ impl Analyzer {
             return None;
         }
         let search = Search::open(self.inquiry(execution, self.context(effect)), txn);
-        let key = plan_key(&self.shared, self.state.schema(), execution.analysed);
-        if key.is_some_and(|key| knowledge.explainer.known(&key).is_none()) {
-            search.explain();
+        if intent.needs_plan {
+            let key = plan_key(&self.shared, self.state.schema(), execution.analysed);
+            if key.is_some_and(|key| knowledge.explainer.known(&key).is_none()) {
+                search.explain();
+            }
         }
         Some(search)
     }

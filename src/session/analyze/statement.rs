@@ -363,7 +363,7 @@ impl Analyzer {
                 }
                 let first = ask(&Known::default());
                 // The plan matters only where the catalog does not tell the way.
-                match first.is_wide().then(|| self.known_plan(execution)).flatten() {
+                match first.needs_plan.then(|| self.known_plan(execution)).flatten() {
                     Some(plan) => (ask(&Known { plan, ..Known::default() }), VecDeque::new()),
                     None => (first, VecDeque::new()),
                 }
