@@ -1,7 +1,7 @@
 //! What to change in the application so that a conflict does not come again, and why that helps.
 //!
 //! The model says for itself where it can: the transactions are run again as the advice would have them
-//! ([`super::replay`]).
+//! (`replay.rs`).
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -6,7 +6,7 @@
 //! mysql> RELEASE HOLD 12;
 //! ```
 //!
-//! The protocol is opensrv-mysql's, behind a [`gate`] without which its packet reader is unsound. Each
+//! The protocol is opensrv-mysql's, behind a gate (`gate.rs`) without which its packet reader is unsound. Each
 //! connection is a task of its own: if it panics, only it ends.
 
 mod account;
