@@ -41,7 +41,7 @@ use crate::lock::table::{LockRef, LockRefs};
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Predicted, TimeSpent};
 use crate::scheduler::Scheduler;
-use crate::scheduler::conflict::{Decision, Doubts, HoldEnd, Report, Submission, Taken, Woken};
+use crate::scheduler::conflict::{ConflictKind, Decision, Doubts, HoldEnd, Report, Submission, Taken, Woken};
 use crate::scheduler::policy::Limits;
 use budget::Budget;
 use dry_run::DryRun;
@@ -57,7 +57,11 @@ const LOG_LINES_PER_SECOND: u64 = 10;
 
 /// Statements that wait for a look at the server before they are flagged or rejected, each second; the rest
 /// are judged by what is known. Held statements do not count: they wait anyway.
-const LOOKS_PER_SECOND: u64 = 200;
+const LOOKS_PER_SECOND: u64 = 50;
+
+/// Plain waits that were passed on and are written down each second, with all that their parties did; the rest
+/// are counted. Hazards, deadlocks and whatever was held or rejected are all written down.
+const WAITS_PER_SECOND: u64 = 100;
 
 /// Deadlocks each second of which the parties are looked for.
 const SCENES_PER_SECOND: u64 = 20;
@@ -106,6 +110,7 @@ pub struct Admission {
     vain_looks: AtomicU32,
     log_lines: Budget,
     looks: Budget,
+    waits: Budget,
     scenes: Budget,
     /// Statements that exclude others from tables.
     excluding: AtomicUsize,
@@ -185,6 +190,7 @@ impl Admission {
             vain_looks: AtomicU32::new(0),
             log_lines: Budget::new(LOG_LINES_PER_SECOND),
             looks: Budget::new(LOOKS_PER_SECOND),
+            waits: Budget::new(WAITS_PER_SECOND),
             scenes: Budget::new(SCENES_PER_SECOND),
             excluding: AtomicUsize::new(0),
             dry_run: DryRun::default(),
@@ -431,9 +437,15 @@ impl Admission {
             self.metrics.signature_matches.inc(report.taken);
         }
         self.metrics.conflicts.inc((report.kind, report.taken, report.certainty));
-        let seq = self.ledger.report(report, resource, &self.witness());
         if report.would_hold && report.taken == Taken::Flagged {
             self.metrics.would_hold.inc(report.kind);
+        }
+        let plain = report.kind == ConflictKind::Wait && report.taken == Taken::Flagged;
+        if plain && !self.waits.take(self.now()) {
+            return 0;
+        }
+        let seq = self.ledger.report(report, resource, &self.witness());
+        if report.would_hold && report.taken == Taken::Flagged {
             self.dry_run.begin(seq, &report.holders, patience, Instant::now());
             // One that ended meanwhile has not been told of it.
             let gone = |txn: &&TxnId| self.registry.session_of(**txn).is_none();
