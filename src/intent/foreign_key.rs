@@ -98,7 +98,7 @@ fn place<'v>(
         let value = values(n).and_then(|value| {
             let sure = super::value::push(&mut key, &table.columns[part.column?], part, &value)?;
             certainty = certainty.min(sure);
-            Some(owned(&value))
+            Some(value.outliving())
         });
         match value {
             Some(value) => found.push(value),
@@ -106,21 +106,6 @@ fn place<'v>(
         }
     }
     Some(Place { table, index, key: Some(key), values: found, certainty })
-}
-
-/// A value that outlives its statement.
-pub(super) fn owned(value: &Value<'_>) -> Value<'static> {
-    match value {
-        Value::Null => Value::Null,
-        Value::Int(n) => Value::Int(*n),
-        // A text of digits compares with a number as the number does.
-        Value::Decimal(digits) => Value::Text(digits.as_bytes().to_vec().into()),
-        Value::Float(f) => Value::Float(*f),
-        Value::Text(text) => Value::Text(text.to_vec().into()),
-        Value::Bytes(raw) => Value::Bytes(raw.to_vec().into()),
-        Value::Temporal(moment) => Value::Temporal(moment.clone()),
-        Value::Unknown => Value::Unknown,
-    }
 }
 
 /// The parents of a child's row: of the foreign keys with a column that `changes`.

@@ -82,7 +82,7 @@ pub(super) fn places(
             let Some(request) = row.request(at, index).filter(|r| r.kind.check().is_some()) else { continue };
             let place = values_of(insert, values, &table, index, &request.range.low);
             let Some(found) = place else { continue };
-            let values = found.iter().take(index.parts.len()).map(foreign_key::owned).collect();
+            let values = found.iter().take(index.parts.len()).map(Value::outliving).collect();
             let (key, certainty) = (Some(request.range.low), request.certainty);
             places.push(Place { table: table.clone(), index: at, key, values, certainty });
         }

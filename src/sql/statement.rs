@@ -381,3 +381,20 @@ pub enum Value<'a> {
     /// Sent in pieces (`COM_STMT_SEND_LONG_DATA`), or otherwise not known.
     Unknown,
 }
+
+impl Value<'_> {
+    /// The value, to outlive its statement.
+    pub fn outliving(&self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::Int(n) => Value::Int(*n),
+            // A text of digits compares with a number as the number does.
+            Value::Decimal(digits) => Value::Text(digits.as_bytes().to_vec().into()),
+            Value::Float(f) => Value::Float(*f),
+            Value::Text(text) => Value::Text(text.to_vec().into()),
+            Value::Bytes(raw) => Value::Bytes(raw.to_vec().into()),
+            Value::Temporal(moment) => Value::Temporal(moment.clone()),
+            Value::Unknown => Value::Unknown,
+        }
+    }
+}

@@ -129,7 +129,7 @@ impl Analyzer {
             shared: self.shared.clone(),
             text: execution.text.into(),
             analysed: execution.analysed.clone(),
-            params: execution.params.iter().map(owned).collect(),
+            params: execution.params.iter().map(Value::outliving).collect(),
             schema: self.state.schema().map(str::to_owned),
             context,
         }
@@ -185,7 +185,7 @@ impl Analyzer {
         let values = intent::values_of(statement, &binding, &table, request)?;
         let index = request.index;
         if request.kind.inserts() && index.index != 0 {
-            return self.look_at_place(table.clone(), request, values.iter().map(owned).collect());
+            return self.look_at_place(table.clone(), request, values.iter().map(Value::outliving).collect());
         }
         let columns = &table.indexes.get(usize::from(index.index))?.parts;
         let asked: Option<Vec<ProbeValue>> = values
@@ -232,21 +232,6 @@ impl Analyzer {
             let above = all().filter(|key| **key >= place).min().cloned();
             shared.admission.learn(index, &Neighbours { place, present: false, below, above });
         }))
-    }
-}
-
-/// A value that outlives its command.
-fn owned(value: &Value<'_>) -> Value<'static> {
-    match value {
-        Value::Null => Value::Null,
-        Value::Int(n) => Value::Int(*n),
-        // A text of digits compares with a number as the number does.
-        Value::Decimal(digits) => Value::Text(digits.as_bytes().to_vec().into()),
-        Value::Float(f) => Value::Float(*f),
-        Value::Text(text) => Value::Text(text.to_vec().into()),
-        Value::Bytes(raw) => Value::Bytes(raw.to_vec().into()),
-        Value::Temporal(moment) => Value::Temporal(moment.clone()),
-        Value::Unknown => Value::Unknown,
     }
 }
 
