@@ -64,6 +64,11 @@ drivers:
 fuzz:
 	@tests/fuzz/run $(FUZZ)
 
+# Licences, sources and advisories of everything that is linked: deny.toml.
+.PHONY: deny
+deny:
+	@tests/support/deny
+
 build:
 	cargo build --release
 

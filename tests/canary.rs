@@ -3,9 +3,13 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use support::{Interlock, Login, RawClient, Server, both, wait_until};
+use support::{Interlock, Login, RawClient, Server, both, free_port, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -21,6 +25,10 @@ const CANARIES: &[&str] = &[
     "canary-new-account",
     "canary-comment",
     "canary-like",
+    "canary-deadlock",
+    "canary-admin-token",
+    // The hash of the console's password.
+    "14E65567ABDB5135",
     "770077007",
 ];
 
@@ -32,6 +40,8 @@ const PAGES: &[&str] = &[
     "/readyz",
     "/api/status",
     "/api/conflicts?after=0",
+    "/api/conflicts/1",
+    "/api/groups",
     "/api/sessions",
     "/api/transactions",
     "/api/locks",
@@ -51,7 +61,7 @@ fn prepare(server: &Server) {
     let mut root = RawClient::login(server.port, &Login::default());
     for sql in [
         "CREATE TABLE test.c (id INT PRIMARY KEY, name VARCHAR(60), UNIQUE KEY (name)) ENGINE=InnoDB",
-        "INSERT INTO test.c VALUES (10, 'canary-duplicate')",
+        "INSERT INTO test.c VALUES (10, 'canary-duplicate'), (20, 'canary-like')",
         "CREATE USER 'teller'@'%' IDENTIFIED BY 'canary-client-password'",
         "GRANT ALL ON *.* TO 'teller'@'%'",
         "CREATE USER 'control'@'%' IDENTIFIED BY 'canary-control-password'",
@@ -121,6 +131,60 @@ fn work(server: &Server, interlock: &Interlock) {
     drop((first, second, third));
 }
 
+/// A deadlock that the server ends: it becomes a record, a signature, and lines of two files.
+fn deadlock(interlock: &Interlock) {
+    let good = teller("canary-client-password");
+    let (mut first, mut second) =
+        (RawClient::login(interlock.port, &good), RawClient::login(interlock.port, &good));
+    let set = |client: &mut RawClient, id: u32| {
+        let sql = format!("/* interlock:flag */ UPDATE c SET name = 'canary-deadlock-{id}' WHERE id = {id}");
+        client.query(&sql)[0].error().map(|(code, _)| code)
+    };
+    first.query("BEGIN");
+    second.query("BEGIN");
+    assert_eq!((set(&mut first, 10), set(&mut second, 20)), (None, None));
+    let waiting = std::thread::spawn(move || {
+        let ended = set(&mut first, 20);
+        first.query("ROLLBACK");
+        ended
+    });
+    wait_until("the first one waits", SOON, || interlock.status()["wait_edges"] != 0);
+    let ended = [set(&mut second, 10), waiting.join().expect("it is answered")];
+    assert!(ended.contains(&Some(1213)), "{ended:?}");
+    second.query("ROLLBACK");
+    wait_until("it is remembered", SOON, || {
+        interlock.get("/api/signatures").is_some_and(|(_, body)| body.contains("UPDATE c SET name"))
+    });
+}
+
+/// Everything that the console shows, and what the page is sent.
+fn looks(interlock: &Interlock, console: u16) {
+    let login = Login { user: "dba".into(), password: "secret".into(), ..Login::default() };
+    let mut dba = RawClient::login(console, &login);
+    for what in [
+        "CONFLICTS",
+        "CONFLICT 1",
+        "LOCKS",
+        "WAITS",
+        "TRANSACTIONS",
+        "SESSIONS",
+        "HOLDS",
+        "DIGESTS",
+        "SIGNATURES",
+        "STATUS",
+        "VARIABLES",
+        "PROCESSLIST",
+    ] {
+        let rows = dba.rows(&format!("SHOW {what}"));
+        let cells: Vec<String> = rows.into_iter().flatten().flatten().collect();
+        check(&format!("SHOW {what}"), &cells.join("\n"));
+    }
+    let mut stream = TcpStream::connect(("127.0.0.1", interlock.admin_port)).expect("it listens");
+    stream.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+    let mut lines = BufReader::new(stream).lines().map(|line| line.expect("text"));
+    check("/api/events", &lines.find(|line| line.starts_with("data:")).expect("an event"));
+}
+
 fn check(place: &str, text: &str) {
     for canary in CANARIES {
         if let Some(at) = text.find(canary) {
@@ -134,7 +198,18 @@ fn control(server: &Server) -> String {
     format!("[control]\nurl = \"mysql://control:canary-control-password@{}\"\n", server.address())
 }
 
-fn interlock(server: &Server, file: &std::path::Path, environment: &[(&str, &str)]) -> Interlock {
+/// Settings with secrets of their own, and files that are written.
+fn more(folder: &Path, console: u16) -> String {
+    let at = |name: &str| folder.join(name).display().to_string();
+    format!(
+        "[admin]\ntoken = \"canary-admin-token\"\n[console]\nlisten = \"127.0.0.1:{console}\"\n\
+         users = [\"dba:*14E65567ABDB5135D0CFD9A70B3032C179A49EE7\"]\n[conflicts]\nfile = \"{}\"\n[state]\ndir = \"{}\"\n",
+        at("conflicts.jsonl"),
+        at("state")
+    )
+}
+
+fn interlock(server: &Server, file: &Path, environment: &[(&str, &str)]) -> Interlock {
     let config = file.to_str().expect("a text");
     Interlock::start_bare(
         &["--upstream", &server.address(), "--config", config, "--action", "reorder"],
@@ -148,15 +223,35 @@ fn nothing_secret_is_shown() {
         prepare(server);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("interlock.toml");
-        std::fs::write(&file, control(server)).unwrap();
-        let interlock = interlock(server, &file, &[("INTERLOCK__LOG__LEVEL", "trace")]);
+        let console = free_port();
+        let settings = more(folder.path(), console);
+        std::fs::write(&file, control(server) + &settings).unwrap();
+        let said =
+            Command::new(env!("CARGO_BIN_EXE_interlock")).arg("check").arg("--config").arg(&file).output();
+        let said = said.expect("the program starts");
+        assert!(said.status.success(), "{said:?}");
+        check(
+            "interlock check",
+            &(String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr)),
+        );
+        // From the environment an empty address would win over the file's.
+        let address = format!("127.0.0.1:{console}");
+        let environment =
+            [("INTERLOCK__LOG__LEVEL", "trace"), ("INTERLOCK__CONSOLE__LISTEN", address.as_str())];
+        let mut interlock = interlock(server, &file, &environment);
         work(server, &interlock);
+        deadlock(&interlock);
+        for page in PAGES {
+            check(page, &interlock.get(page).expect("the admin address answers").1);
+        }
+        wait_until("the console is open", SOON, || TcpStream::connect(("127.0.0.1", console)).is_ok());
+        looks(&interlock, console);
         // A reload with another password, and one with a fault in it.
         for text in [
             "[control]\nurl = \"mysql://control:canary-next-password@127.0.0.1:1\"\n",
             "[control]\nurl = \"pg://control:canary-next-password@127.0.0.1:1\"\n",
         ] {
-            std::fs::write(&file, text).unwrap();
+            std::fs::write(&file, text.to_owned() + &settings).unwrap();
             interlock.signal("HUP");
             wait_until("it is read", SOON, || {
                 let lines = interlock.output();
@@ -169,9 +264,17 @@ fn nothing_secret_is_shown() {
             "it was seen"
         );
         interlock.signal("TERM");
+        assert!(interlock.wait(SOON).success());
         let output = interlock.output();
         assert!(output.contains("DEBUG"), "everything was logged");
         check("the log", &output);
+        for (name, words) in
+            [("conflicts.jsonl", "SELECT * FROM c"), ("state/signatures.json", "UPDATE c SET name")]
+        {
+            let text = std::fs::read_to_string(folder.path().join(name)).expect("it was written");
+            assert!(text.contains(words), "{name} says something: {text}");
+            check(name, &text);
+        }
     });
 }
 

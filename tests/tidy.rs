@@ -161,3 +161,54 @@ fn every_file_says_what_it_is_for_and_stays_short() {
     }
     assert!(faults.is_empty(), "{faults:#?}");
 }
+
+/// The page on security names its tests as `[function](../file)`; each must be there.
+#[test]
+fn the_page_on_security_names_tests_that_exist() {
+    let page = fs::read_to_string("deploy/SECURITY.md").expect("the page");
+    let mut named = 0;
+    let mut faults = Vec::new();
+    for part in page.split("](../").skip(1) {
+        let file = part.split(')').next().unwrap_or_default();
+        let before = &page[..part.as_ptr() as usize - page.as_ptr() as usize - "](../".len()];
+        let function = before.rsplit('[').next().unwrap_or_default();
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let test = text.split("#[test]").chain(text.split("#[tokio::test")).skip(1);
+        let there = test
+            .into_iter()
+            .any(|rest| rest.lines().take(4).any(|line| line.contains(&format!("fn {function}("))));
+        if !there {
+            faults.push(format!("{file} has no test {function}"));
+        }
+        named += 1;
+    }
+    assert!(faults.is_empty() && named > 60, "{named} named: {faults:#?}");
+}
+
+/// What is secret can be read in few places, and is compared there in a time that tells nothing.
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    let mut all = Vec::new();
+    walk(Path::new("src"), &mut all);
+    let read: Vec<String> = all
+        .iter()
+        .filter(|path| !is_test(path) && code(path).contains(".expose()"))
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect();
+    let mut read: Vec<&str> = read.iter().map(String::as_str).collect();
+    read.sort_unstable();
+    assert_eq!(read, ["src/app/look.rs", "src/app/map.rs", "src/cli/explain.rs"], "who reads secrets");
+    // `look` hands them to these two, and to nobody else; the others log in with them.
+    let look = code(Path::new("src/app/look.rs"));
+    assert_eq!(look.matches(".expose()").count(), 2);
+    for (file, holder) in
+        [("src/admin/guard.rs", "Access::new("), ("src/admin/console/account.rs", "Accounts::new(")]
+    {
+        assert!(look.lines().any(|line| line.contains(".expose()") && line.contains(holder)), "{holder}");
+        let code = code(Path::new(file));
+        assert!(code.contains("verify_slices_are_equal("), "{file}");
+        for plain in ["== token", "== self.token", "== hash", "!= hash", ".eq(hash"] {
+            assert!(!code.contains(plain), "{file} compares a secret with {plain}");
+        }
+    }
+}

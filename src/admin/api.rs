@@ -7,6 +7,7 @@
 //! | `/api/conflicts?after=SEQ` | conflict records after a number |
 //! | `/api/conflicts/SEQ` | one of them |
 //! | `/api/groups` | conflicts of one kind counted together, each with its newest example |
+//! | `/api/groups/ID` | one of them |
 //! | `/api/hazards` | cycles in the order of locks, whether or not they ever met |
 //! | `/api/events` | server-sent events ([`super::events`]) |
 //! | `/api/openapi.json` | the description of all this |
@@ -47,6 +48,7 @@ pub(super) fn router(sources: &Sources) -> Router {
         .route("/api/conflicts", get(conflicts))
         .route("/api/conflicts/{seq}", get(conflict))
         .route("/api/groups", get(groups))
+        .route("/api/groups/{id}", get(group))
         .route("/api/hazards", get(hazards))
         .route("/api/events", get(async |State(api): State<Arc<Api>>| api.events.read()))
         .route(
@@ -128,6 +130,13 @@ async fn conflict(State(api): State<Arc<Api>>, Path(seq): Path<u64>) -> Response
 
 async fn groups(State(api): State<Arc<Api>>) -> Response {
     axum::Json(json!({ "groups": api.sources.view.admission.ledger.groups() })).into_response()
+}
+
+async fn group(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
+    match id.parse().ok().and_then(|id| api.sources.view.admission.ledger.group(id)) {
+        Some(group) => axum::Json(group).into_response(),
+        None => error(StatusCode::NOT_FOUND, "there is no such group (any more)"),
+    }
 }
 
 async fn hazards(State(api): State<Arc<Api>>) -> Response {

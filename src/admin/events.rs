@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::view::View;
 
 /// Readers at one time; the next one is refused.
-const MAX_READERS: usize = 64;
+pub(super) const MAX_READERS: usize = 64;
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The pause is at least so many times as long as the look before it.

@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
+use super::crowd::Crowd;
 use super::guard::{self, Access};
 use super::operator::Operator;
 use super::turns::Turns;
@@ -81,7 +82,7 @@ pub async fn serve(
         // The receiver lives as long as this function.
         let _ = stopped.send(());
     };
-    let server = axum::serve(listener, router(sources)).with_graceful_shutdown(stop);
+    let server = axum::serve(Crowd::new(listener), router(sources)).with_graceful_shutdown(stop);
     let deadline = async {
         // An error means that the server has ended by itself; then the other branch is ready.
         if stopping.await.is_err() {
@@ -264,6 +265,32 @@ mod tests {
         tokio::time::sleep(READY_LIFE).await;
         assert!(get(&served, "/readyz").await.starts_with("HTTP/1.1 200"));
         assert_eq!(served.asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn event_readers_have_a_limit() {
+        let served = start().await;
+        let read = async || {
+            let mut stream = TcpStream::connect(served.address).await.unwrap();
+            stream.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await.unwrap();
+            (stream, String::from_utf8_lossy(&status).into_owned())
+        };
+        let mut readers = Vec::new();
+        for _ in 0..crate::admin::events::MAX_READERS {
+            let (stream, status) = read().await;
+            assert_eq!(status, "HTTP/1.1 200");
+            readers.push(stream);
+        }
+        assert_eq!(read().await.1, "HTTP/1.1 503");
+        drop(readers);
+        let again = async {
+            while read().await.1 != "HTTP/1.1 200" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), again).await.expect("a place is free");
     }
 
     #[tokio::test]

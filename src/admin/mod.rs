@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod console;
+mod crowd;
 pub mod events;
 pub mod guard;
 pub mod http;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::view::snapshot::Snapshot;
 use super::view::tables::{TABLES, Table};
 use crate::admission::groups::Group;
+use crate::admission::lock_order::Hazard;
 use crate::admission::record::Record;
 
 /// The document, as served.
@@ -45,6 +46,11 @@ pub fn document() -> Value {
     paths.insert(
         "/api/groups".into(),
         get("Conflicts of one kind counted together, the most frequent first.", json!([]), groups),
+    );
+    let id = json!([{ "name": "id", "in": "path", "required": true, "description": "Its name.", "schema": { "type": "string" } }]);
+    paths.insert(
+        "/api/groups/{id}".into(),
+        get("One group with its newest example.", id, json!({ "$ref": "#/components/schemas/Group" })),
     );
     let hazards = json!({ "type": "object", "required": ["hazards"], "properties": {
         "hazards": { "type": "array", "items": { "$ref": "#/components/schemas/Hazard" } } } });
@@ -115,6 +121,7 @@ fn schemas() -> Value {
     generator.subschema_for::<Snapshot>();
     generator.subschema_for::<Record>();
     generator.subschema_for::<Group>();
+    generator.subschema_for::<Hazard>();
     for table in TABLES {
         (table.register)(&mut generator);
     }
@@ -124,8 +131,6 @@ fn schemas() -> Value {
             object.insert("additionalProperties".to_owned(), false.into());
         }
     }
-    schemas.insert("Hazard".to_owned(), json!({ "type": "object", "description": "Transactions that lock in an order in which each may wait for another, whether or not they ever met.",
-        "required": ["id", "pattern", "summary", "legs", "found"] }));
     schemas.sort_keys();
     Value::Object(schemas)
 }

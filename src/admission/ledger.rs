@@ -20,7 +20,7 @@ use super::advice::{self, Advice};
 use super::budget::Budget;
 use super::deadlock::Reported;
 use super::file::Writer;
-use super::groups::{Group, GroupId};
+use super::groups::{Group, GroupId, Tally};
 use super::metadata;
 use super::pattern;
 use super::place::{self, Places};
@@ -136,9 +136,20 @@ impl Ledger {
 
     /// Conflicts by their kind, the most frequent first.
     pub fn groups(&self) -> Vec<Group> {
-        let mut ring = self.ring.lock();
-        let Ring { groups, records, .. } = &mut *ring;
-        groups.all(|seq| Ring::find(records, seq).cloned())
+        let ring = self.ring.lock();
+        ring.groups.all(|seq| Ring::find(&ring.records, seq).cloned())
+    }
+
+    /// One of them.
+    pub fn group(&self, id: GroupId) -> Option<Group> {
+        let ring = self.ring.lock();
+        ring.groups.one(id, |seq| Ring::find(&ring.records, seq).cloned())
+    }
+
+    /// The figures of the `most` frequent groups and the `newest` of the others, and how many there are in all.
+    pub fn tallies(&self, most: usize, newest: usize) -> (Vec<Tally>, usize) {
+        let ring = self.ring.lock();
+        (ring.groups.tallies(most, newest), ring.groups.len())
     }
 
     /// From now on conflicts go to a file as well, once their outcome is known.

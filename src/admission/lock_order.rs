@@ -24,8 +24,10 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::{FxBuildHasher, FxHashSet, FxHasher};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::advice::{self, Advice};
 use super::history::{History, Standing};
 use super::place::Places;
 use crate::id::IndexId;
@@ -90,7 +92,7 @@ struct Edge {
 }
 
 /// One transaction's part in a hazard.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct Leg {
     /// What it holds: `X record of shop.orders (id)`.
     pub holds: String,
@@ -105,16 +107,21 @@ pub struct Leg {
 }
 
 /// A deadlock that may come.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Hazard {
     /// Its name: the same in every process, for a baseline.
     pub id: String,
     /// Which shape it has.
+    #[schemars(with = "String")]
     pub pattern: Pattern,
     /// In one sentence.
     pub summary: String,
+    /// The tables, in the order in which the legs hold them.
+    pub tables: Vec<String>,
     /// Each transaction's part; one leg is a transaction that collides with another of its own kind.
     pub legs: Vec<Leg>,
+    /// What helps.
+    pub advice: Vec<Advice>,
     /// When it was found, RFC 3339.
     pub found: String,
 }
@@ -144,6 +151,11 @@ impl LockOrder {
     /// The hazards found so far, oldest first.
     pub fn hazards(&self) -> Vec<Hazard> {
         self.graph.lock().hazards.clone()
+    }
+
+    /// How many have been found.
+    pub fn found(&self) -> usize {
+        self.graph.lock().hazards.len()
     }
 
     /// A transaction ends: what it locked, in order.
@@ -286,7 +298,17 @@ impl Graph {
             }
             legs => legs.iter().map(sentence).collect::<Vec<_>>().join("; "),
         };
-        let hazard = Hazard { id, pattern: pattern(cycle), summary, legs, found: super::ledger::now() };
+        let mut tables: Vec<String> = Vec::new();
+        for edge in cycle {
+            let table = places.name(edge.from.index).table;
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
+        let pattern = pattern(cycle);
+        let advice = cycle.first().map(|edge| advice::of(pattern, &places.name(edge.to.index), &[]));
+        let advice = advice.unwrap_or_default();
+        let hazard = Hazard { id, pattern, summary, tables, legs, advice, found: super::ledger::now() };
         tracing::warn!(
             target: "interlock::hazard",
             id = %hazard.id,

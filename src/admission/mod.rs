@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod record;
 pub mod journal;
 pub mod deadlock;
+pub mod document;
 pub mod state;
 pub mod pattern;
 mod budget;
@@ -39,10 +40,10 @@ use crate::lock::index::Neighbours;
 use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::{LockRef, LockRefs};
 use crate::metrics::Metrics;
-use crate::metrics::labels::{Predicted, TimeSpent};
+use crate::metrics::labels::{FailOpen, Predicted, TimeSpent};
 use crate::scheduler::Scheduler;
 use crate::scheduler::conflict::{ConflictKind, Decision, Doubts, HoldEnd, Report, Submission, Taken, Woken};
-use crate::scheduler::policy::Limits;
+use crate::scheduler::policy::{Action, Limits};
 use budget::Budget;
 use dry_run::DryRun;
 pub use hold::Hold;
@@ -254,7 +255,7 @@ impl Admission {
         let token = self.scheduler.token();
         let (sender, receiver) = oneshot::channel();
         self.waiting.insert(token, sender);
-        let (session, txn) = (submission.session, submission.txn);
+        let (session, txn, action) = (submission.session, submission.txn, submission.action);
         let patience = Duration::from_millis(submission.patience_ms).min(self.settings.load().hold_timeout);
         let begun = Instant::now();
         let contended = self.scheduler.contend(token, submission, self.now());
@@ -273,6 +274,10 @@ impl Admission {
             }
             let request = report.filter(|r| r.unsure_of_gap).map(|r| r.conflict.request);
             return (Admitted::Look { doubts: contended.doubts, request }, None);
+        }
+        // What should be held and is passed on has found the queue full.
+        if action == Action::Reorder && report.is_some_and(|r| r.would_hold && r.taken == Taken::Flagged) {
+            self.metrics.fail_open.inc(FailOpen::HoldLimit);
         }
         let seq = contended
             .report

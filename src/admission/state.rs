@@ -10,43 +10,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
+pub use super::document::{StateError, parse, text};
 use crate::scheduler::signature::{Signature, SignatureId};
 use crate::scheduler::signatures::Signatures;
 
 /// The file's name in `state.dir`.
 pub const FILE: &str = "signatures.json";
-
-/// The layout of the file.
-const VERSION: u32 = 1;
-
-#[derive(Serialize, Deserialize)]
-struct Document {
-    version: u32,
-    signatures: Vec<Signature>,
-}
-
-/// Why a file of signatures cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The system refuses.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which file.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is no file of signatures.
-    #[error("{path} is damaged: {reason}")]
-    Damaged {
-        /// Which file.
-        path: String,
-        /// What is wrong.
-        reason: String,
-    },
-}
 
 /// The file, and what was in it when it was read or written last.
 #[derive(Debug)]
@@ -57,21 +26,6 @@ pub struct StateFile {
     revision: u64,
 }
 
-/// The signatures in a text.
-pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Signature>, StateError> {
-    let damaged = |reason: String| StateError::Damaged { path: path.display().to_string(), reason };
-    let document: Document = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
-    if document.version != VERSION {
-        return Err(damaged(format!("version {} is not known, only {VERSION}", document.version)));
-    }
-    let count = document.signatures.len();
-    let sound: Vec<Signature> = document.signatures.into_iter().filter_map(Signature::checked).collect();
-    if sound.len() < count {
-        return Err(damaged(format!("{} of {count} signatures make no sense", count - sound.len())));
-    }
-    Ok(sound)
-}
-
 /// The signatures in a file; none if there is no file.
 pub fn read(path: &Path) -> Result<Vec<Signature>, StateError> {
     match fs::read(path) {
@@ -79,13 +33,6 @@ pub fn read(path: &Path) -> Result<Vec<Signature>, StateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(StateError::Io { path: path.display().to_string(), source }),
     }
-}
-
-/// The text of a file with these signatures.
-pub fn text(signatures: Vec<Signature>) -> String {
-    let document = Document { version: VERSION, signatures };
-    // Serialising cannot fail: no map with odd keys, no value that refuses.
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }
 
 /// Replaces a file as a whole.
@@ -203,6 +150,15 @@ mod tests {
         StateFile::open(dir.path(), &after).unwrap();
         assert_eq!(after.all(), before.all());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn files_are_for_the_owner() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join(FILE), with(&[1]).all()).unwrap();
+        let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
     }
 
     #[test]

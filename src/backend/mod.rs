@@ -8,6 +8,7 @@ pub mod config;
 pub mod connection;
 pub mod control;
 pub mod deadlock_report;
+pub mod deadlock_text;
 pub mod control_connect;
 pub mod coordinator;
 pub mod endpoint;

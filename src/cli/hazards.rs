@@ -145,7 +145,8 @@ mod tests {
 
     fn hazard(id: &str) -> Hazard {
         let (id, summary) = (id.to_owned(), "both wait".to_owned());
-        Hazard { id, pattern: Pattern::OppositeOrder, summary, legs: Vec::new(), found: String::new() }
+        let (pattern, found) = (Pattern::OppositeOrder, String::new());
+        Hazard { id, pattern, summary, tables: Vec::new(), legs: Vec::new(), advice: Vec::new(), found }
     }
 
     #[test]

@@ -10,6 +10,8 @@ use sqlparser::ast::{
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::parser::Parser;
 
+use super::lexer::{Lexer, Reading};
+
 /// A SELECT.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Question {
@@ -86,6 +88,9 @@ pub enum Comparison {
     GreaterOrEqual,
 }
 
+/// Words and signs of the longest question.
+const MAX_TOKENS: usize = 500;
+
 /// Why a text is no question; for people.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum QuestionError {
@@ -101,6 +106,10 @@ type Result<T> = std::result::Result<T, QuestionError>;
 
 /// Reads a SELECT.
 pub fn question(text: &str) -> Result<Question> {
+    // `1+1+1+…` becomes a tree as deep as it is long, and whatever goes through it goes as deep.
+    if Lexer::new(text.as_bytes(), Reading::default()).nth(MAX_TOKENS).is_some() {
+        return Err(QuestionError::Beyond(format!("more than {MAX_TOKENS} words")));
+    }
     let parsed = Parser::new(&MySqlDialect {}).with_recursion_limit(64).try_with_sql(text);
     let statements = parsed.and_then(|mut parser| parser.parse_statements());
     let mut statements = statements.map_err(|error| QuestionError::Syntax(error.to_string()))?;
@@ -303,6 +312,26 @@ mod tests {
         assert!(
             matches!(first("SELECT DATABASE()"), Output::Term(Term::Function(name, _), _) if name == "database")
         );
+    }
+
+    #[test]
+    fn long_chains_are_refused_before_they_become_deep_trees() {
+        // The stack of a thread that answers; the tree is shown and dropped on it, too.
+        let answering = |text: String| {
+            let thread = std::thread::Builder::new().stack_size(2 << 20);
+            thread.spawn(move || question(&text).is_ok()).unwrap().join().unwrap()
+        };
+        for (link, known) in
+            [("1+", false), ("a = 1 OR ", true), ("NOT ", true), ("a LIKE 'x' AND ", true), ("(", false)]
+        {
+            let short = format!("SELECT * FROM t WHERE {}1", link.repeat(3));
+            assert_eq!(answering(short), known, "{link}");
+            let links = (MAX_TOKENS - 10) / link.split(' ').filter(|word| !word.is_empty()).count().max(2);
+            answering(format!("SELECT * FROM t WHERE {}1", link.repeat(links)));
+            assert!(!answering(format!("SELECT * FROM t WHERE {}1", link.repeat(100_000))), "{link}");
+        }
+        let many = vec!["1"; 200].join(", ");
+        assert!(answering(format!("SELECT * FROM t WHERE session IN ({many})")));
     }
 
     #[test]

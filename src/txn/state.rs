@@ -88,6 +88,8 @@ pub struct TransactionState {
     pub(super) next_read_only: Option<bool>,
     pub(super) current_read_only: bool,
     pub(super) savepoints: Vec<Savepoint>,
+    /// One was forgotten because there were too many.
+    pub(super) forgotten: bool,
     pub(super) marker: u32,
     pub(super) tables_locked: bool,
     pub(super) xa: XaState,
@@ -114,6 +116,7 @@ impl TransactionState {
             next_read_only: None,
             current_read_only: defaults.read_only,
             savepoints: Vec::new(),
+            forgotten: false,
             marker: 0,
             tables_locked: false,
             xa: XaState::None,
@@ -155,6 +158,11 @@ impl TransactionState {
     /// The savepoints of the open transaction, oldest first.
     pub fn savepoints(&self) -> &[Savepoint] {
         &self.savepoints
+    }
+
+    /// Has a savepoint been forgotten, because there were more than `limits.savepoints`, since this was asked last?
+    pub fn take_forgotten(&mut self) -> bool {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The marker that what is done now carries: it grows with each savepoint of a transaction, and a

@@ -292,6 +292,7 @@ impl TransactionState {
         self.savepoints.retain(|savepoint| savepoint.name != name);
         if self.savepoints.len() >= self.defaults.max_savepoints.max(1) {
             self.savepoints.remove(0);
+            self.forgotten = true;
         }
         self.marker = self.marker.saturating_add(1);
         self.savepoints.push(Savepoint { name: name.to_owned(), marker: self.marker });

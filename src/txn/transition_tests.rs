@@ -247,10 +247,12 @@ fn savepoints() {
     assert_eq!(s.ok("ROLLBACK TO a", IN | AUTO), After::RolledBackTo(4));
     s.ok("RELEASE SAVEPOINT a", IN | AUTO);
     assert!(s.state.savepoints().is_empty());
+    let most = SessionDefaults::default().max_savepoints;
     for n in 0..300 {
         s.ok(&format!("SAVEPOINT s{n}"), IN | AUTO);
+        assert_eq!(s.state.take_forgotten(), n >= most, "{n}");
     }
-    assert_eq!(s.state.savepoints().len(), SessionDefaults::default().max_savepoints);
+    assert_eq!(s.state.savepoints().len(), most);
     s.ok("COMMIT", AUTO);
     assert!(s.state.savepoints().is_empty());
 }

@@ -5,6 +5,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 /// Names under which distributions have it.
@@ -135,6 +137,16 @@ impl Browser {
         let nodes = tree["nodes"].as_array().expect("nodes").iter().filter(|node| node["ignored"] == false);
         let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
         nodes.map(|node| (text(&node["role"]), text(&node["name"]))).collect()
+    }
+
+    /// Saves what the whole page looks like as `NAME.png` in the folder that `PANEL_SHOTS` names, if it names one:
+    /// for people who want to look at it.
+    pub fn picture(&mut self, name: &str) {
+        let Some(folder) = std::env::var_os("PANEL_SHOTS") else { return };
+        self.value("scrollTo(0, 0)");
+        let shot = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        let bytes = BASE64_STANDARD.decode(shot["data"].as_str().expect("text")).expect("base64");
+        std::fs::write(std::path::Path::new(&folder).join(format!("{name}.png")), bytes).expect("a file");
     }
 
     fn call(&mut self, method: &str, parameters: Value) -> Value {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::browser::Browser;
-use crate::shop::{Shop, TOKEN, in_each_shop, run};
+use crate::shop::{SOON, Shop, TOKEN, in_each_shop, run};
+use crate::support::wait_until;
 
 /// The graph library keeps the graph at its frame.
 const GRAPH: &str = "document.getElementById('graph')._cyreg.cy";
@@ -142,6 +143,117 @@ fn the_page_fits_a_phone_both_colours_and_a_screen_reader() {
         browser.wait("it is as wide as the phone", "document.documentElement.scrollWidth <= 390");
         run(&mut holder, "COMMIT");
         assert_eq!(held.join().expect("no panic"), Some(0));
+        assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+    });
+}
+
+#[test]
+fn the_page_shows_patterns_with_advice_and_orders_that_cross() {
+    in_each_shop(&[], |shop| {
+        let Some(mut browser) = open(&shop) else { return };
+        let flavour = if shop.server.is_mysql() { "mysql" } else { "mariadb" };
+        shop.cross();
+        // Gets or creates twice at the same time, three times; then two wait for one row.
+        for _ in 0..3 {
+            let (mut holder, held) = shop.hold();
+            run(&mut holder, "INSERT INTO batch (server_id) VALUES (70000009)");
+            run(&mut holder, "ROLLBACK");
+            assert_eq!(held.join().expect("no panic"), Some(0));
+        }
+        let (mut a, mut b) = (shop.client(), shop.client());
+        run(&mut a, "BEGIN");
+        run(&mut a, "UPDATE stock SET n = n - 1 WHERE id = 2");
+        let waiting = std::thread::spawn(move || run(&mut b, "UPDATE stock SET n = n - 2 WHERE id = 2"));
+        wait_until("it is held", SOON, || !shop.rows("holds").is_empty());
+        run(&mut a, "COMMIT");
+        waiting.join().expect("it goes on");
+
+        let list = "[...document.querySelectorAll('#patterns .pattern')]";
+        browser.wait("both patterns are listed, the frequent one first", &format!(
+            "(() => {{ const all = {list}.map((button) => button.textContent);
+              return all.length === 2 && all[0].includes('Gap, then insert') && all[0].includes('× 3') && all[0].includes('3 averted')
+                && all[1].includes('stock.PRIMARY'); }})()"
+        ));
+        // The first one is chosen by itself; the other one by the keyboard.
+        browser.wait(
+            "its detail is shown",
+            "document.getElementById('detail-title').textContent === 'Gap, then insert: batch.by_server'",
+        );
+        let detail = "document.getElementById('timeline').textContent";
+        for words in ["lock the gap", "The newest: conflict", "What helps", "Conflicts3"] {
+            browser.wait(words, &format!("{detail}.includes('{words}')"));
+        }
+        let share = browser.value("document.querySelector('.share').getAttribute('aria-label')");
+        assert_eq!(share, "3 conflicts: 3 averted");
+        browser.value(&format!("{list}[1].focus()"));
+        browser.press("Enter");
+        browser.wait(
+            "the other one is shown",
+            "document.getElementById('detail-title').textContent.includes('stock.PRIMARY')",
+        );
+        assert_eq!(
+            browser.value(&format!("{list}.map((button) => button.ariaPressed).join()")),
+            "false,true"
+        );
+        browser.wait(
+            "with its statements",
+            &format!("{detail}.includes('UPDATE stock SET n = n - ? WHERE id = ?')"),
+        );
+        browser.value("{ const order = document.getElementById('order'); order.value = 'newest'; order.dispatchEvent(new Event('change')); }");
+        browser.wait("the newest comes first", &format!("{list}[0].textContent.includes('stock.PRIMARY')"));
+        assert_eq!(
+            browser.value(&format!("document.activeElement === {list}[0]")),
+            true,
+            "the focus has moved along"
+        );
+
+        // What never collided: closed at first, opened by the keyboard.
+        browser.wait("the hazard is listed", "document.querySelectorAll('#hazards details').length === 1");
+        let hazard = "document.querySelector('#hazards details')";
+        let summary = browser.value(&format!("{hazard}.firstChild.textContent"));
+        let summary = summary.as_str().expect("text");
+        assert!(
+            ["Opposite order", "orders", "stock"].iter().all(|words| summary.contains(words)),
+            "{summary}"
+        );
+        assert_eq!(browser.value(&format!("{hazard}.open")), false);
+        browser.value(&format!("{hazard}.firstChild.focus()"));
+        browser.press("Enter");
+        browser
+            .wait("it opens", &format!("{hazard}.open && document.querySelector('.legs').checkVisibility()"));
+        let legs = browser.value("[...document.querySelectorAll('.leg')].map((leg) => [...leg.querySelectorAll('code')].map((code) => code.textContent))");
+        let (orders, stock) =
+            ("UPDATE orders SET n = n + ? WHERE id = ?", "UPDATE stock SET n = n - ? WHERE id = ?");
+        let (there, back) = (serde_json::json!([orders, stock]), serde_json::json!([stock, orders]));
+        assert!(
+            legs == Value::Array(vec![there.clone(), back.clone()])
+                || legs == Value::Array(vec![back, there]),
+            "{legs}"
+        );
+        let tile = browser.value("document.getElementById('effect').innerText");
+        assert!(tile.as_str().expect("text").contains("Deadlock risks\n1\n"), "{tile}");
+
+        let told = browser.accessible();
+        let says = |role: &str, name: &str| told.iter().any(|(r, n)| r == role && n.contains(name));
+        assert!(
+            says("heading", "Deadlocks that may come")
+                && says("image", "3 conflicts") | says("combobox", "Order"),
+            "{told:?}"
+        );
+        for colours in ["light", "dark"] {
+            browser.colours(colours);
+            for (width, height, device) in [(1400, 1000, "desktop"), (390, 844, "phone")] {
+                browser.resize(width, height);
+                let fits = format!("document.documentElement.scrollWidth <= {width}");
+                browser.wait("nothing reaches beyond the edge", &fits);
+                browser.picture(&format!("{flavour}-{colours}-{device}"));
+            }
+            assert_eq!(
+                browser.value(CONTRAST),
+                Value::Array(Vec::new()),
+                "text that is too faint, {colours}"
+            );
+        }
         assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
     });
 }

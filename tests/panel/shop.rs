@@ -60,6 +60,11 @@ impl Shop {
                  UNIQUE KEY by_server (server_id)) ENGINE=InnoDB"
             ),
         );
+        for table in ["orders", "stock"] {
+            let columns = "id INT PRIMARY KEY, n INT NOT NULL";
+            run(&mut root, &format!("CREATE TABLE {schema}.{table} ({columns}) ENGINE=InnoDB"));
+            run(&mut root, &format!("INSERT INTO {schema}.{table} VALUES (1, 10), (2, 10), (3, 10)"));
+        }
         run(&mut root, &format!("INSERT INTO {schema}.batch (server_id) VALUES (7), (12), (30)"));
         let mut all = vec![("INTERLOCK__ADMIN__TOKEN", TOKEN), ("INTERLOCK__REORDER__HOLD_TIMEOUT", "60s")];
         all.extend(environment);
@@ -83,6 +88,18 @@ impl Shop {
             Value::Array(rows) => rows,
             other => panic!("{name} is not a list: {other}"),
         }
+    }
+
+    /// Two transactions, one after the other, that lock two tables in opposite order: a hazard, though nothing
+    /// collides.
+    pub fn cross(&self) {
+        let mut client = self.client();
+        let (order, stock) =
+            ("UPDATE orders SET n = n + 1 WHERE id = 1", "UPDATE stock SET n = n - 1 WHERE id = 1");
+        for sql in ["BEGIN", order, stock, "COMMIT", "BEGIN", stock, order, "COMMIT"] {
+            run(&mut client, sql);
+        }
+        wait_until("the hazard is found", SOON, || !self.rows("hazards").is_empty());
     }
 
     /// A holder in a gap, and a second session whose lookup there is held until the holder ends. The

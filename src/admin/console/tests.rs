@@ -106,6 +106,31 @@ async fn a_login_with_more_behind_it_is_one_packet() {
 }
 
 #[tokio::test]
+async fn so_many_connections_and_no_more() {
+    let address = start().await;
+    let mut open = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        open.push(logged_in(address).await);
+    }
+    let mut next = TcpStream::connect(address).await.unwrap();
+    assert!(receive(&mut next).await.is_err(), "closed without a word");
+    let mut first = open.swap_remove(0);
+    first.write_all(&query("SELECT 'still there'")).await.unwrap();
+    assert_eq!(value(&mut first).await.unwrap(), b"still there");
+    drop(open);
+    let again = async {
+        loop {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            if receive(&mut stream).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), again).await.expect("room");
+}
+
+#[tokio::test]
 async fn packets_in_pieces_are_put_together() {
     let mut stream = logged_in(start().await).await;
     stream.set_nodelay(true).unwrap();

@@ -30,3 +30,11 @@ export function span(ms) {
 export function text(node, value) {
   if (node.textContent !== value) node.textContent = value;
 }
+
+/** Makes these the children of a box, in this order. Only what has moved is moved, and the focus moves along. */
+export function arrange(box, items) {
+  const focus = document.activeElement;
+  items.forEach((item, at) => { if (box.children[at] !== item) box.insertBefore(item, box.children[at] ?? null); });
+  while (box.children.length > items.length) box.lastChild.remove();
+  if (box.contains(focus) && focus !== document.activeElement) focus.focus({ preventScroll: true });
+}

@@ -11,6 +11,9 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/page/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
     ("/page/dom.js", "text/javascript; charset=utf-8", include_str!("dom.js")),
     ("/page/timeline.js", "text/javascript; charset=utf-8", include_str!("timeline.js")),
+    ("/page/patterns.js", "text/javascript; charset=utf-8", include_str!("patterns.js")),
+    ("/page/hazards.js", "text/javascript; charset=utf-8", include_str!("hazards.js")),
+    ("/page/words.js", "text/javascript; charset=utf-8", include_str!("words.js")),
     (
         "/page/cytoscape-dagre.js",
         "text/javascript; charset=utf-8",

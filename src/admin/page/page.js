@@ -1,7 +1,9 @@
-// The page of interlock: shows each state that /api/events sends, and asks for one conflict at a time.
+// The page of interlock: shows each state that /api/events sends. What is large, the chosen conflict and the
+// hazards, is asked for when it has changed.
 import { count, element, many, span, text } from "/page/dom.js";
 import { Graph } from "/page/graph.js";
-import { timeline } from "/page/timeline.js";
+import { Hazards } from "/page/hazards.js";
+import { Patterns } from "/page/patterns.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -10,9 +12,9 @@ $("graph").addEventListener("told", ({ detail }) => {
   text($("graph-note"), detail);
   $("graph-note").hidden = !detail;
 });
+const patterns = new Patterns();
+const hazards = new Hazards();
 let state = null;
-let chosen = null; // key of the pattern, or null
-let shown = null; // number of the conflict on the right
 
 // ## The state
 
@@ -29,7 +31,8 @@ function show(next) {
   effect(status);
   now(next);
   holds(next.holds);
-  patterns(next.conflicts);
+  patterns.show(next.groups, next.more_groups);
+  hazards.show(status.hazards);
 }
 
 function effect(status) {
@@ -40,6 +43,7 @@ function effect(status) {
     ["Held now", status.held, status.held === 1 ? "statement" : "statements", status.held > 0 && "warn"],
     ["Holds so far", status.holds, status.holds ? `${span((status.held_seconds * 1000) / status.holds)} on average` : "none", false],
     ["Conflicts found", status.conflicts, `${count(status.happened)} happened, ${count(status.did_not_happen)} did not`, false],
+    ["Deadlock risks", status.hazards, status.hazards ? "lock orders that cross" : "no lock orders cross", status.hazards > 0 && "warn"],
     ["Open transactions", status.transactions, `${many(status.locks, "lock")}, ${many(status.sessions, "session")}`, false],
   ];
   const list = $("effect");
@@ -86,96 +90,6 @@ function holds(list) {
   }
   known.forEach((item) => item.remove());
   $("holds-empty").hidden = list.length > 0;
-}
-
-// ## Conflicts
-
-const patternOf = (c) => [c.kind, c.pattern, c.signature, c.schema, c.table, c.index, c.mode, c.statement].join("\u0000");
-
-function patterns(conflicts) {
-  const groups = new Map();
-  for (const conflict of conflicts) {
-    const key = patternOf(conflict);
-    const group = groups.get(key) ?? { key, newest: conflict, count: 0, outcomes: {} };
-    // The newest one whose end is known tells more than one that is still open.
-    if (group.newest.outcome === "pending" && conflict.outcome !== "pending") group.newest = conflict;
-    group.count += 1;
-    group.outcomes[conflict.outcome] = (group.outcomes[conflict.outcome] ?? 0) + 1;
-    groups.set(key, group);
-  }
-  const sorted = [...groups.values()].sort((a, b) => b.count - a.count || b.newest.seq - a.newest.seq).slice(0, 50);
-  const total = state.status.conflicts;
-  text($("of"), total > conflicts.length ? `the newest ${conflicts.length} of ${count(total)}` : "");
-  const box = $("patterns");
-  const known = new Map([...box.children].map((item) => [item.dataset.key, item]));
-  const items = sorted.map((group) => {
-    const item = known.get(group.key) ?? element("li", { "data-key": group.key }, element("button", { type: "button", class: "pattern", on: () => choose(group.key) }));
-    const button = item.firstChild;
-    button.setAttribute("aria-pressed", String(chosen === group.key));
-    const mark = JSON.stringify([group.count, group.newest.seq, group.outcomes]);
-    if (button.dataset.mark !== mark) {
-      button.dataset.mark = mark;
-      button.replaceChildren(...pattern(group));
-    }
-    return item;
-  });
-  // Only what moved is moved: the focus stays where it is.
-  items.forEach((item, at) => { if (box.children[at] !== item) box.insertBefore(item, box.children[at] ?? null); });
-  while (box.children.length > items.length) box.lastChild.remove();
-  $("conflicts-empty").hidden = items.length > 0;
-  if (chosen === null && sorted.length && shown === null) choose(sorted[0].key, false);
-  else if (chosen !== null) {
-    const group = groups.get(chosen);
-    if (group && (group.newest.seq !== shown || group.newest.outcome !== shownOutcome) && !document.getSelection()?.toString()) refresh(group.newest);
-  }
-}
-
-const outcomes_in_order = ["pending", "averted", "happened", "did_not_happen"];
-
-/** What a conflict is, in words. */
-function title(c) {
-  const what = { hazard: "Hazard", wait: "Wait", deadlock: "Deadlock" }[c.kind] ?? c.kind;
-  if (c.table) return `${what} on ${c.table}${c.index ? `.${c.index}` : ""}`;
-  return c.signature ? "A deadlock seen before" : `${what}, the place is not known`;
-}
-
-function pattern({ newest: c, count: n, outcomes }) {
-  const chips = outcomes_in_order.filter((name) => outcomes[name]).map((name) => chip(name, outcomes[name]));
-  return [
-    element("div", { class: "top" }, element("strong", {}, title(c)), element("span", { class: "muted" }, `× ${count(n)}`), element("span", { class: "chips" }, ...chips)),
-    element("code", { class: "sql" }, c.statement ?? ""),
-  ];
-}
-
-function chip(outcome, many) {
-  const mood = { averted: "good", happened: "bad", pending: "warn" }[outcome] ?? "";
-  const words = { averted: "averted", happened: "happened", pending: "open", did_not_happen: "did not happen" };
-  return element("span", { class: `chip ${mood}` }, `${many > 1 ? `${count(many)} ` : ""}${words[outcome] ?? outcome}`);
-}
-
-function choose(key, focus = true) {
-  chosen = key;
-  const all = state.conflicts.filter((c) => patternOf(c) === key);
-  const newest = all.find((c) => c.outcome !== "pending") ?? all[0];
-  for (const item of $("patterns").children) item.firstChild.setAttribute("aria-pressed", String(item.dataset.key === key));
-  if (newest) refresh(newest);
-  if (focus && matchMedia("(max-width: 60rem)").matches) $("detail").scrollIntoView({ block: "start" });
-}
-
-let shownOutcome = null;
-let asking = 0;
-
-async function refresh(conflict) {
-  // A storm of conflicts must not become a storm of questions.
-  if (performance.now() < asking) return;
-  asking = performance.now() + 400;
-  const answer = await fetch(`/api/conflicts/${conflict.seq}`).catch(() => null);
-  if (!answer?.ok) return;
-  const record = await answer.json();
-  [shown, shownOutcome] = [record.seq, record.outcome];
-  text($("detail-title"), `Conflict ${record.seq}`);
-  text($("detail-meta"), new Date(record.time).toLocaleTimeString());
-  $("timeline").replaceChildren(...timeline(record));
 }
 
 // ## Releasing a hold

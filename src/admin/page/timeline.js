@@ -4,7 +4,7 @@ import { element, span } from "/page/dom.js";
 /** The elements that show a conflict record. */
 export function timeline(record) {
   const holder = record.holders[0];
-  return [where(record), columns(record, holder), verdict(record), ...advice(record)].filter(Boolean);
+  return [where(record), columns(record, holder), verdict(record)].filter(Boolean);
 }
 
 function where(record) {
@@ -63,8 +63,9 @@ function verdict(record) {
 }
 
 /** What to change, why it helps, and what the model says of the case run again with it. */
-function advice(record) {
-  return record.advice.map(({ text, reason, model }) =>
-    element("div", { class: "advice" }, element("h3", {}, text[0].toUpperCase() + text.slice(1)), element("p", {}, reason),
-      model ? element("p", { class: "muted" }, model) : null));
+export function advice(list) {
+  const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+  return list.map(({ text, reason, model }) =>
+    element("div", { class: "advice" }, element("h4", {}, sentence(text)), element("p", {}, `${sentence(reason)}.`),
+      model ? element("p", { class: "muted" }, `The model says ${model}.`) : null));
 }

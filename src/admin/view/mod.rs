@@ -4,6 +4,7 @@
 //! indexes are read one after the other, in bites ([`crate::lock::table::LockTable::look`]). So a table is
 //! of no single moment: a transaction may be listed whose locks are gone already.
 
+pub mod column;
 pub mod rows;
 pub mod snapshot;
 pub mod tables;
@@ -225,6 +226,7 @@ impl View {
             did_not_happen: outcomes.did_not_happen,
             deadlocks_foreseen: metrics.server_deadlocks.get(Predicted::Yes),
             deadlocks_missed: metrics.server_deadlocks.get(Predicted::No),
+            hazards: admission.order.found() as u64,
             holds: metrics.holds.total(),
             held_seconds: metrics.hold_seconds.get_sample_sum(),
             rejected: outcomes.rejected,

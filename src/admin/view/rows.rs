@@ -290,6 +290,8 @@ pub struct Status {
     pub deadlocks_foreseen: u64,
     /// Deadlock errors of the server that had not.
     pub deadlocks_missed: u64,
+    /// Cycles found in the order in which transactions lock: deadlocks that may come.
+    pub hazards: u64,
     /// Holds that ended.
     pub holds: u64,
     /// Seconds that statements were held, in all.

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::View;
-use super::rows::{Conflict, Hold, Lock, Status, Transaction, Wait};
+use super::rows::{Hold, Lock, Status, Transaction, Wait};
+use crate::admission::groups::Tally;
 
 /// Transactions that the page draws.
 const TRANSACTIONS: usize = 60;
@@ -14,8 +15,8 @@ const TRANSACTIONS: usize = 60;
 const LOCKS: usize = 400;
 /// Waits and holds.
 const WAITS: usize = 200;
-/// Conflicts.
-const CONFLICTS: usize = 100;
+/// Groups of conflicts: the most frequent ones, and the newest of the others.
+const GROUPS: (usize, usize) = (40, 20);
 
 /// The data of an event `state`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -32,8 +33,10 @@ pub struct Snapshot {
     pub waits: Vec<Wait>,
     /// Statements held now.
     pub holds: Vec<Hold>,
-    /// The newest conflicts, newest first.
-    pub conflicts: Vec<Conflict>,
+    /// Conflicts by their kind, the most frequent first, and the newest of the others among them.
+    pub groups: Vec<Tally>,
+    /// Groups that are not listed.
+    pub more_groups: u64,
 }
 
 impl View {
@@ -50,6 +53,8 @@ impl View {
         waits.retain(|wait| shown.contains(&wait.waiter) && shown.contains(&wait.holder));
         waits.truncate(WAITS);
         holds.truncate(WAITS);
+        let (groups, all) = self.admission.ledger.tallies(GROUPS.0, GROUPS.1);
+        let more_groups = (all - groups.len()) as u64;
         Snapshot {
             status: self.status(),
             transactions,
@@ -57,7 +62,8 @@ impl View {
             locks,
             waits,
             holds,
-            conflicts: self.conflicts(CONFLICTS),
+            groups,
+            more_groups,
         }
     }
 }

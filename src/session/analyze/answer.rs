@@ -11,7 +11,7 @@ use crate::id::TxnId;
 use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::key::Key;
 use crate::lock::request::Settled;
-use crate::metrics::labels::Coordination;
+use crate::metrics::labels::{Coordination, FailOpen};
 use crate::sql::statement::{OpaqueReason, Statement};
 use crate::txn::effect::{After, Ending, Outcome};
 
@@ -141,6 +141,9 @@ impl Analyzer {
             (None, Some(status)) => self.state.after(part, Outcome::Ok { status }),
             (None, None) => After::Continues,
         };
+        if self.state.take_forgotten() {
+            self.fail_open(FailOpen::SavepointLimit);
+        }
         if let ResultKind::Ok { schema: Some(schema), .. } = &answer.result {
             self.state.set_schema(Some(schema.clone()));
         }
@@ -312,6 +315,7 @@ impl Analyzer {
             After::Prepared => {
                 self.close_searches();
                 if let Some(txn) = self.txn.take() {
+                    self.xa_locks += self.held.len();
                     self.xa_prepared.push((txn, std::mem::take(&mut self.held)));
                 }
             }

@@ -77,6 +77,8 @@ pub struct Analyzer {
     searches: Vec<Arc<Search>>,
     /// XA transactions that this session has prepared and not ended.
     xa_prepared: Vec<(TxnId, Vec<LockRef>)>,
+    /// Their locks; they count against `limits.locks_per_transaction`, too.
+    xa_locks: usize,
     /// The savepoint marker at which the open transaction may first have used a table.
     touched: Option<u32>,
     prepared: Prepared,
@@ -253,6 +255,7 @@ impl Analyzer {
             learnt: Arc::default(),
             rehearsed: false,
             xa_prepared: Vec::new(),
+            xa_locks: 0,
             step: 0,
             code: 0,
             kills: VecDeque::new(),
@@ -322,6 +325,7 @@ impl Analyzer {
     /// The XA transactions that this session has prepared are over. Which of them is not told: all go, and
     /// what then waits, waits at the server.
     fn end_prepared(&mut self, ending: Ending) {
+        self.xa_locks = 0;
         for (txn, held) in std::mem::take(&mut self.xa_prepared) {
             self.shared.admission.ended(txn, &held, ending != Ending::RolledBack);
         }

@@ -11,6 +11,10 @@ use crate::sql::statement::Value;
 use crate::wire::binary::{self, Param, ParamType};
 use crate::wire::command;
 
+/// Bytes that the prepared statements of one session may take, texts and places of literals; beyond, as beyond
+/// `limits.prepared_statements`. That is a thousand bytes for each of the 16,382 that a server allows in all.
+const MAX_BYTES: usize = 16 << 20;
+
 /// MariaDB: the statement that was prepared last.
 const LAST: u32 = u32::MAX;
 
@@ -39,26 +43,46 @@ pub(super) struct Prepared {
     entries: HashMap<u32, Entry>,
     last: u32,
     limit: usize,
+    /// Of all entries.
+    bytes: usize,
+}
+
+impl Text {
+    fn bytes(&self) -> usize {
+        self.text.len()
+            + size_of_val(&*self.analysed.digest.literals)
+            + size_of_val(&*self.analysed.digest.folds)
+    }
 }
 
 impl Prepared {
     pub(super) fn new(limit: usize) -> Prepared {
-        Prepared { entries: HashMap::new(), last: 0, limit }
+        Prepared { entries: HashMap::new(), last: 0, limit, bytes: 0 }
     }
 
     /// The server has prepared it. Beyond the limit statements are not followed: executing them is
     /// something unknown.
     pub(super) fn open(&mut self, id: u32, params: u16, text: Text) {
         self.last = id;
-        if self.entries.len() < self.limit {
+        // A number comes again only after its statement was closed, or from a server that is none.
+        self.forget(id);
+        let bytes = text.bytes();
+        if self.entries.len() < self.limit && self.bytes + bytes <= MAX_BYTES {
             let entry = Entry { text: Rc::new(text), params, types: Vec::new(), long: HashSet::new() };
             self.entries.insert(id, entry);
+            self.bytes += bytes;
         }
     }
 
     pub(super) fn close(&mut self, body: &[u8]) {
         if let Some(id) = command::statement_id(body) {
-            self.entries.remove(&id);
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: u32) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.bytes -= entry.text.bytes();
         }
     }
 
@@ -71,6 +95,7 @@ impl Prepared {
     pub(super) fn long_data(&mut self, body: &[u8]) {
         if let Some((id, param)) = command::long_data_target(body)
             && let Some(entry) = self.entries.get_mut(&id)
+            && param < entry.params
         {
             entry.long.insert(param);
         }
@@ -78,6 +103,7 @@ impl Prepared {
 
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.bytes = 0;
     }
 
     /// The statement and values of a COM_STMT_EXECUTE; `None`: not known, or malformed.
@@ -111,5 +137,65 @@ fn value(param: Param<'_>) -> Value<'_> {
         Param::Decimal(text) => std::str::from_utf8(text).map_or(Value::Unknown, Value::Decimal),
         Param::Temporal(text) => Value::Temporal(text),
         Param::Unknown => Value::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::cache::PlanCache;
+    use crate::sql::statement::SqlMode;
+
+    fn text(sql: &str) -> Text {
+        let analysed = PlanCache::default().analyse(sql.as_bytes(), SqlMode::default());
+        Text { text: sql.as_bytes().into(), analysed }
+    }
+
+    fn known(prepared: &mut Prepared, id: u32) -> bool {
+        // COM_STMT_EXECUTE without parameters: number, no cursor, once.
+        let body = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
+        prepared.execute(&body, 0).is_some()
+    }
+
+    #[test]
+    fn beyond_its_limit_nothing_is_followed_and_closing_makes_room() {
+        let mut prepared = Prepared::new(2);
+        (1..=3).for_each(|id| prepared.open(id, 0, text("SELECT 1")));
+        assert_eq!([1, 2, 3, u32::MAX].map(|id| known(&mut prepared, id)), [true, true, false, false]);
+        prepared.close(&1u32.to_le_bytes());
+        prepared.open(4, 0, text("SELECT 2"));
+        assert_eq!([1, 4, u32::MAX].map(|id| known(&mut prepared, id)), [false, true, true]);
+        (2..=4u32).for_each(|id| prepared.close(&id.to_le_bytes()));
+        assert_eq!((prepared.entries.len(), prepared.bytes), (0, 0));
+    }
+
+    #[test]
+    fn texts_and_literals_have_a_limit_together() {
+        let mut prepared = Prepared::new(1000);
+        let literals = format!("SELECT {}", vec!["1"; 90_000].join(","));
+        let one = text(&literals);
+        let (size, length) = (one.bytes(), literals.len());
+        assert!(size > length + 90_000 * 8, "{size} {length}");
+        let fit = MAX_BYTES / size;
+        for id in 0..fit as u32 + 5 {
+            let same = Text { text: one.text.clone(), analysed: one.analysed.clone() };
+            prepared.open(id, 0, same);
+        }
+        assert_eq!(prepared.entries.len(), fit);
+        assert!(prepared.bytes <= MAX_BYTES);
+        prepared.clear();
+        assert_eq!(prepared.bytes, 0);
+        prepared.open(9, 0, text("SELECT 1"));
+        assert!(known(&mut prepared, 9));
+    }
+
+    #[test]
+    fn pieces_of_parameters_that_are_not_there_are_nothing() {
+        let mut prepared = Prepared::new(10);
+        prepared.open(1, 2, text("SELECT ?, ?"));
+        for param in 0..u16::MAX {
+            prepared.long_data(&[&1u32.to_le_bytes()[..], &param.to_le_bytes(), b"x"].concat());
+        }
+        assert_eq!(prepared.entries[&1].long.len(), 2);
     }
 }

@@ -216,7 +216,7 @@ impl Analyzer {
         if let Some(reason) = intent.unknown {
             self.fail_open(FailOpen::of(reason));
         }
-        let full = self.held.len() >= self.shared.settings().max_locks;
+        let full = self.held.len() + self.xa_locks >= self.shared.settings().max_locks;
         if full {
             self.fail_open(FailOpen::LockLimit);
         }

@@ -115,8 +115,11 @@ const MAX_ATTRIBUTES: usize = 32;
 const MAX_ATTRIBUTE: usize = 256;
 
 fn attributes(response: &Response<'_>) -> BTreeMap<String, String> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(MAX_ATTRIBUTE).collect::<String>();
-    response.attributes().take(MAX_ATTRIBUTES).map(|(name, value)| (text(name), text(value))).collect()
+    response.attributes().take(MAX_ATTRIBUTES).map(|(name, value)| (cut(name), cut(value))).collect()
+}
+
+fn cut(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().take(MAX_ATTRIBUTE).collect()
 }
 
 fn facts(greeting: &Greeting<'_>, response: &Response<'_>, capabilities: u32) -> LoginFacts {
@@ -125,11 +128,42 @@ fn facts(greeting: &Greeting<'_>, response: &Response<'_>, capabilities: u32) ->
     LoginFacts {
         user: text(response.user),
         schema: response.schema.map(text),
-        program: program.map(text),
+        program: program.map(cut),
         attributes: attributes(response),
         server_thread: greeting.thread_id,
         server_version: text(greeting.version),
         capabilities,
         ..LoginFacts::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::flags::capability;
+
+    #[test]
+    fn long_attributes_are_cut() {
+        let text = |bytes: &[u8]| {
+            let length = u8::try_from(bytes.len()).ok().filter(|length| *length < 0xfb);
+            let head = length
+                .map_or_else(|| [&[0xfc][..], &(bytes.len() as u16).to_le_bytes()].concat(), |n| vec![n]);
+            [&head[..], bytes].concat()
+        };
+        let long = vec![b'x'; 5000];
+        let mut all = [text(b"program_name"), text(&long)].concat();
+        (0..100).for_each(|n| all.extend([text(format!("name{n:03}").as_bytes()), text(b"value")].concat()));
+        let capabilities = capability::PROTOCOL_41
+            | capability::SECURE_CONNECTION
+            | capability::PLUGIN_AUTH
+            | capability::CONNECT_ATTRS;
+        let head = [&capabilities.to_le_bytes()[..], &[0, 0, 0, 1, 45], &[0; 23]].concat();
+        let length = [&[0xfc][..], &(all.len() as u16).to_le_bytes()].concat();
+        let packet = [&head[..], b"root\0\0mysql_native_password\0", &length, &all].concat();
+        let response = Response::parse(&packet).unwrap();
+        let kept = attributes(&response);
+        assert_eq!(kept.len(), MAX_ATTRIBUTES);
+        assert_eq!(kept["program_name"].len(), MAX_ATTRIBUTE);
+        assert_eq!(response.attribute("program_name").map(|name| cut(name).len()), Some(MAX_ATTRIBUTE));
     }
 }

@@ -1,5 +1,7 @@
-//! As much of the room as the PROXY header needs.
+//! As much of the room as the PROXY header and the server's deadlock report need.
 
+#[path = "../../../src/backend/deadlock_text.rs"]
+pub mod deadlock_text;
 #[path = "../../../src/backend/peer.rs"]
 pub mod peer;
 #[path = "../../../src/backend/proxy_header.rs"]

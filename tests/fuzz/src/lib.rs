@@ -3,8 +3,13 @@
 //! Not as a dependency: that would build TLS, HTTP and the runtime with the fuzzer's instrumentation, which
 //! takes many times as long and lets the fuzzer look where nothing is to be found.
 
+pub mod admin;
+pub mod admission;
 pub mod backend;
 pub mod frontend;
+#[path = "../../../src/id.rs"]
+pub mod id;
+pub mod scheduler;
 #[path = "../../../src/sql/mod.rs"]
 pub mod sql;
 #[path = "../../../src/wire/mod.rs"]
