@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use super::reload::{Applied, Reloader};
-use crate::admin::console::{self, Accounts, Console};
+use crate::admin::console::{self, Accounts, Both, Console, Handshake, Secure};
 use crate::admin::guard::Access;
 use crate::admin::operator::{Operator, Refused};
 use crate::admin::turns::Turns;
@@ -136,6 +136,7 @@ pub(super) fn console(
         accounts,
         variables: Arc::new(move || variables.config().shown().into_iter().collect()),
         turns,
+        secure: secure(shared),
     };
     let mut closing = drain.watch();
     let stop = async move {
@@ -149,6 +150,21 @@ pub(super) fn console(
             () = &mut stop => {}
         }
     });
+}
+
+/// The console's TLS: what clients of the proxy are offered.
+fn secure(shared: &Arc<Shared>) -> Secure {
+    let shared = shared.clone();
+    Arc::new(move || {
+        let config = shared.live.load().tls.clone()?;
+        let handshake: Handshake = Box::new(move |stream| {
+            Box::pin(async move {
+                let secure = tokio_rustls::TlsAcceptor::from(config).accept(stream).await?;
+                Ok(Box::new(secure) as Box<dyn Both>)
+            })
+        });
+        Some(handshake)
+    })
 }
 
 async fn open(host: &str, port: u16) -> TcpListener {

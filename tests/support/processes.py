@@ -194,19 +194,20 @@ class MySQLRouter(Proxy):
 class Interlock(Proxy):
     """The release build of interlock, with a control connection as root."""
 
-    def __init__(self, server, action="flag", config="", name="interlock"):
-        self.name, self.port, self.admin = name, free_port(), free_port()
+    def __init__(self, server, action="flag", config="", name="interlock", admin=True):
+        self.name, self.port, self.admin = name, free_port(), free_port() if admin else None
+        listen = f"127.0.0.1:{self.admin}" if admin else ""
 
         def command(files):
             (files / "interlock.toml").write_text(config)
             return [
                 PROGRAM, "run", "--config", files / "interlock.toml",
-                "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin}",
+                "--listen", f"127.0.0.1:{self.port}", "--admin-listen", listen,
                 "--upstream", f"127.0.0.1:{server.port}", "--control-url", f"mysql://root@127.0.0.1:{server.port}",
                 "--action", action,
             ]
 
-        self._start(command, self.admin)
+        self._start(command, self.admin or self.port)
         wait_for_port(self.port, self.process, self.log)
 
     def get(self, path):

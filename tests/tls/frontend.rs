@@ -2,7 +2,7 @@
 
 use super::certificates::{Authority, write};
 use super::client::Client;
-use super::support::{Interlock, Login, RawClient, wait_until};
+use super::support::{Interlock, Login, RawClient, free_port, wait_until};
 use super::{AUTHORITY, interlock, offered, shared, text};
 use std::path::Path;
 use std::time::Duration;
@@ -44,6 +44,41 @@ fn required_refuses_plain_clients() {
         assert_eq!(plain.read_to_end().map(|rest| rest.len()).ok(), Some(0));
         let tls = Client::tls(interlock.port, "root", "", &AUTHORITY);
         assert_eq!(tls.ask("SELECT 1").expect("TLS is taken"), "1");
+        interlock.assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn the_console_offers_the_same_certificate() {
+    shared(|server| {
+        let identity = AUTHORITY.issue("console", "127.0.0.1");
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        // The password is `secret`.
+        let users = "dba:*14E65567ABDB5135D0CFD9A70B3032C179A49EE7";
+        let keys =
+            [&offered(&identity)[..], &[("console.listen", &listen), ("console.users", users)]].concat();
+        let interlock = interlock(&server.address(), &keys);
+        wait_until("the console is open", Duration::from_secs(10), || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        let tls = |password: &str, authority: &Authority| {
+            Client::tls(port, "dba", password, authority).ask("SELECT @@version_comment")
+        };
+        for _ in 0..20 {
+            assert_eq!(tls("secret", &AUTHORITY).expect("TLS is taken"), "interlock console");
+        }
+        assert_eq!(tls("secret", &Authority::new()).expect_err("an unknown authority").code, None);
+        assert!(tls("Secret", &AUTHORITY).expect_err("a wrong password").code.is_some());
+        let plain = Client::plain(port, "dba", "secret").ask("SELECT @@version_comment");
+        assert_eq!(plain.expect("plain, too"), "interlock console");
+        // A request for TLS with something else behind it than a handshake.
+        let mut broken = RawClient::connect(port);
+        broken.send(1, &[&(1u32 << 9 | 1 << 11 | 1 << 15).to_le_bytes()[..], &[0; 28]].concat());
+        broken.send_bytes(b"GET / HTTP/1.1\r\n\r\n");
+        let _ = broken.read_to_end();
+        assert_eq!(tls("secret", &AUTHORITY).expect("others go on"), "interlock console");
+        drop(broken);
         interlock.assert_nothing_is_left();
     });
 }

@@ -15,6 +15,7 @@ mod gate;
 mod help;
 mod query;
 mod schema;
+mod secure;
 mod shim;
 mod timeline;
 mod variables;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use opensrv_mysql::{AsyncMysqlIntermediary, ErrorKind};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
@@ -34,6 +36,7 @@ use super::operator::Operator;
 use super::turns::Turns;
 use super::view::View;
 pub use account::Accounts;
+pub use secure::{Both, Handshake, Secure};
 
 /// Connections at one time; further ones are closed at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -55,6 +58,8 @@ pub struct Console {
     pub variables: Arc<dyn Fn() -> Vec<(String, String)> + Send + Sync>,
     /// Statements that are answered at one time.
     pub turns: Turns,
+    /// TLS for those who ask for it.
+    pub secure: Secure,
 }
 
 /// Why a statement was not answered: a MySQL error.
@@ -103,9 +108,39 @@ async fn session(
 ) {
     // Answers are written in one piece; without this they would wait for the last acknowledgement.
     let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
+    let scramble = shim::scramble();
+    let whose = Whose { console, number, peer, scramble };
+    let Some(handshake) = (whose.console.secure)() else {
+        let (reader, writer) = stream.into_split();
+        return talk(reader, writer, whose).await;
+    };
+    let greeting = secure::greeting(&variables::version(), number, &scramble);
+    match tokio::time::timeout(LOGIN_TIMEOUT, secure::open(stream, handshake, &greeting)).await {
+        Ok(Ok((stream, login))) => {
+            let (reader, writer) = tokio::io::split(stream);
+            talk(std::io::Cursor::new(login).chain(reader), secure::Muted::new(writer), whose).await;
+        }
+        Ok(Err(error)) => debug!(%peer, %error, "console connection ended before its login"),
+        Err(_) => debug!(%peer, "no login on the console in time"),
+    }
+}
+
+/// Whose connection it is.
+struct Whose {
+    console: Console,
+    number: u32,
+    peer: SocketAddr,
+    scramble: [u8; 20],
+}
+
+async fn talk<R, W>(reader: R, writer: W, whose: Whose)
+where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + Unpin,
+{
+    let peer = whose.peer;
     let (reader, writer) = gate::gate(reader, tokio::io::BufWriter::new(writer), LONGEST_PACKET);
-    let (shim, logged_in) = shim::Shim::new(console, number, peer, reader.turn());
+    let (shim, logged_in) = shim::Shim::new(whose, reader.turn());
     let talk = AsyncMysqlIntermediary::run_on(shim, reader, writer);
     tokio::pin!(talk);
     let ended = tokio::select! {

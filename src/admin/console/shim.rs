@@ -19,7 +19,7 @@ use super::account::Role;
 use super::answer::{Answer, Asker};
 use super::gate::Turn;
 use super::query::Table;
-use super::{Console, Fault};
+use super::{Console, Fault, Whose};
 use crate::admin::view::tables::{Column, ColumnKind};
 
 /// Prepared statements of one connection.
@@ -39,17 +39,16 @@ pub(super) struct Shim {
     next: u32,
 }
 
+/// What a proof of a password is made with. Without zero bytes, which would end the text on its way.
+pub(super) fn scramble() -> [u8; 20] {
+    std::array::from_fn(|_| rand::rng().random_range(b'%'..b'~'))
+}
+
 impl Shim {
     /// A connection without a login; the receiver hears of it.
-    pub(super) fn new(
-        console: Console,
-        number: u32,
-        peer: SocketAddr,
-        turn: Arc<Turn>,
-    ) -> (Shim, oneshot::Receiver<()>) {
+    pub(super) fn new(whose: Whose, turn: Arc<Turn>) -> (Shim, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
-        // Without zero bytes, which would end the text on its way.
-        let scramble = std::array::from_fn(|_| rand::rng().random_range(b'%'..b'~'));
+        let Whose { console, number, peer, scramble } = whose;
         let asker = Asker { user: String::new(), role: Role::Reader, schema: None, number };
         let shim = Shim {
             console,

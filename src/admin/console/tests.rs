@@ -60,6 +60,7 @@ fn console() -> Console {
         accounts: Arc::new(ArcSwap::from_pointee(Accounts::default())),
         variables: Arc::new(Vec::new),
         turns: Turns::default(),
+        secure: Arc::new(|| None),
     }
 }
 
@@ -173,7 +174,8 @@ async fn without_the_gate() {
     let server = tokio::spawn(async move {
         let (stream, peer) = listener.accept().await.unwrap();
         let (reader, writer) = stream.into_split();
-        let (shim, _logged_in) = shim::Shim::new(console(), 1, peer, Arc::default());
+        let whose = Whose { console: console(), number: 1, peer, scramble: shim::scramble() };
+        let (shim, _logged_in) = shim::Shim::new(whose, Arc::default());
         AsyncMysqlIntermediary::run_on(shim, reader, writer).await
     });
     let mut stream = logged_in(address).await;

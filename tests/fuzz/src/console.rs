@@ -13,4 +13,12 @@ impl Fault {
     fn unknown_column(_name: &str) -> Fault {
         Fault
     }
+
+    fn unknown_variable(_name: &str) -> Fault {
+        Fault
+    }
+
+    fn beyond(_text: &str) -> Fault {
+        Fault
+    }
 }
