@@ -77,7 +77,7 @@ fn tank() -> Arc<Table> {
         referenced_by: Vec::new(),
         partitioned: false,
         definition: None,
-        has_triggers: false,
+        triggers: Vec::new(),
     })
 }
 

@@ -31,8 +31,43 @@ pub struct Table {
     pub partitioned: bool,
     /// A view's SELECT, in the server's canonical form; `None` for a table, or without the right to see it.
     pub definition: Option<String>,
-    /// It has triggers: what they lock is not known from the statement.
-    pub has_triggers: bool,
+    /// What is run besides the statements that change it, in the order in which it runs.
+    pub triggers: Vec<Trigger>,
+}
+
+/// A trigger.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trigger {
+    /// The change that it runs with.
+    pub event: TriggerEvent,
+    /// `BEFORE`: it may change the new row.
+    pub before: bool,
+    /// Its body, as written.
+    pub body: String,
+    /// The sql_mode that the body is read under.
+    pub sql_mode: String,
+}
+
+/// What a trigger runs with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TriggerEvent {
+    /// A new row.
+    Insert,
+    /// A row that changes.
+    Update,
+    /// A row that goes.
+    Delete,
+}
+
+/// A procedure.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Procedure {
+    /// Names of its parameters, in order.
+    pub parameters: Vec<String>,
+    /// Its body, as written; `None` without the right to see it.
+    pub body: Option<String>,
+    /// The sql_mode that the body is read under.
+    pub sql_mode: String,
 }
 
 /// What a name stands for.

@@ -32,6 +32,7 @@ use crate::backend::control::{Control, ControlError, Lane};
 use crate::backend::coordinator::Ends;
 use crate::backend::explain::Explainer;
 use crate::backend::probe::{ProbeEnd, Prober};
+use crate::backend::procedures::Procedures;
 use crate::backend::scan::Scanner;
 use crate::config::{Config, Loaded};
 use crate::frontend::listener::{BindError, Listener};
@@ -39,6 +40,7 @@ use crate::frontend::worker::{Handler, Workers};
 use crate::metrics::{self, Metrics, MetricsError};
 use crate::session::analyze::Plans;
 use crate::session::place;
+use crate::session::programs::Programs;
 use crate::session::serve::{Knowledge, Shared, serve};
 use crate::session::views::Views;
 use crate::shutdown::{Drain, Phase};
@@ -246,6 +248,7 @@ fn knowledge(config: &Config, metrics: &Metrics) -> Result<Option<Knowledge>, Ap
         plans.explains.inc(end.into());
     });
     let scanner = Scanner::new(Some(control.clone()), config.control.probe_timeout);
+    let procedures = Procedures::new(control.clone(), config.control.refresh);
     Ok(Some(Knowledge {
         control,
         catalog,
@@ -254,5 +257,7 @@ fn knowledge(config: &Config, metrics: &Metrics) -> Result<Option<Knowledge>, Ap
         scanner,
         ends: Ends::new(),
         views: Views::default(),
+        procedures,
+        programs: Programs::default(),
     }))
 }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use super::catalog_references::{self, References};
 use super::control::{Control, ControlError, Lane, TextRow};
 use super::literal::{identifier, string};
-use crate::catalog::{Column, Family, Flavour, Index, KeyPart, ServerFacts, Table, TableKind};
+use crate::catalog::{
+    Column, Family, Flavour, Index, KeyPart, ServerFacts, Table, TableKind, Trigger, TriggerEvent,
+};
 use crate::id::TableId;
 use crate::metrics::labels;
 
@@ -136,8 +138,9 @@ fn question(flavour: Flavour, schema: &str, name: &str) -> String {
              WHERE TABLE_SCHEMA = {s} AND TABLE_NAME = {t} ORDER BY ORDINAL_POSITION"
         ),
         format!(
-            "SELECT 1 AS c0 FROM information_schema.TRIGGERS \
-             WHERE EVENT_OBJECT_SCHEMA = {s} AND EVENT_OBJECT_TABLE = {t} LIMIT 1"
+            "SELECT EVENT_MANIPULATION AS c0, ACTION_TIMING AS c1, ACTION_STATEMENT AS c2, SQL_MODE AS c3 \
+             FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {s} AND EVENT_OBJECT_TABLE = {t} \
+             ORDER BY ACTION_TIMING = 'AFTER', ACTION_ORDER"
         ),
     ];
     statements.extend(catalog_references::from_child(&s, &t));
@@ -176,8 +179,17 @@ fn table(
         referenced_by: catalog_references::foreign_keys(rows(5), rows(6)),
         partitioned: text(head, 3).contains("partitioned"),
         definition: opt(head, 2).filter(|text| !text.is_empty()),
-        has_triggers: !rows(2).is_empty(),
+        triggers: rows(2).iter().map(trigger).collect(),
     }))
+}
+
+fn trigger(row: &TextRow) -> Trigger {
+    let event = match text(row, 0).as_str() {
+        "INSERT" => TriggerEvent::Insert,
+        "UPDATE" => TriggerEvent::Update,
+        _ => TriggerEvent::Delete,
+    };
+    Trigger { event, before: text(row, 1) == "BEFORE", body: text(row, 2), sql_mode: text(row, 3) }
 }
 
 fn column(flavour: Flavour, row: &TextRow) -> Column {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::catalog::{ForeignKey, ReferentialAction, TableKind};
+use crate::catalog::{ForeignKey, ReferentialAction, TableKind, Trigger, TriggerEvent};
 
 /// Answers after 10 ms with what the script says, or never.
 struct Script {
@@ -53,6 +53,11 @@ impl Source for Script {
     }
 }
 
+fn trigger() -> Trigger {
+    let (body, sql_mode) = ("SET @a = 1".to_owned(), String::new());
+    Trigger { event: TriggerEvent::Insert, before: true, body, sql_mode }
+}
+
 /// A table; one that is called `child` has a key to `parent`, of which the parent does not know.
 fn table(schema: String, name: String, has_triggers: bool) -> Table {
     let key = ForeignKey {
@@ -74,7 +79,7 @@ fn table(schema: String, name: String, has_triggers: bool) -> Table {
         referenced_by: Vec::new(),
         partitioned: false,
         definition: None,
-        has_triggers,
+        triggers: if has_triggers { vec![trigger()] } else { Vec::new() },
         schema,
         name,
     }
@@ -164,7 +169,7 @@ async fn a_new_definition_keeps_its_id() {
     f.catalog.invalidate("s", "t");
     assert!(f.catalog.get("s", "t").is_none());
     let second = f.fresh(Duration::from_secs(60)).await.unwrap();
-    assert_eq!((second.id, second.generation, second.has_triggers), (first.id, 2, true));
+    assert_eq!((second.id, second.generation, second.triggers.len()), (first.id, 2, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +180,7 @@ async fn a_load_that_began_before_the_change_does_not_count() {
     f.catalog.invalidate_schema("s");
     f.says(Answer::Table(true));
     let table = f.fresh(Duration::from_secs(60)).await.unwrap();
-    assert!(table.has_triggers);
+    assert!(!table.triggers.is_empty());
     assert_eq!(*f.ends.lock(), [LoadEnd::Outdated, LoadEnd::Loaded]);
 }
 
@@ -206,7 +211,7 @@ async fn a_failed_load_pauses_and_forgets_nothing() {
     assert!(f.catalog.get("s", "t").is_some(), "the last definition is the best guess");
     tokio::time::sleep(CatalogOptions::default().retry_pause).await;
     f.says(Answer::Table(true));
-    assert!(f.fresh(Duration::ZERO).await.unwrap().has_triggers);
+    assert!(!f.fresh(Duration::ZERO).await.unwrap().triggers.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,7 +244,7 @@ async fn the_timer_loads_what_is_used_and_drops_what_is_not() {
     let timer = tokio::spawn(Arc::clone(&f.catalog).run());
     f.says(Answer::Table(true));
     tokio::time::sleep(minute + SHORT).await;
-    assert!(f.catalog.get("s", "t").unwrap().has_triggers, "loaded again");
+    assert!(!f.catalog.get("s", "t").unwrap().triggers.is_empty(), "loaded again");
     tokio::time::sleep(minute).await;
     assert!(f.catalog.get("s", "unused").is_none(), "nobody used it for a whole term");
     assert!(f.catalog.get("s", "t").is_some());

@@ -17,6 +17,7 @@ pub mod literal;
 pub mod peer;
 pub mod probe;
 pub mod probe_sql;
+pub mod procedures;
 pub mod proxy_header;
 pub mod reach;
 pub mod scan;

@@ -308,7 +308,7 @@ mod tests {
             referenced_by: Vec::new(),
             partitioned: false,
             definition: None,
-            has_triggers: false,
+            triggers: Vec::new(),
         }
     }
 

@@ -208,7 +208,7 @@ impl<'a> Change<'a> {
 }
 
 /// The columns that an UPDATE sets in a table.
-fn assigned<'v>(
+pub(super) fn assigned<'v>(
     update: &Update,
     access: &TableAccess,
     table: &Table,
@@ -220,7 +220,11 @@ fn assigned<'v>(
 }
 
 /// The columns whose value WHERE tells.
-fn given<'v>(access: &TableAccess, table: &Table, values: &'v dyn Values) -> Vec<(usize, Value<'v>)> {
+pub(super) fn given<'v>(
+    access: &TableAccess,
+    table: &Table,
+    values: &'v dyn Values,
+) -> Vec<(usize, Value<'v>)> {
     let given = |condition: &Condition| match &condition.test {
         Test::Eq(wanted) => Some((table.column(&condition.column)?, scalar(wanted, values, 0)?)),
         Test::IsNull => Some((table.column(&condition.column)?, Value::Null)),

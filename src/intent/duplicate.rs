@@ -24,7 +24,7 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
-use crate::sql::statement::Insert;
+use crate::sql::statement::{Insert, Rows};
 
 /// The entry that is there already.
 const DUPLICATE: &str = "duplicate";
@@ -193,6 +193,9 @@ fn told(insert: &Insert, requests: &[Request], rows: &[std::ops::Range<usize>], 
         }
         Answered::Failed(1062) => Told::Failed(rows.len() - 1, None),
         Answered::Failed(_) => Told::Refused,
+        Answered::Changed { affected: 0, .. } if matches!(insert.rows, Rows::Select(_)) && !insert.ignore => {
+            Told::Refused
+        }
         Answered::Changed { affected: 0, .. } if insert.ignore || insert.on_duplicate.is_some() => Told::Met,
         Answered::Changed { affected, .. } if changes && *affected != rows.len() as u64 => match one {
             true if insert.on_duplicate.is_some() => Told::Met,

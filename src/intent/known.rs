@@ -15,6 +15,8 @@ pub struct Known {
     pub seen: Vec<SeenPath>,
     /// What was seen at places beside the searches': children of a row, holders of a unique key.
     pub places: Vec<SeenPlace>,
+    /// The same of the statements that it runs, in their order.
+    pub inner: Vec<Known>,
     /// The search may stop after so many rows.
     pub limit: Option<u64>,
     /// Nothing more can be learnt by asking.

@@ -21,7 +21,7 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
-use crate::sql::statement::{Rows, Select, Statement, TableName};
+use crate::sql::statement::{Select, Statement, TableName};
 
 /// A table's name with its schema: what a metadata lock is kept under.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,9 +38,7 @@ pub fn uses<'s>(statement: &'s Statement, each: &mut dyn FnMut(&'s TableName, Mo
         Statement::Select(select) => read(select, each),
         Statement::Insert(insert) => {
             each(&insert.table, Mode::IX);
-            if let Rows::Select(source) = &insert.rows {
-                source.tables.iter().for_each(|access| each(&access.table, Mode::IS));
-            }
+            insert.sources().iter().for_each(|access| each(&access.table, Mode::IS));
         }
         Statement::Update(update) => update.tables.iter().for_each(|access| changed(access, each)),
         Statement::Delete(delete) => delete.tables.iter().for_each(|access| changed(access, each)),

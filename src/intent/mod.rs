@@ -15,6 +15,7 @@ pub mod footprint;
 pub mod read;
 pub mod write;
 mod change;
+pub mod changed_row;
 mod duplicate;
 pub mod foreign_key;
 pub mod outcome;
@@ -28,7 +29,7 @@ use crate::catalog::{Flavour, Table};
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::Request;
-use crate::sql::statement::{Isolation, Rows, Scalar, Statement, TableName, Value};
+use crate::sql::statement::{Isolation, Scalar, Statement, TableName, Value};
 use foreign_key::Place;
 use known::Known;
 
@@ -86,11 +87,15 @@ pub struct Intent {
     pub needs_plan: bool,
     /// NOWAIT, SKIP LOCKED: it never waits for a lock.
     pub never_waits: bool,
+    /// It changes a table that has triggers.
+    pub triggers: bool,
+    /// So many requests at the end are those of statements that it runs.
+    pub inner: usize,
 }
 
 impl Intent {
     /// One more request, with the reach of its gaps if that was read from the server.
-    fn add(&mut self, request: Request, reach: Option<Range>) {
+    pub fn add(&mut self, request: Request, reach: Option<Range>) {
         // Other rules push requests without a reach.
         self.reaches.resize(self.requests.len(), None);
         self.requests.push(request);
@@ -110,12 +115,9 @@ pub fn tables(statement: &Statement) -> Vec<&TableName> {
         Statement::Select(select) => select.tables.iter().map(|t| &t.table).collect(),
         Statement::Update(update) => update.tables.iter().map(|t| &t.table).collect(),
         Statement::Delete(delete) => delete.tables.iter().map(|t| &t.table).collect(),
-        Statement::Insert(insert) => match &insert.rows {
-            Rows::Select(source) => {
-                std::iter::once(&insert.table).chain(source.tables.iter().map(|t| &t.table)).collect()
-            }
-            Rows::Values(_) => vec![&insert.table],
-        },
+        Statement::Insert(insert) => {
+            std::iter::once(&insert.table).chain(insert.sources().iter().map(|t| &t.table)).collect()
+        }
         Statement::Ddl { source: Some(source), .. } => source.tables.iter().map(|t| &t.table).collect(),
         // Their foreign keys tell which other tables are locked.
         Statement::Ddl { tables, verb: "ALTER TABLE" | "DROP TABLE" | "RENAME TABLE", .. } => {
@@ -151,8 +153,9 @@ pub fn requests_knowing(
             read::searches(statement, values, context, table, known, &mut intent);
         }
         Statement::Insert(insert) => {
-            write::insert(insert, values, context, table, known, &mut intent);
+            // What it reads it reads first.
             read::searches(statement, values, context, table, known, &mut intent);
+            write::insert(insert, values, context, table, known, &mut intent);
         }
         Statement::Ddl { source: Some(_), .. } => {
             read::searches(statement, values, context, table, known, &mut intent);
@@ -187,8 +190,14 @@ pub fn values_of<'v>(
     let index = table.indexes.get(usize::from(request.index.index))?;
     let place = &request.range.low;
     let accesses = match statement {
-        Statement::Insert(insert) => return write::values_of(insert, values, table, index, place),
-        Statement::Select(select) => &select.tables,
+        Statement::Insert(insert) => {
+            let new = write::values_of(insert, values, table, index, place);
+            if new.is_some() {
+                return new;
+            }
+            insert.sources()
+        }
+        Statement::Select(select) => select.tables.as_slice(),
         Statement::Update(update) => {
             let of_table = update.tables.iter().filter(|a| a.table.name.eq_ignore_ascii_case(&table.name));
             let moved = |access| change::values_of(update, access, values, table, index, place);

@@ -128,6 +128,34 @@ pub fn settle_exact(
     settled
 }
 
+/// The same for requests of which the last `inner` are those of statements that it runs.
+pub fn settle_all(
+    statement: &Statement,
+    (requests, inner): (&[Request], usize),
+    exact: bool,
+    answered: &Answered,
+    generated: Option<&Key>,
+    rules: Rules,
+) -> Vec<Settled> {
+    let (own, inner) = requests.split_at(requests.len().saturating_sub(inner));
+    let settle = if exact { settle_exact } else { settle };
+    let mut settled = settle(statement, own, answered, generated, rules);
+    let none = match (statement, answered) {
+        (_, Answered::Failed(code)) => *code == READ_ONLY,
+        (Statement::Update(_), Answered::Changed { matched, .. }) => *matched == Some(0),
+        (Statement::Insert(_) | Statement::Delete(_), Answered::Changed { affected, .. }) => *affected == 0,
+        _ => false,
+    };
+    settled.extend(inner.iter().map(|request| match request.kind {
+        _ if none || request.rule == PASSED_OVER => Settled::Released,
+        // What it had inserted is undone with the statement.
+        kind if kind.inserts() && matches!(answered, Answered::Failed(_)) => Settled::Released,
+        kind if kind.inserts() => Settled::Became(Kind::Record, request.range.clone()),
+        _ => Settled::Kept,
+    }));
+    settled
+}
+
 /// What a search has found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Found {

@@ -72,6 +72,8 @@ pub fn searched<'s>(statement: &'s Statement, context: &Context) -> Vec<Searched
         // it says so itself.
         Statement::Insert(Insert { rows: Rows::Select(source), .. })
         | Statement::Ddl { source: Some(source), .. } => (&source.tables, context.locks_gaps()),
+        // What a subquery among the values reads is locked shared at every level.
+        Statement::Insert(insert) => (&insert.reads, true),
         _ => return Vec::new(),
     };
     let changes = matches!(statement, Statement::Update(_) | Statement::Delete(_));
@@ -108,6 +110,9 @@ pub(super) fn searches(
             continue;
         }
         intent.never_waits |= searched.lock.wait != WaitPolicy::Wait;
+        let writes = matches!(statement, Statement::Update(_) | Statement::Delete(_));
+        let changed = writes && searched.lock.exclusive && !searched.table.nested;
+        intent.triggers |= changed && !table.triggers.is_empty();
         let paths = paths(&table, &searched, values, known, &alone);
         let search = Search::new(statement, &searched, &table, context, paths.len());
         let mut rows = Some(Vec::new());

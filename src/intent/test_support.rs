@@ -72,7 +72,7 @@ pub(super) fn table() -> Table {
         referenced_by: Vec::new(),
         partitioned: false,
         definition: None,
-        has_triggers: false,
+        triggers: Vec::new(),
     }
 }
 

@@ -41,21 +41,18 @@ pub(super) fn insert(
     if table.kind != TableKind::InnoDb {
         return;
     }
-    if table.has_triggers {
-        intent.unknown = Some("trigger");
-    }
-    let row = match &insert.rows {
-        Rows::Values(row) => row,
-        Rows::Select(_) => {
-            intent.unknown = Some("insert_select");
-            return;
-        }
+    intent.triggers |= !table.triggers.is_empty();
+    let Some(row) = insert.values() else {
+        intent.unknown = Some("insert_select");
+        return;
     };
     if values.rows() > MAX_ROWS {
         intent.unknown = Some("many_rows");
     }
     let met = duplicate::Row { insert, table: &table, context, known, find };
-    let mut sure = Certainty::Certain;
+    // Whether a query finds anything is not known.
+    let queried = matches!(&insert.rows, Rows::Select(source) if !source.tables.is_empty());
+    let mut sure = if queried { Certainty::Likely } else { Certainty::Certain };
     for number in 0..values.rows().min(MAX_ROWS) {
         let row = Row { table: &table, insert, scalars: row, values, number };
         if !row.ask(&met, &mut sure, intent) {
@@ -73,7 +70,7 @@ pub(super) fn places(
     let Some(table) = find(&insert.table).filter(|table| table.kind == TableKind::InnoDb) else {
         return Vec::new();
     };
-    let Rows::Values(scalars) = &insert.rows else { return Vec::new() };
+    let Some(scalars) = insert.values() else { return Vec::new() };
     let mut places = Vec::new();
     for number in 0..values.rows().min(MAX_ROWS) {
         let row = Row { table: &table, insert, scalars, values, number };
@@ -90,6 +87,22 @@ pub(super) fn places(
     places
 }
 
+/// The values of a new row by column, as far as they are known.
+pub(super) fn new_row(
+    insert: &Insert,
+    table: &Table,
+    values: &dyn Values,
+    number: usize,
+) -> Vec<(usize, Value<'static>)> {
+    let Some(scalars) = insert.values() else { return Vec::new() };
+    let row = Row { table, insert, scalars, values, number };
+    let value = |(at, column)| match row.new_value(at, column) {
+        New::Is(value) => Some((at, value.outliving())),
+        New::NextAutoIncrement | New::Unknown => None,
+    };
+    table.columns.iter().enumerate().filter_map(value).collect()
+}
+
 /// The values of the new entry whose place in an index is `wanted`.
 pub(super) fn values_of<'v>(
     insert: &'v Insert,
@@ -98,7 +111,7 @@ pub(super) fn values_of<'v>(
     index: &Index,
     wanted: &Key,
 ) -> Option<Vec<Value<'v>>> {
-    let Rows::Values(scalars) = &insert.rows else { return None };
+    let scalars = insert.values()?;
     (0..values.rows().min(MAX_ROWS)).find_map(|number| {
         let row = Row { table, insert, scalars, values, number };
         let (mut key, mut found) = (Key::default(), Vec::new());

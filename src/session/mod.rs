@@ -7,5 +7,6 @@ pub mod relay;
 pub mod analyze;
 pub mod rules;
 pub mod place;
+pub mod programs;
 pub mod views;
 pub mod serve;

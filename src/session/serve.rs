@@ -11,6 +11,7 @@ use tracing::{debug, info};
 
 use super::analyze::{Analyzer, Digests, Plans};
 use super::login::{self, LoggedIn, LoginError, change_user};
+use super::programs::Programs;
 use super::relay::{End, Negotiated, Observer, Relay, RelayLimits};
 use super::rules::Rules;
 use super::views::Views;
@@ -20,6 +21,7 @@ use crate::backend::control::Control;
 use crate::backend::coordinator::Ends;
 use crate::backend::explain::Explainer;
 use crate::backend::probe::Prober;
+use crate::backend::procedures::Procedures;
 use crate::backend::scan::Scanner;
 use crate::backend::stream::{Peer, Stream};
 use crate::lock::key::Key;
@@ -88,6 +90,10 @@ pub struct Knowledge {
     pub ends: Ends<Key>,
     /// What stands behind views.
     pub views: Views,
+    /// Procedures.
+    pub procedures: Procedures,
+    /// The bodies of triggers and procedures, read.
+    pub programs: Programs,
     /// Access paths.
     pub explainer: Explainer,
     /// Looks at the entries that a search meets.

@@ -2,6 +2,7 @@
 
 use super::cursor::Cursor;
 use super::fold::PieceKind;
+use super::routine;
 use super::statement::{OpaqueReason, Statement, TableName};
 
 /// First words of what commits implicitly (MySQL manual, "Statements That Cause an Implicit Commit").
@@ -32,7 +33,6 @@ const HARMLESS: &[&str] = &[
     "CHECKSUM",
     "CLONE",
     "DEALLOCATE",
-    "DROP PREPARE",
     "GET",
     "HELP",
     "KILL",
@@ -76,11 +76,14 @@ pub(super) fn classify(all: Cursor<'_, '_>) -> Statement {
             cursor.eat_all(words)
         })
     };
+    if let Some(statement) = routine::prepare(all) {
+        return statement;
+    }
     if starts(HARMLESS).is_some() {
         return Statement::Harmless;
     }
     if let Some(verb) = starts(ROUTINES) {
-        return Statement::Routine { verb, tables: mentioned(all, verb) };
+        return Statement::Routine { verb, tables: mentioned(all, verb), runs: routine::runs(all) };
     }
     if let Some(verb) = starts(COMMITS) {
         let mut cursor = all;

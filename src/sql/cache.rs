@@ -27,8 +27,24 @@ pub struct Plan {
     pub text: Arc<str>,
     /// The digest's number. It does not depend on the process.
     pub hash: u128,
+    /// It gives user variables values that the plan does not show.
+    pub assigns: bool,
     /// What became of its executions.
     pub uses: Uses,
+}
+
+impl Plan {
+    /// Reads a text whose digest is known.
+    fn read(text: &[u8], reading: Reading, digest: &Digest) -> Arc<Plan> {
+        let parsed = parse(text, reading, digest);
+        Arc::new(Plan {
+            statement: parsed.statement,
+            text: parsed.text.into(),
+            hash: digest.hash,
+            assigns: parsed.assigns,
+            uses: Uses::default(),
+        })
+    }
 }
 
 /// What became of the executions of a plan. A plan belongs to one thread, so counting is cheap; others read.
@@ -97,6 +113,12 @@ pub struct Analysed {
 }
 
 impl Analysed {
+    /// Reads a text that is kept elsewhere than in a cache.
+    pub fn of(text: &[u8], reading: Reading) -> Analysed {
+        let digest = Digest::of(text, reading);
+        Analysed { plan: Plan::read(text, reading, &digest), digest, reading }
+    }
+
     /// The values of one execution. `text` is the text that was analysed.
     pub fn bind<'a>(&'a self, text: &'a [u8], params: &'a [Value<'a>]) -> Binding<'a> {
         Binding::new(text, self.reading, &self.digest, params)
@@ -164,13 +186,7 @@ impl PlanCache {
             return Analysed { plan: Arc::clone(&entry.plan), digest, reading };
         }
         self.counters.parses += 1;
-        let parsed = parse(text, reading, &digest);
-        let plan = Arc::new(Plan {
-            statement: parsed.statement,
-            text: parsed.text.into(),
-            hash: digest.hash,
-            uses: Uses::default(),
-        });
+        let plan = Plan::read(text, reading, &digest);
         // The hash of a text that was not read to its end says nothing of the rest.
         if !digest.too_long {
             self.insert(key, Arc::clone(&plan));

@@ -17,10 +17,13 @@ mod named_lock;
 pub mod parse;
 pub mod plain;
 mod predicate;
+pub mod program;
+mod program_reader;
 pub mod question;
 mod read;
 mod recognise;
 mod rewrite;
+mod routine;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::named_lock;
 use super::read::{Reader, access};
 use super::recognise::{Recognised, recognise};
 use super::rewrite::tokens;
-use super::statement::{OpaqueReason, Predicate, RowLock, Select, Statement, WaitPolicy};
+use super::statement::{OpaqueReason, Predicate, RowLock, Select, Setting, Statement, WaitPolicy};
 use super::write::{delete, insert, update};
 
 /// Folded texts with more tokens than this are not parsed: that would block a thread for milliseconds.
@@ -36,13 +36,15 @@ pub struct Parsed {
     pub statement: Statement,
     /// The text for reports and logs: normalised, without literals, of bounded length.
     pub text: String,
+    /// It gives user variables values that the plan does not show.
+    pub assigns: bool,
 }
 
 /// Reads a text whose digest is known. It never fails: what is not understood is [`Statement::Opaque`].
 pub fn parse(text: &[u8], reading: Reading, digest: &Digest) -> Parsed {
     if digest.too_long {
         let statement = Statement::Opaque { reason: OpaqueReason::TooLong, tables: Vec::new() };
-        return Parsed { statement, text: String::from("(too long)") };
+        return Parsed { statement, text: String::from("(too long)"), assigns: true };
     }
     let pieces = pieces(text, reading, digest);
     let text = digest_text(&pieces, MAX_TEXT);
@@ -51,7 +53,21 @@ pub fn parse(text: &[u8], reading: Reading, digest: &Digest) -> Parsed {
     } else {
         statements(&pieces, digest)
     };
-    Parsed { statement, text }
+    let assigns = assigns(&statement, &pieces);
+    Parsed { statement, text, assigns }
+}
+
+/// May it give user variables values that the plan does not show? `SET @a = …` alone does so in the open.
+fn assigns(statement: &Statement, pieces: &[Piece<'_>]) -> bool {
+    match statement {
+        Statement::Set(_) | Statement::Prepare { .. } => false,
+        Statement::Routine { verb, .. } => *verb != "EXECUTE",
+        _ => {
+            pieces.iter().any(|piece| piece.kind == PieceKind::UserVariable)
+                && (matches!(statement, Statement::Multi(_) | Statement::NamedLocks(_))
+                    || pieces.iter().any(|piece| piece.op(":=") || piece.is("INTO")))
+        }
+    }
 }
 
 /// Splits the text at its semicolons.
@@ -101,8 +117,10 @@ fn statement(mut pieces: &[Piece<'_>], digest: &Digest) -> Statement {
 /// What the first words do not tell: named locks, the source of CREATE TABLE … SELECT.
 fn completed(mut statement: Statement, pieces: &[Piece<'_>], digest: &Digest) -> Statement {
     match &mut statement {
-        Statement::Routine { verb: "DO", tables } if tables.is_empty() => named_locks(statement, pieces),
-        Statement::Set(settings) if settings.is_empty() => named_locks(statement, pieces),
+        Statement::Routine { verb: "DO", tables, .. } if tables.is_empty() => named_locks(statement, pieces),
+        Statement::Set(settings) if settings.iter().all(|s| matches!(s, Setting::Variable(..))) => {
+            named_locks(statement, pieces)
+        }
         Statement::Ddl { verb: "CREATE TABLE", source, .. } => {
             let select = pieces.iter().position(|piece| piece.is("SELECT"));
             if let Some(Statement::Select(select)) = select.map(|at| dml(&pieces[at..], digest)) {

@@ -341,7 +341,7 @@ fn plain_column(item: &SelectItem) -> Option<String> {
     }
 }
 
-fn plain_name(expr: &Expr) -> Option<String> {
+pub(super) fn plain_name(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(ident) if !ident.value.starts_with('@') => Some(ident.value.clone()),
         Expr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.clone()),

@@ -3,7 +3,8 @@
 use super::cursor::Cursor;
 use super::digest::LiteralKind;
 use super::fold::{Piece, PieceKind};
-use super::statement::{Isolation, Scope, Setting, SqlMode, Statement};
+use super::routine;
+use super::statement::{Argument, Isolation, Scalar, Scope, Setting, SqlMode, Statement};
 
 /// After `SET`.
 pub(super) fn set(mut cursor: Cursor<'_, '_>) -> Statement {
@@ -89,7 +90,12 @@ fn assignment(cursor: &mut Cursor<'_, '_>, keyword: Option<Scope>, settings: &mu
     }
     let assigned = cursor.eat_op("=") || cursor.eat_op(":=");
     let value = value(cursor);
-    if !assigned || target.kind == PieceKind::UserVariable {
+    if !assigned {
+        return;
+    }
+    if let Some(name) = routine::variable(target) {
+        let argument = value.map_or(Argument::Scalar(Scalar::Unknown), routine::argument);
+        settings.push(Setting::Variable(name, argument));
         return;
     }
     let session = scope.unwrap_or(Scope::Session) == Scope::Session;

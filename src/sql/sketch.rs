@@ -32,7 +32,7 @@ pub(crate) fn sketch(statement: &Statement) -> String {
         Statement::Ddl { tables, verb, commits, .. } => {
             format!("ddl {verb}: {}{}", names(tables), if *commits { "" } else { " (no commit)" })
         }
-        Statement::Routine { verb, tables } => format!("routine {verb}: {}", names(tables)),
+        Statement::Routine { verb, tables, .. } => format!("routine {verb}: {}", names(tables)),
         Statement::Opaque { reason, tables } => format!("opaque {reason:?}: {}", names(tables)),
         Statement::LockTables(list) => join(
             list.iter().map(|(t, write)| format!("{}{}", name(t), if *write { " write" } else { " read" })),

@@ -73,6 +73,15 @@ pub enum Statement {
         verb: &'static str,
         /// Tables that the text names.
         tables: Vec<TableName>,
+        /// What it runs, where the text names that.
+        runs: Option<Box<Runs>>,
+    },
+    /// `PREPARE name FROM …`; without a source `DEALLOCATE PREPARE name`. Names are lower-cased.
+    Prepare {
+        /// The name.
+        name: String,
+        /// Where the text comes from.
+        from: Option<Argument>,
     },
     /// `SELECT`, `DO` or `SET` without a table that calls `GET_LOCK` and its kin: the calls in text order.
     NamedLocks(Vec<NamedLock>),
@@ -90,6 +99,41 @@ pub enum Statement {
     },
     /// Several statements in one text, in order.
     Multi(Vec<Arc<Statement>>),
+}
+
+/// What a statement runs that stands elsewhere.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Runs {
+    /// `CALL procedure (…)`
+    Procedure {
+        /// Its name.
+        name: TableName,
+        /// What it is given.
+        arguments: Vec<Argument>,
+    },
+    /// `EXECUTE name USING …`
+    Prepared {
+        /// Its name, lower-cased.
+        name: String,
+        /// One for each `?`.
+        using: Vec<Argument>,
+    },
+    /// MariaDB's `EXECUTE IMMEDIATE … USING …`
+    Text {
+        /// Where the text comes from.
+        from: Argument,
+        /// One for each `?`.
+        using: Vec<Argument>,
+    },
+}
+
+/// What a statement is given by name or value.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Argument {
+    /// A literal or `?`, or [`Scalar::Unknown`] for an expression.
+    Scalar(Scalar),
+    /// `@name`, lower-cased.
+    Variable(String),
 }
 
 /// Why a statement was not understood.
@@ -138,6 +182,8 @@ pub enum Setting {
     UniqueChecks(Option<bool>),
     /// `innodb_lock_wait_timeout`, seconds.
     LockWaitTimeout(Option<u64>),
+    /// `@name = …`
+    Variable(String, Argument),
 }
 
 /// How far a `SET` reaches.
@@ -326,6 +372,28 @@ pub struct Insert {
     pub columns: Option<Vec<String>>,
     /// Where the rows come from.
     pub rows: Rows,
+    /// What a `SELECT` gives each column of a new row, where the text tells; empty: not even how many.
+    pub selected: Vec<Scalar>,
+    /// Tables that subqueries among the values read.
+    pub reads: Vec<TableAccess>,
+}
+
+impl Insert {
+    /// What the columns of a new row get; `None`: the text does not tell.
+    pub fn values(&self) -> Option<&[Scalar]> {
+        match &self.rows {
+            Rows::Values(row) => Some(row),
+            Rows::Select(_) => Some(self.selected.as_slice()).filter(|selected| !selected.is_empty()),
+        }
+    }
+
+    /// The tables that it reads.
+    pub fn sources(&self) -> &[TableAccess] {
+        match &self.rows {
+            Rows::Values(_) => &self.reads,
+            Rows::Select(source) => &source.tables,
+        }
+    }
 }
 
 /// Where an `INSERT` takes its rows from.

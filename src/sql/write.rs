@@ -1,12 +1,15 @@
 //! INSERT, UPDATE and DELETE of the syntax tree to plans.
 
 use sqlparser::ast::{
-    self, Assignment, AssignmentTarget, FromTable, ObjectName, OnInsert, Query, SetExpr, TableObject,
+    self, Assignment, AssignmentTarget, FromTable, ObjectName, OnInsert, Query, SelectItem, SetExpr,
+    TableObject,
 };
 
 use super::predicate::{Conjunct, scalar};
-use super::read::{From, Reader, last_part, plain_order_list, table_name};
-use super::statement::{Delete, Insert, RowLock, Rows, Scalar, TableAccess, Update, WaitPolicy};
+use super::read::{From, Reader, last_part, plain_name, plain_order_list, table_name};
+use super::statement::{
+    Delete, Insert, RowLock, Rows, Scalar, Select, TableAccess, Test, Update, WaitPolicy,
+};
 
 const EXCLUSIVE: Option<RowLock> = Some(RowLock { exclusive: true, wait: WaitPolicy::Wait });
 
@@ -22,6 +25,8 @@ pub(super) fn insert(reader: &mut Reader<'_>, tree: &ast::Insert, mixed: bool) -
         on_duplicate: None,
         columns: None,
         rows: Rows::Values(Vec::new()),
+        selected: Vec::new(),
+        reads: Vec::new(),
     };
     if let Some(OnInsert::DuplicateKeyUpdate(assignments)) = &tree.on {
         insert.on_duplicate = Some(assignments.iter().filter_map(|a| Some(target(a)?.1)).collect());
@@ -30,8 +35,15 @@ pub(super) fn insert(reader: &mut Reader<'_>, tree: &ast::Insert, mixed: bool) -
         insert.columns = Some(tree.columns.iter().filter_map(last_part).collect());
     }
     match &tree.source {
-        Some(source) => insert.rows = rows(reader, source, mixed),
+        Some(source) => {
+            insert.rows = rows(reader, source, mixed);
+            match &insert.rows {
+                Rows::Values(_) => reader.subqueries(&source.body, &mut insert.reads),
+                Rows::Select(select) => insert.selected = selected(source, select),
+            }
+        }
         None => {
+            tree.assignments.iter().for_each(|a| reader.subqueries(&a.value, &mut insert.reads));
             insert.columns = Some(tree.assignments.iter().filter_map(|a| Some(target(a)?.1)).collect());
             insert.rows = Rows::Values(tree.assignments.iter().map(|a| value(&a.value)).collect());
         }
@@ -51,6 +63,26 @@ fn rows(reader: &mut Reader<'_>, source: &Query, mixed: bool) -> Rows {
         return Rows::Values(row.iter().map(|expr| known(value(expr))).collect());
     }
     Rows::Select(Box::new(reader.select(source)))
+}
+
+/// What a SELECT gives: its literals, and columns that WHERE says the value of.
+fn selected(source: &Query, select: &Select) -> Vec<Scalar> {
+    let SetExpr::Select(block) = &*source.body else { return Vec::new() };
+    let own: Vec<&TableAccess> = select.tables.iter().filter(|table| !table.nested).collect();
+    let equal = |expr: &ast::Expr| {
+        let ([table], Some(column)) = (own.as_slice(), plain_name(expr)) else { return None };
+        table.predicate.conditions.iter().find_map(|condition| match &condition.test {
+            Test::Eq(value) if condition.column.eq_ignore_ascii_case(&column) => Some(value.clone()),
+            _ => None,
+        })
+    };
+    let one = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            Some(scalar(expr).or_else(|| equal(expr)).unwrap_or(Scalar::Unknown))
+        }
+        _ => None,
+    };
+    block.projection.iter().map(one).collect::<Option<_>>().unwrap_or_default()
 }
 
 fn value(expr: &ast::Expr) -> Scalar {

@@ -310,7 +310,7 @@ impl TransactionState {
     fn set(&mut self, setting: &Setting) {
         match *setting {
             // The flags have told.
-            Setting::Autocommit(_) => {}
+            Setting::Autocommit(_) | Setting::Variable(..) => {}
             Setting::Isolation(Scope::Next, level) => self.next_isolation = level.or(self.next_isolation),
             Setting::Isolation(Scope::Session, level) => {
                 self.isolation = level.unwrap_or(self.defaults.isolation);
@@ -430,7 +430,7 @@ fn touches(statement: &Statement) -> bool {
         Statement::Select(select) => !select.tables.is_empty(),
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => true,
         Statement::Ddl { .. } => true,
-        Statement::Routine { verb, tables } => *verb != "DO" || !tables.is_empty(),
+        Statement::Routine { verb, tables, .. } => *verb != "DO" || !tables.is_empty(),
         Statement::Opaque { .. } => true,
         _ => false,
     }

@@ -254,7 +254,9 @@ impl<'a> Stage<'a> {
             };
             let sql = conflict["requester"]["statement"].as_str().unwrap_or_default();
             let mut issued = played.steps.iter_mut().rev().filter(|s| s.session == session && s.issued);
-            let Some(step) = issued.find(|step| step.sql == sql) else { continue };
+            // Of an EXECUTE the text is shown that it runs.
+            let shown = |step: &&mut PlayedStep| step.sql == sql || step.sql.starts_with("EXECUTE ");
+            let Some(step) = issued.find(shown) else { continue };
             step.predictions.push(Prediction::of(conflict));
         }
     }

@@ -88,6 +88,7 @@ impl Analyzer {
     /// COM_RESET_CONNECTION, COM_CHANGE_USER: the server has rolled back and forgotten everything.
     fn begin_again(&mut self) {
         self.prepared.clear();
+        self.named.clear();
         self.names.clear();
         self.held.extend(self.owned.take());
         self.end_transaction(Ending::RolledBack);
@@ -148,8 +149,11 @@ impl Analyzer {
             self.state.set_schema(Some(schema.clone()));
         }
         self.report(txn.or(self.txn).unwrap_or(UNFOLLOWED), errno);
-        if errno.is_none() {
-            self.definitions(part);
+        match (part, errno) {
+            (_, None) => self.definitions(part),
+            (Statement::Prepare { name, .. }, _) => self.named.prepare(name, None, 0),
+            (Statement::Set(_), _) => self.named.forget_variables(),
+            _ => {}
         }
         if let Statement::KillQuery(_) = statement
             && let Some(thread) = self.kills.pop_front().flatten()
@@ -217,9 +221,9 @@ impl Analyzer {
             }
             None => {
                 let rules = Rules { flavour: self.flavour, gaps };
-                let settle = if intent.exact { outcome::settle_exact } else { outcome::settle };
-                let rows = settle(statement, rows, &answered, generated.as_ref(), rules);
-                settled.extend(rows);
+                let (rows, exact) = ((rows, intent.inner), intent.exact);
+                let generated = generated.as_ref();
+                settled.extend(outcome::settle_all(statement, rows, exact, &answered, generated, rules));
             }
         }
         let kept = self.shared.admission.answered(txn, refs, &settled);
@@ -288,6 +292,9 @@ impl Analyzer {
             return;
         };
         self.tried.clear();
+        if tables.is_empty() {
+            knowledge.procedures.forget();
+        }
         for table in tables {
             if let Some(schema) = table.schema.as_deref().or(self.state.schema()) {
                 if let Some(known) = knowledge.catalog.get(schema, &table.name) {

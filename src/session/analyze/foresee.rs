@@ -101,7 +101,8 @@ impl Analyzer {
         let named = |name: &TableName| find(&self.shared, schema, name);
         asked.reaches.resize(asked.requests.len(), None);
         let lock = |(request, reach): (Request, Option<Range>)| {
-            let table = table_of(statement, request.index, &named)?;
+            let known = || self.shared.knowledge.as_ref()?.catalog.find(request.index.table);
+            let table = table_of(statement, request.index, &named).or_else(known)?;
             let binding = Bound(analysed.bind(text, &[]));
             let values = intent::values_of(statement, &binding, &table, &request);
             let parts = &table.indexes.get(usize::from(request.index.index))?.parts;

@@ -6,7 +6,10 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use super::super::serve::{Knowledge, Shared};
+use super::inner::{self, Asker, MAX_DEPTH};
 use super::statement::{Bound, find, tables};
 use crate::backend::explain::PlanKey;
 use crate::backend::literal::{bytes, string};
@@ -25,6 +28,9 @@ use crate::sql::statement::{Statement, TableName, Test, Value};
 /// Most spans of one path that are read; longer IN lists stay wide.
 const MAX_SPANS: usize = 16;
 
+/// Statements that one runs which are asked about.
+const MAX_INNER: usize = 16;
+
 /// One execution of a statement.
 pub(super) struct Inquiry {
     pub(super) shared: Arc<Shared>,
@@ -33,6 +39,8 @@ pub(super) struct Inquiry {
     pub(super) params: Vec<Value<'static>>,
     pub(super) schema: Option<String>,
     pub(super) context: Context,
+    /// How many statements run each other down to this one.
+    pub(super) depth: u8,
 }
 
 impl Inquiry {
@@ -43,8 +51,12 @@ impl Inquiry {
     /// What the statement asks for, with what is known.
     pub(super) fn intent(&self, known: &Known) -> Intent {
         let values = Bound(self.analysed.bind(&self.text, &self.params));
-        let table = |name: &TableName| find(&self.shared, self.schema.as_deref(), name);
-        intent::requests_knowing(self.statement(), &values, &self.context, &table, known)
+        self.asker().intent(self.statement(), &values, known)
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        let (shared, schema) = (&*self.shared, self.schema.as_deref());
+        Asker { shared, schema, context: self.context, reading: self.analysed.reading }
     }
 
     /// Asks; what cannot be learnt in time stays unknown.
@@ -62,7 +74,38 @@ impl Inquiry {
         let mut read = Read { inquiry: self, knowledge, plain: plain.as_ref(), columns: Vec::new() };
         read.tables(&mut known).await;
         self.places(knowledge, &mut known).await;
+        for inner in self.inner(&known) {
+            known.inner.push(inner.ask_boxed().await);
+        }
         known
+    }
+
+    /// A statement may run statements that run statements.
+    fn ask_boxed(&self) -> BoxFuture<'_, Known> {
+        Box::pin(self.ask())
+    }
+
+    /// The statements that it runs.
+    fn inner(&self, known: &Known) -> Vec<Inquiry> {
+        if self.depth >= MAX_DEPTH || !runs_more(self.statement(), &|name| self.table_named(name)) {
+            return Vec::new();
+        }
+        let values = Bound(self.analysed.bind(&self.text, &self.params));
+        let (runs, _) = self.asker().runs(self.statement(), &values, known);
+        let inquiry = |run: inner::Run| Inquiry {
+            shared: self.shared.clone(),
+            text: run.running.inner.text.clone(),
+            analysed: run.running.inner.analysed.clone(),
+            params: run.running.params,
+            schema: Some(run.schema.to_string()),
+            context: self.context,
+            depth: self.depth + 1,
+        };
+        runs.into_iter().take(MAX_INNER).map(inquiry).collect()
+    }
+
+    fn table_named(&self, name: &TableName) -> Option<Arc<Table>> {
+        find(&self.shared, self.schema.as_deref(), name)
     }
 
     /// Reads the places beside the searches.
@@ -103,6 +146,12 @@ impl Inquiry {
         };
         plain::plain(&self.text, self.analysed.reading, &param)
     }
+}
+
+/// Does it run other statements?
+fn runs_more(statement: &Statement, table: &dyn Fn(&TableName) -> Option<Arc<Table>>) -> bool {
+    let triggered = |name: &&TableName| table(name).is_some_and(|table| !table.triggers.is_empty());
+    inner::procedure(statement).is_some() || tables(statement).iter().any(triggered)
 }
 
 /// What the plan of a statement is kept under. `None`: a table is not known.
@@ -208,7 +257,8 @@ impl Read<'_> {
             path.spans.iter().map(|span| span_sql(table, path.index, span)).collect();
         let alone = !searched.table.nested && !self.is_joined(searched);
         let condition = self.plain.and_then(|plain| plain.condition.as_deref()).filter(|_| alone);
-        let more = self.wanted_columns(searched, table);
+        let mut more = self.wanted_columns(searched, table);
+        more.extend(self.inquiry.asker().row_columns(table));
         let alias = &searched.table.alias;
         let condition = condition.filter(|_| !path.covers);
         if index.parts.is_empty() {
@@ -279,10 +329,7 @@ fn accesses(statement: &Statement) -> &[crate::sql::statement::TableAccess] {
         Statement::Select(select) => &select.tables,
         Statement::Update(update) => &update.tables,
         Statement::Delete(delete) => &delete.tables,
-        Statement::Insert(insert) => match &insert.rows {
-            crate::sql::statement::Rows::Select(select) => &select.tables,
-            crate::sql::statement::Rows::Values(_) => &[],
-        },
+        Statement::Insert(insert) => insert.sources(),
         _ => &[],
     }
 }

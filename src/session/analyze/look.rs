@@ -5,12 +5,13 @@ use std::sync::Arc;
 use futures_util::future::LocalBoxFuture;
 
 use super::Analyzer;
+use super::inner::{Asker, procedure};
 use super::inquiry::{Inquiry, plan_key, seen_span, span_sql};
 use super::search::Search;
 use super::statement::{Bound, Execution, find, tables};
 use crate::backend::probe::ProbeValue;
 use crate::backend::scan;
-use crate::catalog::{Family, Table};
+use crate::catalog::{Family, Flavour, Table};
 use crate::id::TxnId;
 use crate::intent::access_path::Span;
 use crate::intent::foreign_key::relatives;
@@ -20,7 +21,8 @@ use crate::lock::index::Neighbours;
 use crate::lock::key::Key;
 use crate::lock::request::Request;
 use crate::scheduler::conflict::Doubts;
-use crate::sql::statement::{Statement, Value};
+use crate::sql::lexer::Reading;
+use crate::sql::statement::{Statement, TableName, Value};
 use crate::txn::effect::Effect;
 
 /// Names of tables that were waited for in vain, per session; with more, none is waited for.
@@ -33,6 +35,7 @@ impl Analyzer {
     /// Tables that this session uses for the first time are loaded, or looked at again if what is known is
     /// old: the one point where a statement waits for knowledge, bounded by `control.first_use_timeout`.
     pub(super) fn tables_to_load(&mut self, statement: &Statement) -> Option<LocalBoxFuture<'static, ()>> {
+        let mut called_tables = self.called_tables(statement);
         let knowledge = self.shared.knowledge.as_ref()?;
         let mut wanted: Vec<(String, String)> = Vec::new();
         for name in tables(statement) {
@@ -54,13 +57,27 @@ impl Analyzer {
             }
             wanted.push((schema.to_owned(), name.name.clone()));
         }
-        if wanted.is_empty() {
+        let called = procedure(statement).and_then(|(name, _)| self.procedure_to_load(name));
+        wanted.append(&mut called_tables);
+        if wanted.is_empty() && called.is_none() {
             return None;
         }
+        let reading = Reading {
+            mariadb: self.flavour == Flavour::MariaDb,
+            version: self.server_version,
+            ..Reading::default()
+        };
+        let context = self.context(self.effect(statement));
         let (shared, runtime) = (self.shared.clone(), knowledge.control.runtime().clone());
         let settings = self.shared.settings();
         let (fresh, timeout) = (settings.fresh, settings.first_use_timeout);
         Some(Box::pin(async move {
+            if let (Some((schema, name)), Some(knowledge)) = (called, &shared.knowledge) {
+                let load = knowledge.procedures.load(&schema, &name);
+                let _ = tokio::time::timeout(timeout, load).await;
+                let asker = Asker { shared: &shared, schema: Some(&schema), context, reading };
+                wanted.extend(asker.procedure_tables(&TableName { schema: None, name }));
+            }
             let loads = wanted.into_iter().map(|(schema, name)| {
                 let shared = shared.clone();
                 runtime.spawn(async move {
@@ -78,11 +95,54 @@ impl Analyzer {
                     let relatives = relatives(&table);
                     let loads = relatives.into_iter().map(|(schema, name)| load(schema, name));
                     futures_util::future::join_all(loads).await;
+                    // So do the statements of its triggers.
+                    let asker = Asker { shared: &shared, schema: Some(&schema), context, reading };
+                    let named = asker.trigger_tables(&table);
+                    let loads = named.iter().map(|(schema, name)| load(schema, name));
+                    futures_util::future::join_all(loads).await;
                 })
             });
             // Known in time or not: the statement goes on with what there is.
             futures_util::future::join_all(loads).await;
         }))
+    }
+
+    /// The procedure that is called, unless it is known. One whose definition is old is loaded meanwhile.
+    fn procedure_to_load(&self, name: &TableName) -> Option<(String, String)> {
+        let knowledge = self.shared.knowledge.as_ref()?;
+        let schema = name.schema.as_deref().or(self.state.schema())?;
+        let place = (schema.to_owned(), name.name.clone());
+        if knowledge.procedures.get(schema, &name.name).is_none() {
+            return Some(place);
+        }
+        if knowledge.procedures.is_old(schema, &name.name) {
+            let shared = self.shared.clone();
+            knowledge.control.runtime().spawn(async move {
+                if let Some(knowledge) = &shared.knowledge {
+                    knowledge.procedures.load(&place.0, &place.1).await;
+                }
+            });
+        }
+        None
+    }
+
+    /// The tables of a procedure that this session uses for the first time.
+    fn called_tables(&mut self, statement: &Statement) -> Vec<(String, String)> {
+        let Some((name, _)) = procedure(statement) else { return Vec::new() };
+        let context = self.context(self.effect(statement));
+        let named = self.asker(context, Reading::default()).procedure_tables(name);
+        let shared = self.shared.clone();
+        let table = |schema: &str, name: &str| shared.knowledge.as_ref()?.catalog.get(schema, name);
+        named
+            .into_iter()
+            .filter(|(schema, name)| match table(schema, name) {
+                Some(table) => self.used.insert(table.id),
+                None => {
+                    let name = TableName { schema: Some(schema.clone()), name: name.clone() };
+                    self.tried.len() < MAX_TRIED && self.tried.insert(name)
+                }
+            })
+            .collect()
     }
 
     /// All looks that make a decision sure: the statement's own locks, those that it ran into, the edges of
@@ -132,6 +192,7 @@ impl Analyzer {
             params: execution.params.iter().map(Value::outliving).collect(),
             schema: self.state.schema().map(str::to_owned),
             context,
+            depth: 0,
         }
     }
 
@@ -144,10 +205,11 @@ impl Analyzer {
         txn: TxnId,
     ) -> Option<Arc<Search>> {
         let knowledge = self.shared.knowledge.as_ref()?;
+        let statement = &execution.analysed.plan.statement;
         let alone = matches!(
-            execution.analysed.plan.statement,
+            statement,
             Statement::Select(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Insert(_)
-        );
+        ) || procedure(statement).is_some();
         // What was just read from the server is as narrow as it gets.
         if !alone || !intent.is_wide() || self.learnt.lock().is_some() {
             return None;

@@ -14,10 +14,12 @@ mod answer;
 mod inquiry;
 mod look;
 mod guard;
+mod inner;
 mod search;
 mod trace;
 mod besides;
 mod foresee;
+mod text_prepared;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -51,6 +53,7 @@ use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
 use search::Search;
+use text_prepared::TextPrepared;
 pub use trace::tables_named;
 
 /// A transaction's list of locks that is longer than this is not kept for the next one.
@@ -82,6 +85,8 @@ pub struct Analyzer {
     /// The savepoint marker at which the open transaction may first have used a table.
     touched: Option<u32>,
     prepared: Prepared,
+    /// What is prepared as text, and user variables.
+    named: TextPrepared,
     pending: VecDeque<Pending>,
     waiting: Option<Waiting>,
     /// The command at hand has been looked at: its tables were waited for, its gap was probed.
@@ -163,7 +168,7 @@ impl Locking {
         let count = self.parts.pop_front()?.min(self.intent.requests.len());
         let requests = self.intent.requests.drain(..count).collect();
         let rest = self.refs.drain(..count.min(self.refs.len())).collect();
-        let intent = Intent { requests, ..self.intent.clone() };
+        let intent = Intent { requests, inner: 0, ..self.intent.clone() };
         Some(Box::new(Locking {
             txn: self.txn,
             step: self.step,
@@ -184,7 +189,7 @@ impl Locking {
             Some(search) => {
                 let besides = self.besides.requests.len();
                 let (definitions, rows) = refs.split_at(besides);
-                search.noted(self.intent.requests[besides..].to_vec(), rows.into());
+                search.noted(self.intent.requests[besides..].to_vec(), self.intent.inner, rows.into());
                 self.refs = definitions.into();
             }
             None => self.refs = refs,
@@ -264,6 +269,7 @@ impl Analyzer {
             tried: FxHashSet::default(),
             touched: None,
             prepared: Prepared::new(shared.settings().max_prepared),
+            named: TextPrepared::default(),
             pending: VecDeque::new(),
             waiting: None,
             looked: Looked::default(),

@@ -34,6 +34,8 @@ pub(super) struct Search {
 #[derive(Default)]
 struct State {
     requests: Vec<Request>,
+    /// So many of them, at the end, are those of statements that it runs.
+    inner: usize,
     /// What became of each, once it was answered.
     settled: Vec<Settled>,
     /// Its locks; `None` before they are noted and after the transaction has ended.
@@ -56,10 +58,11 @@ impl Search {
         search
     }
 
-    /// Its requests are noted. `exact`: they need no narrowing.
-    pub(super) fn noted(&self, requests: Vec<Request>, refs: LockRefs) {
+    /// Its requests are noted, the last `inner` of them those of statements that it runs.
+    pub(super) fn noted(&self, requests: Vec<Request>, inner: usize, refs: LockRefs) {
         let mut state = self.state.lock();
         state.requests = requests;
+        state.inner = inner;
         state.refs = Some(refs);
     }
 
@@ -86,12 +89,15 @@ impl Search {
         let Some((answered, generated)) = &state.answered else { return refs };
         let statement = &self.inquiry.analysed.plan.statement;
         let rules = Rules::of(&self.inquiry.context);
-        let settle = if state.exact { outcome::settle_exact } else { outcome::settle };
-        let settled = settle(statement, &state.requests, answered, generated.as_ref(), rules);
+        let requests = (&*state.requests, state.inner);
+        let settled =
+            outcome::settle_all(statement, requests, state.exact, answered, generated.as_ref(), rules);
         // The requests stay in step with the locks.
         let admission = &self.inquiry.shared.admission;
         let kept = admission.answered(self.txn, refs.clone(), &settled);
         let still: Vec<bool> = refs.iter().map(|lock| kept.contains(lock)).collect();
+        let own = state.requests.len().saturating_sub(state.inner);
+        state.inner = still.iter().skip(own).filter(|still| **still).count();
         let mut each = still.iter().copied();
         state.requests.retain(|_| each.next().unwrap_or(false));
         let mut each = still.iter().copied();
@@ -123,6 +129,7 @@ impl Search {
         let noted = admission.replace(self.txn, &refs, exact);
         state.exact = intent.exact;
         state.requests = intent.requests;
+        state.inner = intent.inner;
         let noted = self.settle(&mut state, noted);
         state.refs = Some(noted);
         drop(state);

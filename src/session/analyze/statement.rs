@@ -8,6 +8,7 @@ use super::super::analysis::Verdict;
 use super::super::place::place;
 use super::super::rules::Facts;
 use super::super::serve::Shared;
+use super::inner::{Asker, procedure};
 use super::prepared::Text;
 use super::{Analyzer, Locking, Looked, Pending, Waiting, trace};
 use crate::admission::Admitted;
@@ -26,6 +27,7 @@ use crate::scheduler::policy::Action;
 use crate::shutdown::Phase;
 use crate::sql::binding::Binding;
 use crate::sql::cache::{Analysed, Plan};
+use crate::sql::lexer::Reading;
 use crate::sql::set;
 use crate::sql::statement::{Scalar, Statement, TableName, Value};
 use crate::sql::tag::Tag;
@@ -63,6 +65,14 @@ impl Analyzer {
             return self.push(Pending::Other);
         };
         let analysed = self.analyse(text);
+        if let Statement::Routine { verb: "EXECUTE", runs: Some(runs), .. } = &analysed.plan.statement {
+            if pending > 0 {
+                return Verdict::AfterEarlier;
+            }
+            if let Some(verdict) = self.execute_named(runs, text, &analysed) {
+                return verdict;
+            }
+        }
         self.statement(&Execution { text, analysed: &analysed, params: &[] }, pending)
     }
 
@@ -139,7 +149,7 @@ impl Analyzer {
         analysed
     }
 
-    fn statement(&mut self, execution: &Execution<'_>, pending: usize) -> Verdict {
+    pub(super) fn statement(&mut self, execution: &Execution<'_>, pending: usize) -> Verdict {
         let plan = &execution.analysed.plan;
         let statement = &plan.statement;
         // A read that locks nothing needs no state. Everything else is decided on what its predecessors
@@ -174,10 +184,14 @@ impl Analyzer {
                 }
             }
             self.name_tables(statement);
+            self.note_names(execution);
             self.shared.metrics.statements.inc(kind(statement));
             match statement {
                 Statement::Opaque { reason, .. } => self.fail_open((*reason).into()),
-                Statement::Routine { .. } => self.fail_open(FailOpen::Routine),
+                // Of a procedure it is asked below what it runs.
+                Statement::Routine { .. } if procedure(statement).is_none() => {
+                    self.fail_open(FailOpen::Routine);
+                }
                 _ => {}
             }
         }
@@ -296,7 +310,14 @@ impl Analyzer {
         let shared = self.shared.clone();
         let schema = self.state.schema().map(str::to_owned);
         let table = |name: &TableName| find(&shared, schema.as_deref(), name);
-        let names = |index: IndexId| resource(&plan.statement, index, &table);
+        let names = |index: IndexId| match resource(&plan.statement, index, &table) {
+            // Of a statement that this one runs.
+            unnamed if unnamed.table.is_empty() => {
+                let known = shared.knowledge.as_ref().and_then(|k| k.catalog.find(index.table));
+                known.map(|table| place(&table, index.index)).unwrap_or_default()
+            }
+            named => named,
+        };
         let requests = submission.requests.clone();
         let (admitted, report) = shared.admission.contend(submission, can_look, &names);
         if let Some(report) = &report {
@@ -341,6 +362,7 @@ impl Analyzer {
     pub(super) fn intent(&self, execution: &Execution<'_>, effect: Effect) -> (Intent, VecDeque<usize>) {
         let context = self.context(effect);
         let table = |name: &TableName| find(&self.shared, self.state.schema(), name);
+        let asker = self.asker(context, execution.analysed.reading);
         let binding = execution.analysed.bind(execution.text, execution.params);
         match &execution.analysed.plan.statement {
             Statement::Multi(parts) => {
@@ -349,15 +371,14 @@ impl Analyzer {
                     let one = intent::requests(part, &Bound(binding.part(at)), &context, &table);
                     counts.push_back(one.requests.len());
                     all.requests.extend(one.requests);
-                    all.unknown = all.unknown.or(one.unknown);
+                    all.unknown = all.unknown.or(one.unknown).or(one.triggers.then_some("trigger"));
                     all.deletes |= one.deletes;
                 }
                 (all, counts)
             }
             statement => {
                 let values = Bound(binding);
-                let ask =
-                    |known: &Known| intent::requests_knowing(statement, &values, &context, &table, known);
+                let ask = |known: &Known| asker.intent(statement, &values, known);
                 if let Some(learnt) = &*self.learnt.lock() {
                     return (ask(learnt), VecDeque::new());
                 }
@@ -369,6 +390,11 @@ impl Analyzer {
                 }
             }
         }
+    }
+
+    /// Who asks for a statement's locks.
+    pub(super) fn asker(&self, context: Context, reading: Reading) -> Asker<'_> {
+        Asker { shared: &self.shared, schema: self.state.schema(), context, reading }
     }
 
     /// What the statement runs under.
@@ -455,7 +481,9 @@ fn kind(statement: &Statement) -> StatementKind {
         | Statement::RollbackTo(_)
         | Statement::ReleaseSavepoint(_)
         | Statement::Xa(_) => StatementKind::Transaction,
-        Statement::Set(_) | Statement::Use(_) | Statement::NamedLocks(_) => StatementKind::Session,
+        Statement::Set(_) | Statement::Use(_) | Statement::NamedLocks(_) | Statement::Prepare { .. } => {
+            StatementKind::Session
+        }
         Statement::LockTables(_) | Statement::UnlockTables => StatementKind::TableLock,
         Statement::Ddl { .. } => StatementKind::Ddl,
         Statement::Select(select) if select.tables.iter().any(|t| t.lock.is_some()) => {
@@ -488,7 +516,7 @@ pub(super) fn locks(statement: &Statement, effect: &Effect) -> bool {
         Statement::Select(select) => effect.select_locks || select.tables.iter().any(|t| t.lock.is_some()),
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => true,
         Statement::Ddl { source, .. } => source.is_some(),
-        _ => false,
+        statement => procedure(statement).is_some(),
     }
 }
 
