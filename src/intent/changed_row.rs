@@ -30,12 +30,12 @@ pub struct ChangedRow {
 
 impl ChangedRow {
     /// A column before the change.
-    pub fn old(&self, column: &str) -> Option<Value<'static>> {
+    pub fn before(&self, column: &str) -> Option<Value<'static>> {
         self.value(&self.old, column)
     }
 
     /// A column after the change.
-    pub fn new(&self, column: &str) -> Option<Value<'static>> {
+    pub fn after(&self, column: &str) -> Option<Value<'static>> {
         self.value(&self.new, column)
     }
 

@@ -16,12 +16,15 @@ const LIMIT: usize = 4096;
 /// The triggers of a table, in the order in which they run.
 pub type Triggers = Arc<[(TriggerEvent, Arc<Program>)]>;
 
+/// A procedure's definition, and its body.
+type ReadProcedure = (Arc<Procedure>, Arc<Program>);
+
 /// Bodies by definition.
 #[derive(Debug, Default)]
 pub struct Programs {
     triggers: RwLock<HashMap<(TableId, u64), Triggers>>,
     /// By the address of a definition that is kept with it.
-    procedures: RwLock<HashMap<usize, (Arc<Procedure>, Arc<Program>)>>,
+    procedures: RwLock<HashMap<usize, ReadProcedure>>,
 }
 
 impl Programs {

@@ -306,13 +306,13 @@ impl<'t> Reader<'t> {
     }
 
     fn forget_into(&mut self, from: usize, end: usize) {
-        if let Some((into, stop)) = self.into_list(from, end) {
+        if let Some((into, stop)) = self.target_list(from, end) {
             self.forget_targets(into, stop);
         }
     }
 
     /// `INTO a, @b` of a SELECT.
-    fn into_list(&self, from: usize, end: usize) -> Option<(usize, usize)> {
+    fn target_list(&self, from: usize, end: usize) -> Option<(usize, usize)> {
         let into = Some(self.find_from(from, "INTO", end)).filter(|into| *into < end)?;
         let mut stop = into + 2;
         while stop < end && self.op(stop, ",") {
@@ -326,7 +326,7 @@ impl<'t> Reader<'t> {
         let mut text = head.as_bytes().to_vec();
         let mut operands = Vec::new();
         let selects = self.is(from, "SELECT") || self.is(from, "WITH");
-        let left_out = if selects { self.into_list(from, end) } else { None };
+        let left_out = if selects { self.target_list(from, end) } else { None };
         let mut names = Names::new(self, from);
         let (mut at, mut last) = (from, None);
         while at < end {

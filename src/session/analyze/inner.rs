@@ -173,8 +173,8 @@ impl<'a> Asker<'a> {
                 unread |=
                     program.unread || program.sets_columns().any(|column| is_indexed(&row.table, column));
                 let frame = Frame {
-                    old: &|column| row.old(column),
-                    new: &|column| row.new(column),
+                    old: &|column| row.before(column),
+                    new: &|column| row.after(column),
                     parameters: Default::default(),
                 };
                 runs.extend(program.run(&frame).into_iter().map(|running| {
