@@ -18,6 +18,7 @@ mod search;
 mod trace;
 mod besides;
 mod foresee;
+mod savepoint;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -50,6 +51,7 @@ pub use foresee::{Foreseen, ForeseenLock, Supposed};
 use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
+use savepoint::Savepoints;
 use search::Search;
 pub use trace::tables_named;
 
@@ -81,6 +83,7 @@ pub struct Analyzer {
     xa_locks: usize,
     /// The savepoint marker at which the open transaction may first have used a table.
     touched: Option<u32>,
+    savepoints: Savepoints,
     prepared: Prepared,
     pending: VecDeque<Pending>,
     waiting: Option<Waiting>,
@@ -263,6 +266,7 @@ impl Analyzer {
             unfollowed: false,
             tried: FxHashSet::default(),
             touched: None,
+            savepoints: Savepoints::default(),
             prepared: Prepared::new(shared.settings().max_prepared),
             pending: VecDeque::new(),
             waiting: None,
@@ -290,6 +294,7 @@ impl Analyzer {
     /// The transaction is over: what it holds is given back.
     fn end_transaction(&mut self, ending: Ending) {
         self.touched = None;
+        self.savepoints.clear();
         self.unfollowed = false;
         if self.txn.is_some() {
             self.shared.admission.learn_order(&self.entry);
