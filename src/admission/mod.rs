@@ -361,9 +361,20 @@ impl Admission {
 
     /// A COMMIT (or ROLLBACK) is about to be sent: nobody needs to be held behind it any more.
     pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool) {
+        let collisions = if commits { Vec::new() } else { self.scheduler.collisions(txn, refs) };
+        for report in collisions {
+            self.write_down(&report, self.places.name(report.request.index), Duration::ZERO);
+        }
         let woken = self.scheduler.ending(txn, refs, commits, self.now());
         self.deliver(woken);
         self.rehearsed(txn);
+    }
+
+    /// A transaction was rolled back to a savepoint: see [`Scheduler::rolled_back_to`]. Returns the locks that stay.
+    pub fn rolled_back_to(&self, txn: TxnId, refs: &[LockRef], moment: u64, gap_stays: bool) -> LockRefs {
+        let (kept, woken) = self.scheduler.rolled_back_to(txn, refs, moment, gap_stays, self.now());
+        self.deliver(woken);
+        kept
     }
 
     /// A transaction has ended.
@@ -422,6 +433,9 @@ impl Admission {
     }
 
     fn deliver(&self, woken: Vec<Woken>) {
+        for report in self.scheduler.foreseen() {
+            self.write_down(&report, self.places.name(report.request.index), Duration::ZERO);
+        }
         for woken in woken {
             let undelivered = match self.waiting.remove(&woken.token) {
                 Some((_, sender)) => {

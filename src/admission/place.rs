@@ -89,8 +89,10 @@ fn sentence(named: &Resource, kind: Kind, range: &Range, redact: bool) -> String
     let one = !range.low.is_lowest() && range.high == range.low.after();
     match kind {
         Kind::Insert { .. } => format!("a new record of {on} at {low}"),
-        Kind::Record | Kind::Clustered { .. } | Kind::Entry if one => format!("the record of {on} at {low}"),
-        Kind::Record | Kind::Clustered { .. } | Kind::Entry => {
+        Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry if one => {
+            format!("the record of {on} at {low}")
+        }
+        Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry => {
             format!("the records of {on} between {low} and {high}")
         }
         Kind::RecordOrGap if one => format!("the record of {on} at {low}, or the gap there"),

@@ -121,6 +121,15 @@ pub fn planned<'v>(
     paths
 }
 
+/// Can the search go several ways? An UPDATE or DELETE need not go the way of the SELECT that was explained.
+pub fn is_open(table: &Table, predicate: &Predicate, values: &dyn Values, path: &Path<'_>) -> bool {
+    let ways = guessed(table, predicate, values, &alone);
+    // An equality is taken before a range.
+    let rivals = |way: &&Path<'_>| way.way != Way::Interval || path.way != Way::Equal;
+    let others = ways.iter().filter(rivals).any(|way| way.index != path.index);
+    others || path.way == Way::All && (!ways.is_empty() || !predicate.exact && table.indexes.len() > 1)
+}
+
 /// The usual choice, first, and all other indexes that the search could use.
 pub fn guessed<'v>(
     table: &Table,
@@ -220,9 +229,31 @@ fn conditions<'a>(
     predicate.conditions.iter().filter(move |c| column.is_some() && table.column(&c.column) == column)
 }
 
+/// No value lies in an interval on a column of some index: the server's optimizer sees that, and reads nothing.
+pub fn is_empty(table: &Table, predicate: &Predicate, values: &dyn Values) -> bool {
+    let indexed = |name: &str| {
+        let column = table.column(name);
+        let mut parts = table.indexes.iter().filter(|index| usable(index)).flat_map(|index| &index.parts);
+        column.is_some() && parts.any(|part| part.column == column)
+    };
+    predicate.conditions.iter().any(|condition| match &condition.test {
+        Test::Range { low: Some((low, _)), high: Some((high, _)) } => {
+            let ends = (scalar(low, values, 0), scalar(high, values, 0));
+            matches!(ends, (Some(Value::Int(low)), Some(Value::Int(high))) if low > high)
+                && indexed(&condition.column)
+        }
+        _ => false,
+    })
+}
+
 /// The values that a test allows, if it is an equality.
 fn equal_to<'v>(test: &Test, values: &'v dyn Values, joined: Joined<'_, 'v>) -> Option<Vec<Value<'v>>> {
     match test {
+        // An interval of one value is read as an equality.
+        Test::Range { low: Some((low, true)), high: Some((high, true)) } => {
+            let (low, high) = (scalar(low, values, 0)?, scalar(high, values, 0)?);
+            (low == high && low != Value::Null).then(|| vec![low])
+        }
         Test::Eq(wanted) => Some(vec![scalar(wanted, values, 0)?]),
         Test::IsNull => Some(vec![Value::Null]),
         Test::EqColumn(alias, column) => joined(alias, column),

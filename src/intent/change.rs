@@ -8,14 +8,16 @@
 //! |---|---|---|
 //! | `changed-entry` | the row's entry in each index with a column that changes; for DELETE in all | any lock on it |
 //! | `moved-entry` | the place of its new entry: an insert there | gap locks; equal keys in a unique index |
+//! | `taken-key` | the new key is there: the duplicate check, S on that record, in a unique index next-key | |
 //! | `same-key` | the primary key changes, the unique key does not: the duplicate check around it | |
 //!
 //! Observed on MySQL 9.7 and MariaDB 10.11.
 
+use super::duplicate;
 use super::footprint::Search;
-use super::foreign_key;
+use super::foreign_key::{self, Child, Goes, Place};
 use super::known::{Known, SeenEntry};
-use super::outcome::Answered;
+use super::outcome::{Answered, Rules};
 use super::read::{Searched, Tables, request};
 use super::{Context, Intent, Values, scalar, value};
 use crate::catalog::{Flavour, Index, Table};
@@ -24,6 +26,7 @@ use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
 use crate::sql::statement::{Condition, Statement, TableAccess, Test, Update, Value};
+use std::sync::Arc;
 
 /// The row's entry where its columns change.
 const CHANGED: &str = "changed-entry";
@@ -31,6 +34,8 @@ const CHANGED: &str = "changed-entry";
 const MOVED: &str = "moved-entry";
 /// The duplicate check around a unique key that stays.
 const SAME_KEY: &str = "same-key";
+/// The entry that has the key already.
+const TAKEN: &str = "taken-key";
 
 /// What a statement does to the rows that it finds in a table.
 pub(super) struct Change<'a> {
@@ -92,6 +97,11 @@ impl<'a> Change<'a> {
         !self.deletes && self.sets(&self.table.indexes[0])
     }
 
+    /// Is a row changed as soon as it is found? Where the index that is searched changes, the rows are found first.
+    pub(super) fn goes_with_search(&self, via: usize) -> bool {
+        self.deletes || !(self.sets(&self.table.indexes[via]) || self.moves())
+    }
+
     fn sets(&self, index: &Index) -> bool {
         index.parts.iter().any(|part| match part.column {
             Some(column) => self.is_set(column) || self.table.columns[column].generated,
@@ -123,7 +133,8 @@ impl<'a> Change<'a> {
     /// Nothing is known of the rows but what the text says. `via`: the index by which they are found.
     pub(super) fn wide(&self, via: Option<usize>, intent: &mut Intent) {
         let old = |column: usize| self.given(column);
-        self.row(&old, via, Certainty::Likely, intent);
+        let mut likely = Certainty::Likely;
+        self.row(&old, via, 0, &mut likely, intent);
     }
 
     /// The rows have been read.
@@ -131,43 +142,116 @@ impl<'a> Change<'a> {
         &self,
         found: &[&SeenEntry],
         via: Option<usize>,
-        certainty: Certainty,
+        mut certainty: Certainty,
         intent: &mut Intent,
     ) {
         for entry in found {
-            for row in &entry.rows {
-                let read = |column: usize| row.iter().find(|(c, _)| *c == column).map(|(_, v)| v.clone());
-                self.row(&read, via, certainty, intent);
+            if !self.entry(entry, via, &mut certainty, intent) {
+                return;
             }
         }
     }
 
+    /// A row has been read. False: the statement fails with it.
+    pub(super) fn entry(
+        &self,
+        entry: &SeenEntry,
+        via: Option<usize>,
+        certainty: &mut Certainty,
+        intent: &mut Intent,
+    ) -> bool {
+        let before = intent.requests.len();
+        entry.rows.iter().all(|row| {
+            let read = |column: usize| row.iter().find(|(c, _)| *c == column).map(|(_, v)| v.clone());
+            self.row(&read, via, before, certainty, intent)
+        })
+    }
+
+    /// A column's value when the row has been changed.
+    fn new_value(&self, old: &dyn Fn(usize) -> Option<Value<'a>>, column: usize) -> Option<Value<'a>> {
+        match self.assigned.iter().rfind(|(c, _)| *c == column) {
+            Some((_, value)) => value.clone(),
+            None if self.table.columns[column].generated => None,
+            None => old(column),
+        }
+    }
+
+    /// The unique keys that a row gets, and its new parents: whether they are there can be asked about.
+    pub(super) fn places(&self, table: &Arc<Table>, old: &dyn Fn(usize) -> Option<Value<'a>>) -> Vec<Place> {
+        let mut places = Vec::new();
+        if self.deletes {
+            return places;
+        }
+        let new = |column: usize| self.new_value(old, column);
+        let clustered = self.moves().then_some(0);
+        for at in clustered.into_iter().chain(self.touched()) {
+            let (before, after) = (entry(self.table, at, old), entry(self.table, at, &new));
+            let Some(key) = after.unique.filter(|key| before.unique.as_ref() != Some(key)) else { continue };
+            let parts = &self.table.indexes[at].parts;
+            let values: Option<Vec<_>> =
+                parts.iter().map(|part| Some(new(part.column?)?.outliving())).collect();
+            let Some(values) = values else { continue };
+            let (table, certainty) = (table.clone(), after.certainty);
+            places.push(Place { table, index: at, key: Some(key), values, certainty });
+        }
+        let differs = |column: usize| self.differs(old, column);
+        places.extend(self.child(&differs, &new).places(&mut None));
+        places
+    }
+
+    fn child<'c, 'v>(
+        &'c self,
+        changes: &'c dyn Fn(usize) -> bool,
+        value_of: &'c dyn Fn(usize) -> Option<Value<'v>>,
+    ) -> Child<'c, 'v> {
+        let (table, context, known, find) = (self.table, self.context, self.known, self.find);
+        Child { table, context, changes, value_of, known, find, at: None }
+    }
+
+    fn differs(&self, old: &dyn Fn(usize) -> Option<Value<'a>>, column: usize) -> bool {
+        let new = || self.new_value(old, column);
+        self.is_set(column) && (new().is_none() || new() != old(column))
+    }
+
+    /// The requests of one row; `earlier`: how many were made for those before it, `sure`: how sure it is that the
+    /// statement comes so far. False: it fails here.
     fn row(
         &self,
         old: &dyn Fn(usize) -> Option<Value<'a>>,
         via: Option<usize>,
-        certainty: Certainty,
+        earlier: usize,
+        sure: &mut Certainty,
         intent: &mut Intent,
-    ) {
-        let new = |column: usize| match self.assigned.iter().rfind(|(c, _)| *c == column) {
-            Some((_, value)) => value.clone(),
-            None if self.table.columns[column].generated => None,
-            None => old(column),
+    ) -> bool {
+        let new = |column: usize| self.new_value(old, column);
+        let differs = |column: usize| self.differs(old, column);
+        let comes = |goes: Goes, sure: &mut Certainty| {
+            if goes == Goes::Perhaps {
+                *sure = (*sure).min(Certainty::Likely);
+            }
+            goes != Goes::NoFurther
         };
-        let differs =
-            |column: usize| self.is_set(column) && (new(column).is_none() || new(column) != old(column));
         if !self.deletes {
-            foreign_key::parents(self.table, self.context, &differs, &new, certainty, self.find, intent);
+            let goes = self.child(&differs, &new).parents(*sure, intent);
+            if !comes(goes, sure) {
+                return false;
+            }
         }
-        foreign_key::parent_goes(self, old, certainty, intent);
+        let goes = foreign_key::parent_goes(self, old, *sure, intent);
+        if !comes(goes, sure) {
+            return false;
+        }
         let indexes = &self.table.indexes;
-        let certain =
-            |built: &Entry| if built.whole { certainty.min(built.certainty) } else { Certainty::Unknown };
+        let certain = |built: &Entry, sure: Certainty| {
+            if built.whole { sure.min(built.certainty) } else { Certainty::Unknown }
+        };
         if self.moves() {
             let (before, after) = (entry(self.table, 0, old), entry(self.table, 0, &new));
             if !(before.whole && after.whole && before.key == after.key) {
-                let sure = certain(&after);
-                push(intent, self.insert(0, &after, sure));
+                let goes = self.put(0, [&before, &after], earlier, certain(&after, *sure), intent);
+                if !comes(goes, sure) {
+                    return false;
+                }
             }
         }
         for at in self.touched() {
@@ -177,7 +261,7 @@ impl<'a> Change<'a> {
             }
             if via != Some(at) {
                 let range = before.range();
-                let sure = certain(&before);
+                let sure = certain(&before, *sure);
                 push(intent, request(self.table, at, Mode::X, range, Kind::Entry, sure, CHANGED));
             }
             if self.deletes {
@@ -190,9 +274,53 @@ impl<'a> Change<'a> {
                 let range = Range::entries(key);
                 push(intent, request(self.table, at, Mode::S, range, kind, Certainty::Likely, SAME_KEY));
             }
-            let sure = certain(&after);
-            push(intent, self.insert(at, &after, sure));
+            let goes = self.put(at, [&before, &after], earlier, certain(&after, *sure), intent);
+            if !comes(goes, sure) {
+                return false;
+            }
         }
+        true
+    }
+
+    /// A new entry, unless its key is there.
+    fn put(
+        &self,
+        at: usize,
+        [before, after]: [&Entry; 2],
+        earlier: usize,
+        sure: Certainty,
+        intent: &mut Intent,
+    ) -> Goes {
+        let insert = self.insert(at, after, sure);
+        if insert.kind.check().is_none() || before.unique == after.unique {
+            push(intent, insert);
+            return Goes::On;
+        }
+        let Some(span) = self.known.place(self.table.id, at, &insert.range.low) else {
+            push(intent, insert);
+            return Goes::Perhaps;
+        };
+        let taken = |known: &Request| {
+            known.kind.inserts() && known.index == insert.index && known.range == insert.range
+        };
+        // Another row of this statement has got the key.
+        if intent.requests[..earlier].iter().any(taken) {
+            return Goes::NoFurther;
+        }
+        let Some(there) = span.entries.iter().find(|entry| entry.stands()) else {
+            push(intent, insert);
+            // Somebody is about to put it there, or to take it away.
+            return if span.entries.is_empty() { Goes::On } else { Goes::Perhaps };
+        };
+        let range = Range::entries(&there.key);
+        if at == 0 {
+            push(intent, request(self.table, 0, Mode::S, range, Kind::Record, sure, TAKEN));
+        } else {
+            let reach = Range { high: range.high.clone(), ..span.reach() };
+            let taken = request(self.table, at, Mode::S, range, Kind::NextKey, sure, TAKEN);
+            intent.add(taken, Some(reach));
+        }
+        Goes::NoFurther
     }
 
     fn insert(&self, at: usize, new: &Entry, certainty: Certainty) -> Request {
@@ -319,14 +447,21 @@ pub(super) fn entry<'v>(table: &Table, at: usize, value_of: &dyn Fn(usize) -> Op
 
 /// Is this a lock of these rules?
 pub(super) fn is_of(request: &Request) -> bool {
-    matches!(request.rule, CHANGED | MOVED | SAME_KEY)
+    matches!(request.rule, CHANGED | MOVED | TAKEN | SAME_KEY)
 }
 
 /// What became of it. `none`: no row was found, or none was changed.
-pub(super) fn settle(request: &Request, answered: &Answered, none: bool) -> Settled {
+pub(super) fn settle(request: &Request, answered: &Answered, none: bool, rules: Rules) -> Settled {
     match answered {
         _ if none => Settled::Released,
-        Answered::Failed(_) if request.rule != SAME_KEY => Settled::Released,
+        Answered::Duplicate { index, entry } if request.kind.inserts() => {
+            let met = Some(request.index.index) == *index && duplicate::spelled(&request.range.low) == *entry;
+            // A row that had been put before the duplicate was met is taken out again.
+            if met { duplicate::met(request, Mode::S) } else { duplicate::undone(rules) }
+        }
+        Answered::Duplicate { .. } | Answered::Failed(_) if !matches!(request.rule, TAKEN | SAME_KEY) => {
+            Settled::Released
+        }
         _ if request.kind.inserts() => Settled::Became(Kind::Record, request.range.clone()),
         _ => Settled::Kept,
     }

@@ -53,6 +53,11 @@ impl<'a> Row<'a> {
         Some(span.entries.iter().find(there).map(|entry| (span, entry)))
     }
 
+    /// Was there an entry that is about to come or to go?
+    pub(super) fn is_moving(&self, at: usize, key: &Key) -> bool {
+        self.known.place(self.table.id, at, key).is_some_and(|span| !span.entries.is_empty())
+    }
+
     /// Does the statement go on after it has met a duplicate, and with what?
     fn goes_on(&self) -> Option<Change<'a>> {
         let set = match &self.insert.on_duplicate {
@@ -124,7 +129,7 @@ pub(super) fn settle(
     insert: &Insert,
     requests: &[Request],
     answered: &Answered,
-    generated: Option<&Key>,
+    generated: Option<u64>,
     rules: Rules,
 ) -> Vec<Settled> {
     let table = requests.iter().find(|r| r.kind.inserts()).map(|r| r.index.table);
@@ -132,8 +137,13 @@ pub(super) fn settle(
     let rows = rows(requests, table);
     let told = told(insert, requests, &rows, answered);
     let mut settled = vec![Settled::Kept; requests.len()];
+    let mut given = 0;
     for (number, row) in rows.iter().enumerate() {
         let part = &requests[row.clone()];
+        // Rows that bring a number of their own use none up.
+        let takes = part.iter().any(|r| of_row(r) && r.index.index == 0 && r.range.low.is_end());
+        let generated = generated.filter(|_| takes).map(|first| first + given);
+        given += u64::from(takes);
         // The server was asked, and there was a duplicate.
         let met = part.iter().any(|request| request.rule == DUPLICATE);
         for (request, settled) in part.iter().zip(&mut settled[row.clone()]) {
@@ -208,7 +218,7 @@ fn told(insert: &Insert, requests: &[Request], rows: &[std::ops::Range<usize>], 
 }
 
 /// A key as the server writes it in its message: `20-3`.
-fn spelled(key: &Key) -> String {
+pub(super) fn spelled(key: &Key) -> String {
     key.to_string().replace(", ", "-").replace('\'', "")
 }
 
@@ -237,23 +247,31 @@ fn duplicate(
     };
     let place = |index: u16| row.iter().position(|r| r.kind.inserts() && r.index.index == index);
     match (place(request.index.index), place(index)) {
-        _ if request.index.index == index => {
-            Settled::Met { mode, kind, certainty: request.certainty.max(Certainty::Likely) }
-        }
+        _ if request.index.index == index => met(request, mode),
         (Some(own), Some(met)) if own < met => undone(rules),
         _ => Settled::Released,
     }
 }
 
+/// The entry that was there already.
+pub(super) fn met(request: &Request, mode: Mode) -> Settled {
+    let kind = if request.index.index == 0 { Kind::Record } else { Kind::NextKey };
+    Settled::Met { mode, kind, certainty: request.certainty.max(Certainty::Likely) }
+}
+
 /// An entry that was there for a moment.
-fn undone(rules: Rules) -> Settled {
+pub(super) fn undone(rules: Rules) -> Settled {
     let stays = rules.flavour == Flavour::MySql && rules.gaps;
     if stays { Settled::Undone } else { Settled::Released }
 }
 
-fn became(request: &Request, generated: Option<&Key>) -> Settled {
-    let range = match generated {
-        Some(key) if request.index.index == 0 && request.kind.check().is_none() => Range::entries(key),
+/// A new entry that is there now. `generated`: the number that its row has got, if the server gave it one.
+fn became(request: &Request, generated: Option<u64>) -> Settled {
+    let range = match (generated, request.range.low.before_end()) {
+        (Some(number), Some(mut key)) => {
+            key.push_int(number.into(), false);
+            Range::entries(&key)
+        }
         _ => request.range.clone(),
     };
     Settled::Became(Kind::Record, range)

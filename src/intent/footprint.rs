@@ -5,7 +5,7 @@
 //! | `entry`, `entries` | the entries that were read, with the gaps below them |
 //! | `first-at-bound` | MySQL, primary key, `>=`: the record that is the bound, without the gap below |
 //! | `gap-behind` | the gap between the last entry and the next one |
-//! | `entry-beyond` | the entry behind the range: every secondary range, MariaDB's primary key |
+//! | `entry-beyond` | the entry behind the range: every secondary range, MariaDB's primary key; with its row for UPDATE and DELETE |
 //! | `missing` | nothing was found: the gap where it would be |
 //! | `clustered-record` | the row behind each secondary entry |
 //! | `passed-over` | READ COMMITTED: asked for, then released because the row does not match or lies beyond |
@@ -174,6 +174,13 @@ impl<'a> Exact<'a> {
         intent.add(request, None);
     }
 
+    /// The same of a row that turns out not to match.
+    fn passes(&self, entry: &SeenEntry, intent: &mut Intent) {
+        let range = Range::entries(&entry.clustered);
+        let request = self.search.request(0, range, Kind::Passed, self.certainty, PASSED_OVER);
+        intent.add(request, None);
+    }
+
     // ## REPEATABLE READ, SERIALIZABLE
 
     fn repeatable_read(&self, left: &mut Option<u64>, intent: &mut Intent) {
@@ -208,12 +215,33 @@ impl<'a> Exact<'a> {
         };
         debug_assert!(read.len() >= read.iter().copied().filter(matching).count());
         let at_end = !stopped || self.backward;
+        let first = intent.requests.len();
         self.first_part(&read, stopped, at_end, intent);
-        if self.secondary() && (self.search.mode == Mode::X || !self.search.covering(self.path)) {
-            for entry in &read {
-                self.clustered(entry, "clustered-record", intent);
+        if self.backward {
+            self.turn_round(first, intent);
+        }
+    }
+
+    /// The requests from `first` on, in the opposite order: an entry and the row behind it stay together.
+    fn turn_round(&self, first: usize, intent: &mut Intent) {
+        intent.reaches.resize(intent.requests.len(), None);
+        let (requests, reaches) = (intent.requests.split_off(first), intent.reaches.split_off(first));
+        let mut groups: Vec<Vec<(Request, Option<Range>)>> = Vec::new();
+        for (request, reach) in requests.into_iter().zip(reaches) {
+            let own = request.index.index as usize == self.path.index;
+            match groups.last_mut() {
+                Some(group) if !own => group.push((request, reach)),
+                _ => groups.push(vec![(request, reach)]),
             }
         }
+        for (request, reach) in groups.into_iter().rev().flatten() {
+            intent.add(request, reach);
+        }
+    }
+
+    /// Does it lock the rows behind the entries that it reads?
+    fn locks_rows(&self) -> bool {
+        self.secondary() && (self.search.mode == Mode::X || !self.search.covering(self.path))
     }
 
     /// The locks in the index: from the gap below the first entry that is read to the gap (or entry)
@@ -237,7 +265,7 @@ impl<'a> Exact<'a> {
             (from, records) = (first.key.after(), rest);
         }
         let after_last = read.last().map_or(from.clone(), |last| last.key.after());
-        self.next_keys(records, &mut from, "entries", intent);
+        self.next_keys(records, &mut from, "entries", self.locks_rows(), intent);
         // A `<=` on MySQL's primary key whose bound exists ends the search.
         let bound_met = by_bound
             && !self.mariadb()
@@ -254,10 +282,7 @@ impl<'a> Exact<'a> {
             && (self.secondary() || self.mariadb());
         match &self.span.above {
             Some(above) if beyond => {
-                self.next_keys(&[above], &mut from, "entry-beyond", intent);
-                if self.secondary() && self.search.covering(self.path) && self.search.mode == Mode::X {
-                    self.clustered(above, "entry-beyond", intent);
-                }
+                self.next_keys(&[above], &mut from, "entry-beyond", self.locks_row_beyond(), intent);
             }
             _ => {
                 let reach = Range { low: from, high: self.high.clone() };
@@ -270,8 +295,16 @@ impl<'a> Exact<'a> {
     }
 
     /// Next-key locks on entries that follow one another; `from` is where the gap below the first begins,
-    /// then the place behind the last. Each is a request of its own, as at the server, unless they are many.
-    fn next_keys(&self, entries: &[&SeenEntry], from: &mut Key, rule: &'static str, intent: &mut Intent) {
+    /// then the place behind the last. Each is a request of its own, as at the server, unless they are many;
+    /// the row behind it comes before the next.
+    fn next_keys(
+        &self,
+        entries: &[&SeenEntry],
+        from: &mut Key,
+        rule: &'static str,
+        rows: bool,
+        intent: &mut Intent,
+    ) {
         let each = if entries.len() > MAX_SINGLE { entries.len() } else { 1 };
         for run in entries.chunks(each) {
             let ([first, ..], [.., last]) = (run, run) else { return };
@@ -279,6 +312,9 @@ impl<'a> Exact<'a> {
             let reach = Range { low: from.clone(), high: named.high.clone() };
             *from = named.high.clone();
             self.add(named, Kind::NextKey, rule, Some(reach), intent);
+            for entry in run.iter().filter(|_| rows) {
+                self.clustered(entry, if rule == "entries" { "clustered-record" } else { rule }, intent);
+            }
         }
     }
 
@@ -301,9 +337,16 @@ impl<'a> Exact<'a> {
         } else {
             self.add(place, Kind::Record, "entry", None, intent);
         }
-        if self.secondary() && (self.search.mode == Mode::X || !self.search.covering(self.path)) {
+        if self.locks_rows() {
             self.clustered(entry, "clustered-record", intent);
         }
+    }
+
+    /// That an entry lies beyond the range a SELECT sees before it reads the row, unless it reads nothing but the
+    /// index.
+    fn locks_row_beyond(&self) -> bool {
+        let select = matches!(self.search.statement, Statement::Select(_));
+        self.locks_rows() && (!select || self.search.covering(self.path))
     }
 
     // ## READ COMMITTED, READ UNCOMMITTED
@@ -329,12 +372,15 @@ impl<'a> Exact<'a> {
             if !entry.matches && update && !self.secondary() && !unique {
                 continue;
             }
-            let kept = entry.matches || unique && select || self.secondary() && !unique && self.mariadb();
-            let rule = if kept { "entry" } else { PASSED_OVER };
-            self.add(Range::entries(&entry.key), Kind::Record, rule, None, intent);
-            if self.secondary() && (self.search.mode == Mode::X || !self.search.covering(self.path)) {
-                let rule = if kept { "clustered-record" } else { PASSED_OVER };
-                self.clustered(entry, rule, intent);
+            let kept = entry.matches || unique && select || self.secondary() && self.mariadb();
+            let (kind, rule) = if kept { (Kind::Record, "entry") } else { (Kind::Passed, PASSED_OVER) };
+            self.add(Range::entries(&entry.key), kind, rule, None, intent);
+            if self.locks_rows() {
+                if kept {
+                    self.clustered(entry, "clustered-record", intent);
+                } else {
+                    self.passes(entry, intent);
+                }
             }
         }
         // The entry beyond is asked for to see that it lies beyond, and then released; MariaDB keeps it in a
@@ -346,10 +392,23 @@ impl<'a> Exact<'a> {
             && let Some(above) = &self.span.above
         {
             let kept = self.secondary() && self.mariadb();
-            let rule = if kept { "entry-beyond" } else { PASSED_OVER };
-            self.add(Range::entries(&above.key), Kind::Record, rule, None, intent);
+            let (kind, rule) =
+                if kept { (Kind::Record, "entry-beyond") } else { (Kind::Passed, PASSED_OVER) };
+            self.add(Range::entries(&above.key), kind, rule, None, intent);
+            if update_or_delete(self.search.statement) && self.locks_rows() {
+                if kept {
+                    self.clustered(above, "entry-beyond", intent);
+                } else {
+                    self.passes(above, intent);
+                }
+            }
         }
     }
+}
+
+/// Is it a statement that changes what it finds?
+fn update_or_delete(statement: &Statement) -> bool {
+    matches!(statement, Statement::Update(_) | Statement::Delete(_))
 }
 
 /// The part of a range that lies in another; a place in it if there is none.

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use super::change::{Change, Entry, entry};
-use super::known::SeenEntry;
+use super::known::{Known, SeenEntry};
 use super::outcome::Answered;
 use super::read::{Tables, request};
 use super::{Context, Intent};
@@ -108,40 +108,96 @@ fn place<'v>(
     Some(Place { table, index, key: Some(key), values: found, certainty })
 }
 
-/// The parents of a child's row: of the foreign keys with a column that `changes`.
-pub(super) fn parents<'v>(
-    table: &Table,
-    context: &Context,
-    changes: &dyn Fn(usize) -> bool,
-    value_of: &dyn Fn(usize) -> Option<Value<'v>>,
-    certainty: Certainty,
-    find: Tables<'_>,
-    intent: &mut Intent,
-) {
-    if !context.foreign_keys {
-        return;
-    }
-    for key in &table.foreign_keys {
-        let columns: Option<Vec<usize>> = key.child_columns.iter().map(|name| table.column(name)).collect();
-        let Some(columns) = columns.filter(|columns| columns.iter().any(|c| changes(*c))) else { continue };
-        // A NULL in any column: it has no parent.
-        if columns.iter().any(|c| value_of(*c) == Some(Value::Null)) {
-            continue;
+/// A row of a child table, new or changed.
+pub(super) struct Child<'a, 'v> {
+    pub(super) table: &'a Table,
+    pub(super) context: &'a Context,
+    /// The columns that change.
+    pub(super) changes: &'a dyn Fn(usize) -> bool,
+    pub(super) value_of: &'a dyn Fn(usize) -> Option<Value<'v>>,
+    pub(super) known: &'a Known,
+    pub(super) find: Tables<'a>,
+    /// Only of the foreign keys that this index serves.
+    pub(super) at: Option<usize>,
+}
+
+/// Does the statement come any further?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Goes {
+    /// It does.
+    On,
+    /// That hangs on what nobody has looked at.
+    Perhaps,
+    /// It fails here.
+    NoFurther,
+}
+
+impl Child<'_, '_> {
+    /// Where its parents are: of the foreign keys with a column that changes.
+    pub(super) fn places(&self, unknown: &mut Option<&'static str>) -> Vec<Place> {
+        let mut places = Vec::new();
+        if !self.context.foreign_keys {
+            return places;
         }
-        let Some(parent) = named(&key.parent, find) else {
-            intent.unknown = Some("table_not_loaded");
-            continue;
-        };
-        let value = |n: usize| columns.get(n).and_then(|c| value_of(*c));
-        let Some(place) = place(parent, &key.parent_columns, &value) else { continue };
-        let Some(_) = &place.key else { continue };
-        let index = &place.table.indexes[place.index];
-        let unique = index.unique && index.parts.len() == columns.len();
-        let kind = if context.locks_gaps() && unique { Kind::RecordOrGap } else { Kind::Record };
-        let sure = certainty.min(place.certainty).min(if unique { certainty } else { Certainty::Likely });
-        let range = place.range();
-        add(intent, request(&place.table, place.index, Mode::S, range, kind, sure, PARENT));
+        for key in &self.table.foreign_keys {
+            let columns: Option<Vec<usize>> =
+                key.child_columns.iter().map(|name| self.table.column(name)).collect();
+            let served = |columns: &Vec<usize>| self.at.is_none() || self.at == serves(self.table, columns);
+            let columns = columns.filter(served);
+            let Some(columns) = columns.filter(|columns| columns.iter().any(|c| (self.changes)(*c))) else {
+                continue;
+            };
+            // A NULL in any column: it has no parent.
+            if columns.iter().any(|c| (self.value_of)(*c) == Some(Value::Null)) {
+                continue;
+            }
+            let Some(parent) = named(&key.parent, self.find) else {
+                *unknown = Some("table_not_loaded");
+                continue;
+            };
+            let value = |n: usize| columns.get(n).and_then(|c| (self.value_of)(*c));
+            let found = place(parent, &key.parent_columns, &value).filter(|place| place.key.is_some());
+            places.extend(found);
+        }
+        places
     }
+
+    /// The locks on its parents.
+    pub(super) fn parents(&self, certainty: Certainty, intent: &mut Intent) -> Goes {
+        let mut goes = Goes::On;
+        for place in self.places(&mut intent.unknown) {
+            let index = &place.table.indexes[place.index];
+            let unique = index.unique && index.parts.len() == place.values.len();
+            let gaps = self.context.locks_gaps() && unique;
+            let kind = if gaps { Kind::RecordOrGap } else { Kind::Record };
+            let sure = certainty.min(place.certainty).min(if unique { certainty } else { Certainty::Likely });
+            let of = |kind| request(&place.table, place.index, Mode::S, place.range(), kind, sure, PARENT);
+            let span = place.key.as_ref().and_then(|key| self.known.place(place.table.id, place.index, key));
+            match span {
+                // A parent that is not there: the statement fails.
+                Some(span) if span.entries.is_empty() => {
+                    if gaps {
+                        intent.add(of(Kind::Gap), Some(span.reach()));
+                    }
+                    return Goes::NoFurther;
+                }
+                Some(span) if span.entries.iter().any(SeenEntry::stands) => {}
+                _ => goes = Goes::Perhaps,
+            }
+            add(intent, of(kind));
+        }
+        goes
+    }
+}
+
+/// The index of a child that a foreign key of these columns goes by.
+fn serves(table: &Table, columns: &[usize]) -> Option<usize> {
+    let begins = |index: &crate::catalog::Index| {
+        let part =
+            |(n, column): (usize, &usize)| index.parts.get(n).is_some_and(|p| p.column == Some(*column));
+        index.btree && columns.iter().enumerate().all(part)
+    };
+    table.indexes.iter().position(begins)
 }
 
 /// The children of a row that is deleted, or whose key changes: where they are looked for, and what becomes of
@@ -179,21 +235,53 @@ pub(super) fn parent_goes<'v>(
     old: &dyn Fn(usize) -> Option<Value<'v>>,
     certainty: Certainty,
     intent: &mut Intent,
-) {
+) -> Goes {
+    let mut goes = Goes::On;
     for (key, action, place) in children(change, old) {
         let Some(place) = place else {
             intent.unknown = Some("table_not_loaded");
+            goes = Goes::Perhaps;
             continue;
         };
         let sure = if place.key.is_some() { certainty.min(place.certainty) } else { Certainty::Unknown };
-        let gaps = change.context.locks_gaps();
         if action == ReferentialAction::Restrict {
-            let kind = if gaps { Kind::RecordOrGap } else { Kind::Record };
-            add(intent, request(&place.table, place.index, Mode::S, place.range(), kind, sure, CHILDREN));
+            match restrict(change, &place, sure, intent) {
+                Goes::NoFurther => return Goes::NoFurther,
+                Goes::Perhaps => goes = Goes::Perhaps,
+                Goes::On => {}
+            }
             continue;
         }
         cascade(change, key, &place, sure, intent);
     }
+    goes
+}
+
+/// A parent that may have no children.
+fn restrict(change: &Change<'_>, place: &Place, sure: Certainty, intent: &mut Intent) -> Goes {
+    let gaps = change.context.locks_gaps();
+    let of = |range, kind| request(&place.table, place.index, Mode::S, range, kind, sure, CHILDREN);
+    let span = place.key.as_ref().and_then(|key| change.known.place(place.table.id, place.index, key));
+    if let Some(span) = span {
+        if let Some(child) = span.entries.iter().find(|entry| entry.stands()) {
+            let range = Range::entries(&child.key);
+            if gaps && change.context.flavour == Flavour::MySql {
+                let reach = Range { high: range.high.clone(), ..span.reach() };
+                intent.add(of(range, Kind::NextKey), Some(reach));
+            } else {
+                add(intent, of(range, Kind::Record));
+            }
+            return Goes::NoFurther;
+        }
+        if span.entries.is_empty() {
+            if gaps {
+                intent.add(of(place.range(), Kind::Gap), Some(span.reach()));
+            }
+            return Goes::On;
+        }
+    }
+    add(intent, of(place.range(), if gaps { Kind::RecordOrGap } else { Kind::Record }));
+    Goes::Perhaps
 }
 
 /// The children that change with their parent.
@@ -272,6 +360,7 @@ pub(super) fn is_of(request: &Request) -> bool {
 pub(super) fn settle(request: &Request, answered: &Answered, none: bool, flavour: Flavour) -> Settled {
     let gap = || match request.kind {
         Kind::RecordOrGap => Settled::Became(Kind::Gap, request.range.clone()),
+        Kind::Gap => Settled::Kept,
         _ => Settled::Released,
     };
     let record = |kind| match request.kind {

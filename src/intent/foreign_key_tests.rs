@@ -52,17 +52,35 @@ fn seen() -> Known {
 fn a_child_needs_its_parent() {
     let none = Known::default();
     let parent = "parent-row S record or gap of t.PRIMARY at 5 (certain)";
-    let child = ["insert-unique X insert intention of child.PRIMARY at 1 (certain)".to_owned()];
+    let child = |sure| [format!("insert-unique X insert intention of child.PRIMARY at 1 ({sure})")];
     let mysql = asks(&REPEATABLE_READ, ReferentialAction::Restrict, &none, "INSERT INTO child VALUES (1, 5)");
-    assert_eq!((mysql[0].as_str(), &mysql[1..2]), (parent, &child[..]), "before anything is inserted");
+    assert_eq!(
+        (mysql[0].as_str(), &mysql[1..2]),
+        (parent, &child("likely")[..]),
+        "before anything is inserted"
+    );
     let mariadb = asks(&MARIADB, ReferentialAction::Restrict, &none, "INSERT INTO child VALUES (1, 5)");
     let parent = parent.replace("certain", "likely");
-    assert_eq!((&mariadb[2], &mariadb[..1]), (&parent, &child[..]), "with the row, if its key is new");
+    assert_eq!(
+        (&mariadb[2], &mariadb[..1]),
+        (&parent, &child("certain")[..]),
+        "with the row, if its key is new"
+    );
     let orphan = asks(&MARIADB, ReferentialAction::Restrict, &none, "INSERT INTO child VALUES (1, NULL)");
     assert!(orphan.iter().all(|words| !words.starts_with("parent-row")), "{orphan:?}");
     let free = Context { foreign_keys: false, ..REPEATABLE_READ };
     let free = asks(&free, ReferentialAction::Restrict, &none, "INSERT INTO child VALUES (1, 5)");
     assert!(free.iter().all(|words| !words.starts_with("parent-row")), "{free:?}");
+}
+
+#[test]
+fn without_a_parent_nothing_is_inserted() {
+    let span = SeenSpan { below: Some(entry(&[3], 3, &[3, 1, 1, 1])), ..SeenSpan::default() };
+    let none = SeenPlace { table: crate::id::TableId(1), index: 0, key: key(&[5]), span };
+    let known = Known { places: vec![none], asked: true, ..Known::default() };
+    let asked =
+        asks(&REPEATABLE_READ, ReferentialAction::Restrict, &known, "INSERT INTO child VALUES (1, 5)");
+    assert_eq!(asked, ["parent-row S gap of t.PRIMARY at 5 (certain)"]);
 }
 
 #[test]
@@ -79,7 +97,14 @@ fn a_child_that_changes_its_parent() {
 #[test]
 fn a_parent_that_goes_must_have_no_children() {
     let asked = asks(&REPEATABLE_READ, ReferentialAction::Restrict, &seen(), "DELETE FROM t WHERE id = 5");
-    assert_eq!(asked[1], "child-entries S record or gap of child.parent at 5 (certain)");
+    assert_eq!(asked[1..], ["child-entries S next-key of child.parent at 5, 1 (certain)"], "and it fails");
+    let asked = asks(&MARIADB, ReferentialAction::Restrict, &seen(), "DELETE FROM t WHERE id = 5");
+    assert_eq!(asked[1..], ["child-entries S record of child.parent at 5, 1 (certain)"]);
+    let mut childless = seen();
+    childless.places[0].span.entries.clear();
+    let asked = asks(&REPEATABLE_READ, ReferentialAction::Restrict, &childless, "DELETE FROM t WHERE id = 5");
+    assert_eq!(asked[1], "child-entries S gap of child.parent at 5 (certain)");
+    assert!(asked.len() > 2, "it goes on: {asked:?}");
     let asked =
         asks(&REPEATABLE_READ, ReferentialAction::Restrict, &seen(), "UPDATE t SET n = 2 WHERE id = 5");
     assert_eq!(asked.len(), 1, "no child needs n: {asked:?}");

@@ -4,6 +4,7 @@
 use crate::catalog::PlanStep;
 use crate::id::TableId;
 use crate::lock::key::Key;
+use crate::lock::range::Range;
 use crate::sql::statement::Value;
 
 /// What is known when requests are made.
@@ -114,6 +115,16 @@ impl Plan {
     }
 }
 
+impl SeenSpan {
+    /// From the entry before it to the one behind it.
+    pub fn reach(&self) -> Range {
+        Range {
+            low: self.below.as_ref().map(|entry| entry.key.after()).unwrap_or_default(),
+            high: self.above.as_ref().map_or(Key::supremum(), |entry| entry.key.clone()),
+        }
+    }
+}
+
 impl SeenEntry {
     /// It is there, and nobody is about to change that.
     pub fn stands(&self) -> bool {
@@ -126,6 +137,15 @@ impl Known {
     pub fn place(&self, table: TableId, index: usize, key: &Key) -> Option<&SeenSpan> {
         let same = |place: &&SeenPlace| place.table == table && place.index == index && place.key == *key;
         self.places.iter().find(same).map(|place| &place.span)
+    }
+
+    /// Nothing was seen where so many rows were found.
+    pub fn contradicts(&self, found: Option<u64>) -> bool {
+        let blank = |span: &SeenSpan| span.entries.is_empty() && !span.unread;
+        let seen = &self.seen;
+        found.is_some_and(|rows| rows > 0)
+            && !seen.is_empty()
+            && seen.iter().flat_map(|seen| &seen.spans).all(blank)
     }
 
     /// What was seen of a path.

@@ -174,8 +174,8 @@ pub fn places(
     known: &Known,
 ) -> Vec<Place> {
     match statement {
-        Statement::Insert(insert) => write::places(insert, values, table),
-        _ => read::children(statement, values, context, table, known),
+        Statement::Insert(insert) => write::places(insert, values, context, table, known),
+        _ => read::places(statement, values, context, table, known),
     }
 }
 

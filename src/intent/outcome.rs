@@ -6,7 +6,6 @@
 use super::footprint::PASSED_OVER;
 use super::{change, duplicate, foreign_key};
 use crate::catalog::Flavour;
-use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
 use crate::lock::request::{Kind, Request, Settled};
 use crate::sql::statement::{Statement, TableAccess};
@@ -36,6 +35,17 @@ pub enum Answered {
     Unclear,
 }
 
+impl Answered {
+    /// So many rows were found or changed at least, if it tells.
+    pub fn rows(&self) -> Option<u64> {
+        match self {
+            Answered::Rows(rows) => Some(*rows),
+            Answered::Changed { affected, matched } => Some(matched.unwrap_or(*affected)),
+            Answered::Failed(_) | Answered::Duplicate { .. } | Answered::Unclear => None,
+        }
+    }
+}
+
 /// ER_LOCK_WAIT_TIMEOUT and NOWAIT's ER_LOCK_NOWAIT: the lock that was waited for was not got.
 const NOT_GRANTED: [u16; 2] = [1205, 3572];
 
@@ -58,13 +68,13 @@ impl Rules {
     }
 }
 
-/// What became of each request, in order. `generated` is the key of the clustered index's new record, if
-/// the server generated it.
+/// What became of each request, in order. `generated` is the first AUTO_INCREMENT number that the server
+/// has given out for it: the rows after the first have the numbers after it.
 pub fn settle(
     statement: &Statement,
     requests: &[Request],
     answered: &Answered,
-    generated: Option<&Key>,
+    generated: Option<u64>,
     rules: Rules,
 ) -> Vec<Settled> {
     let flavour = rules.flavour;
@@ -73,6 +83,10 @@ pub fn settle(
     let searched =
         requests.iter().filter(named).filter(|r| !change::is_of(r) && !foreign_key::is_of(r)).count() as u64;
     let none = found == Found::Nothing || matches!(answered, Answered::Changed { affected: 0, .. });
+    // Every row that was read was rejected; was it read by a full unique key?
+    let all_rejected = !rules.gaps && rows(statement, answered) == Some(0);
+    let rejects = all_rejected.then(|| requests.iter().any(|r| r.rule.starts_with("unique-lookup")));
+    let filtered = requests.iter().any(|r| r.rule.ends_with("+filter"));
     let written = match statement {
         Statement::Insert(insert) => duplicate::settle(insert, requests, answered, generated, rules),
         _ => Vec::new(),
@@ -82,10 +96,15 @@ pub fn settle(
         .iter()
         .zip(written)
         .map(|(request, written)| match (request.kind, written) {
-            _ if change::is_of(request) => change::settle(request, answered, none),
+            _ if change::is_of(request) => change::settle(request, answered, none, rules),
             _ if foreign_key::is_of(request) => foreign_key::settle(request, answered, none, flavour),
+            _ if let Some(unique) = rejects
+                && lets_go(statement, request, unique, flavour) =>
+            {
+                Settled::Released
+            }
             // What the rest of WHERE rejects was read and stays locked.
-            _ if found == Found::Nothing && keeps_rejected(request) => Settled::Kept,
+            _ if found == Found::Nothing && keeps_rejected(request, filtered) => Settled::Kept,
             _ if *answered == Answered::Failed(READ_ONLY) => Settled::Released,
             // A table that INSERT … SELECT reads is searched; the other one is written.
             (kind, Some(written)) if kind.inserts() || duplicate::is_of(request) => written,
@@ -109,7 +128,7 @@ pub fn settle_exact(
     statement: &Statement,
     requests: &[Request],
     answered: &Answered,
-    generated: Option<&Key>,
+    generated: Option<u64>,
     rules: Rules,
 ) -> Vec<Settled> {
     let mut settled = settle(statement, requests, answered, generated, rules);
@@ -134,7 +153,7 @@ pub fn settle_all(
     (requests, inner): (&[Request], usize),
     exact: bool,
     answered: &Answered,
-    generated: Option<&Key>,
+    generated: Option<u64>,
     rules: Rules,
 ) -> Vec<Settled> {
     let (own, inner) = requests.split_at(requests.len().saturating_sub(inner));
@@ -167,36 +186,55 @@ enum Found {
     Unclear,
 }
 
-/// Says the answer "no row" nothing of what this request met?
-fn keeps_rejected(request: &Request) -> bool {
+/// Says the answer "no row" nothing of what this request met? `filtered`: entries were read and rejected, with
+/// the rows behind them.
+fn keeps_rejected(request: &Request, filtered: bool) -> bool {
     request.rule.ends_with("+filter")
+        || filtered && matches!(request.kind, Kind::Clustered { .. })
         || matches!(request.rule, "full-scan" | "possible-path" | "beyond-range")
 }
 
+/// READ COMMITTED: is the lock on a row that WHERE rejects given up? A SELECT by a full unique key keeps it, and
+/// on MariaDB whatever comes by a secondary index.
+fn lets_go(statement: &Statement, request: &Request, unique: bool, flavour: Flavour) -> bool {
+    let secondary = request.index.index != 0 || matches!(request.kind, Kind::Clustered { .. });
+    let select = matches!(statement, Statement::Select(_));
+    let kept = unique && select || secondary && flavour == Flavour::MariaDb;
+    matches!(request.kind, Kind::Record | Kind::Clustered { .. }) && !kept
+}
+
 fn found(statement: &Statement, answered: &Answered) -> Found {
-    let (tables, counts): (&[TableAccess], bool) = match statement {
-        Statement::Select(select) => (&select.tables, !select.aggregated),
-        Statement::Update(update) => (&update.tables, true),
-        Statement::Delete(delete) => (&delete.tables, true),
-        _ => return Found::Unclear,
-    };
-    // Conditions beyond the index, and other tables, can hide rows that were read and locked.
-    let [table] = tables else { return Found::Unclear };
-    let rows = match answered {
-        Answered::Rows(rows) => *rows,
-        Answered::Changed { matched: Some(matched), .. } => *matched,
+    let exact = |tables: &[TableAccess]| tables.iter().all(|table| table.predicate.exact);
+    match rows(statement, answered) {
+        None => Found::Unclear,
+        Some(0) if tables(statement).is_some_and(exact) => Found::Nothing,
+        Some(0) => Found::Unclear,
+        Some(rows) => Found::Rows(rows),
+    }
+}
+
+/// The tables that a statement searches, if it is one that changes or reads what it finds.
+fn tables(statement: &Statement) -> Option<&[TableAccess]> {
+    match statement {
+        Statement::Select(select) => Some(&select.tables),
+        Statement::Update(update) => Some(&update.tables),
+        Statement::Delete(delete) => Some(&delete.tables),
+        _ => None,
+    }
+}
+
+/// So many rows of a single table have met its whole condition; `None`: that is not told.
+fn rows(statement: &Statement, answered: &Answered) -> Option<u64> {
+    // Other tables can hide rows that were read and locked.
+    let [_] = tables(statement)? else { return None };
+    match (statement, answered) {
+        (Statement::Select(select), _) if select.aggregated => None,
+        (_, Answered::Rows(rows)) => Some(*rows),
+        (_, Answered::Changed { matched: Some(matched), .. }) => Some(*matched),
         // Without "Rows matched", 0 affected may be a row that already was as the UPDATE makes it.
-        Answered::Changed { affected: 0, .. } if matches!(statement, Statement::Update(_)) => {
-            return Found::Unclear;
-        }
-        Answered::Changed { affected, .. } => *affected,
-        Answered::Failed(_) | Answered::Duplicate { .. } | Answered::Unclear => return Found::Unclear,
-    };
-    match rows {
-        _ if !counts => Found::Unclear,
-        0 if table.predicate.exact => Found::Nothing,
-        0 => Found::Unclear,
-        rows => Found::Rows(rows),
+        (Statement::Update(_), Answered::Changed { affected: 0, .. }) => None,
+        (_, Answered::Changed { affected, .. }) => Some(*affected),
+        (_, Answered::Failed(_) | Answered::Duplicate { .. } | Answered::Unclear) => None,
     }
 }
 

@@ -33,7 +33,7 @@ use super::footprint::{self, Search};
 use super::foreign_key::{self, Place};
 use super::known::{Known, Plan, SeenEntry, SeenSpan};
 use super::{Context, Intent, Values};
-use crate::catalog::{Flavour, ReferentialAction, Table, TableKind};
+use crate::catalog::{Flavour, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
@@ -113,8 +113,19 @@ pub(super) fn searches(
         let writes = matches!(statement, Statement::Update(_) | Statement::Delete(_));
         let changed = writes && searched.lock.exclusive && !searched.table.nested;
         intent.triggers |= changed && !table.triggers.is_empty();
-        let paths = paths(&table, &searched, values, known, &alone);
+        if access_path::is_empty(&table, &searched.table.predicate, values) {
+            continue;
+        }
+        let mut paths = paths(&table, &searched, values, known, &alone);
+        if matches!(statement, Statement::Update(_) | Statement::Delete(_)) {
+            for path in paths.iter_mut().filter(|path| path.way != Way::Unique || path.spans.len() > 1) {
+                if access_path::is_open(&table, &searched.table.predicate, values, path) {
+                    path.certainty = path.certainty.min(Certainty::Likely);
+                }
+            }
+        }
         let search = Search::new(statement, &searched, &table, context, paths.len());
+        let first = intent.requests.len();
         let mut rows = Some(Vec::new());
         if paths.is_empty() {
             intent.needs_plan = true;
@@ -136,7 +147,7 @@ pub(super) fn searches(
         }
         let change = Change::of(&search, &searched, values, known, find);
         if let Some(change) = change {
-            changes(&search, &change, &paths, rows, intent);
+            changes(&search, &change, &paths, rows, first, intent);
         }
     }
 }
@@ -154,12 +165,13 @@ fn found<'s>(seen: &'s [SeenSpan], mut rows: Vec<&'s SeenEntry>) -> Option<Vec<&
     Some(rows)
 }
 
-/// What the statement does to the rows that it finds.
+/// What the statement does to the rows that it finds; the requests of its search are those from `first` on.
 fn changes(
     search: &Search<'_>,
     change: &Change<'_>,
     paths: &[Path<'_>],
     rows: Option<Vec<&SeenEntry>>,
+    first: usize,
     intent: &mut Intent,
 ) {
     // The search has locked the entries by which it came.
@@ -168,15 +180,55 @@ fn changes(
         _ => None,
     };
     let certainty = if search.nested || search.stops { Certainty::Likely } else { Certainty::Certain };
-    match rows {
-        Some(rows) => change.exact(&rows, via, certainty, intent),
-        None => change.wide(via, intent),
+    match (rows, via) {
+        (None, _) => change.wide(via, intent),
+        (Some(rows), Some(at)) if change.goes_with_search(at) => {
+            as_it_goes(change, &rows, at, certainty, first, intent);
+        }
+        (Some(rows), _) => change.exact(&rows, via, certainty, intent),
     }
 }
 
-/// Where the children are of the rows that a statement has been seen to find, as far as they change with them:
-/// what there is to ask about besides the searches.
-pub fn children(
+/// A row is changed before the next one is looked for.
+fn as_it_goes(
+    change: &Change<'_>,
+    rows: &[&SeenEntry],
+    via: usize,
+    mut certainty: Certainty,
+    first: usize,
+    intent: &mut Intent,
+) {
+    intent.reaches.resize(intent.requests.len(), None);
+    let search: Vec<_> = intent.requests.drain(first..).zip(intent.reaches.drain(first..)).collect();
+    let mut search = search.into_iter().peekable();
+    let mut left: Vec<&SeenEntry> = rows.to_vec();
+    while let Some((request, reach)) = search.next() {
+        let own = usize::from(request.index.index) == via;
+        intent.add(request, reach);
+        // The row behind an entry comes right behind it.
+        if search.peek().is_some_and(|(next, _)| usize::from(next.index.index) != via) {
+            continue;
+        }
+        let done = intent.requests.iter().rev().find(|request| usize::from(request.index.index) == via);
+        let Some(place) = done.filter(|_| own || via != 0).map(|request| request.range.clone()) else {
+            continue;
+        };
+        let at = left.iter().position(|entry| place.contains(&entry.key));
+        let Some(entry) = at.map(|at| left.remove(at)) else { continue };
+        if !change.entry(entry, Some(via), &mut certainty, intent) {
+            return;
+        }
+    }
+    for entry in left {
+        if !change.entry(entry, Some(via), &mut certainty, intent) {
+            return;
+        }
+    }
+}
+
+/// What there is to ask about besides the searches: where the children are of the rows that a statement has been
+/// seen to find, the parents of those that it changes, and the unique keys that these get.
+pub fn places(
     statement: &Statement,
     values: &dyn Values,
     context: &Context,
@@ -185,9 +237,7 @@ pub fn children(
 ) -> Vec<Place> {
     let mut places = Vec::new();
     for searched in searched(statement, context) {
-        let Some(table) = find(&searched.table.table).filter(|table| !table.referenced_by.is_empty()) else {
-            continue;
-        };
+        let Some(table) = find(&searched.table.table) else { continue };
         let paths = paths(&table, &searched, values, known, &alone);
         let search = Search::new(statement, &searched, &table, context, paths.len());
         let Some(change) = Change::of(&search, &searched, values, known, find) else { continue };
@@ -195,9 +245,16 @@ pub fn children(
         let entries = (0..paths.len()).flat_map(seen).flat_map(|span| &span.entries);
         for row in entries.filter(|entry| entry.matches).flat_map(|entry| &entry.rows) {
             let read = |c: usize| row.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
-            let all = foreign_key::children(&change, &read).into_iter();
-            let cascades = all.filter(|(_, action, _)| *action != ReferentialAction::Restrict);
-            places.extend(cascades.filter_map(|(.., place)| place).filter(|place| place.key.is_some()));
+            let children = foreign_key::children(&change, &read).into_iter();
+            places.extend(children.filter_map(|(.., place)| place).filter(|place| place.key.is_some()));
+            for place in change.places(&table, &read) {
+                let same = |known: &Place| {
+                    (known.table.id, known.index, &known.key) == (place.table.id, place.index, &place.key)
+                };
+                if !places.iter().any(same) {
+                    places.push(place);
+                }
+            }
         }
     }
     places
@@ -212,7 +269,10 @@ pub fn paths<'v>(
     joined: access_path::Joined<'_, 'v>,
 ) -> Vec<Path<'v>> {
     let predicate = &searched.table.predicate;
-    if let Some(path) = access_path::unique(table, predicate, values, joined) {
+    // A list of keys may be looked for in a scan.
+    if let Some(path) =
+        access_path::unique(table, predicate, values, joined).filter(|path| path.spans.len() == 1)
+    {
         return vec![path];
     }
     match known.plan.step(&searched.table.alias, searched.nth) {

@@ -10,10 +10,10 @@
 
 use std::sync::Arc;
 
-use super::foreign_key::Place;
+use super::foreign_key::{Child, Goes, Place};
 use super::known::Known;
 use super::value;
-use super::{Context, Intent, Values, duplicate, foreign_key, scalar};
+use super::{Context, Intent, Values, duplicate, scalar};
 use crate::catalog::{Column, Index, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::key::Key;
@@ -61,11 +61,13 @@ pub(super) fn insert(
     }
 }
 
-/// The unique keys of the new rows: whether they are there can be asked about.
+/// The unique keys of the new rows, and those of their parents: whether they are there can be asked about.
 pub(super) fn places(
     insert: &Insert,
     values: &dyn Values,
+    context: &Context,
     find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+    known: &Known,
 ) -> Vec<Place> {
     let Some(table) = find(&insert.table).filter(|table| table.kind == TableKind::InnoDb) else {
         return Vec::new();
@@ -83,6 +85,10 @@ pub(super) fn places(
             let (key, certainty) = (Some(request.range.low), request.certainty);
             places.push(Place { table: table.clone(), index: at, key, values, certainty });
         }
+        let (value_of, changes) = (|at: usize| row.value(at), |_| true);
+        let (table, changes, value_of) = (&*table, &changes as _, &value_of as _);
+        let child = Child { table, context, changes, value_of, known, find, at: None };
+        places.extend(child.places(&mut None));
     }
     places
 }
@@ -210,14 +216,17 @@ impl<'a> Row<'a> {
     /// The row's requests, in the order in which the server asks. False: the statement ends with it.
     fn ask(self, met: &duplicate::Row<'_>, sure: &mut Certainty, intent: &mut Intent) -> bool {
         let (context, from) = (met.context, intent.requests.len());
-        if context.parents_first {
-            self.parents(*sure, met, intent);
+        if context.parents_first && !self.parents(None, sure, met, intent) {
+            return false;
         }
         // Unique indexes come first; a key that is there ends the row.
         let mut order: Vec<usize> = (0..self.table.indexes.len()).collect();
         order.sort_by_key(|at| *at != 0 && !self.table.indexes[*at].unique);
         let mut asked = true;
         for at in order.into_iter().filter(|at| self.table.indexes[*at].btree) {
+            if !context.parents_first && !self.parents(Some(at), sure, met, intent) {
+                return false;
+            }
             let Some(mut request) = self.request(at, &self.table.indexes[at]) else { continue };
             request.certainty = request.certainty.min(*sure);
             let unique = request.kind.check().is_some();
@@ -229,6 +238,8 @@ impl<'a> Row<'a> {
                     }
                     continue;
                 }
+                // Somebody has put it there, or takes it away: who, is not known.
+                Some(None) if met.is_moving(at, &request.range.low) => *sure = (*sure).min(Certainty::Likely),
                 Some(None) => {}
                 // Whether the statement comes any further is not known.
                 None if unique => {
@@ -243,19 +254,36 @@ impl<'a> Row<'a> {
             intent.may_pass_over |= self.insert.ignore;
             met.wide(intent);
         }
-        if !context.parents_first {
-            self.parents(*sure, met, intent);
-        }
         true
     }
 
-    /// The parents that the row needs.
-    fn parents(self, sure: Certainty, met: &duplicate::Row<'_>, intent: &mut Intent) {
-        let value = |at: usize| match self.new_value(at, &self.table.columns[at]) {
+    /// The parents that the row needs, or those of the foreign keys that an index serves. False: one is missing.
+    fn parents(
+        self,
+        at: Option<usize>,
+        sure: &mut Certainty,
+        met: &duplicate::Row<'_>,
+        intent: &mut Intent,
+    ) -> bool {
+        let (value_of, changes) = (|column: usize| self.value(column), |_| true);
+        let (table, context, known, find) = (self.table, met.context, met.known, met.find);
+        let child = Child { table, context, changes: &changes, value_of: &value_of, known, find, at };
+        match child.parents(*sure, intent) {
+            Goes::NoFurther => false,
+            Goes::Perhaps => {
+                *sure = (*sure).min(Certainty::Likely);
+                true
+            }
+            Goes::On => true,
+        }
+    }
+
+    /// A column's value in the new row, where it is known.
+    fn value(self, at: usize) -> Option<Value<'a>> {
+        match self.new_value(at, &self.table.columns[at]) {
             New::Is(value) => Some(value),
             New::NextAutoIncrement | New::Unknown => None,
-        };
-        foreign_key::parents(self.table, met.context, &|_| true, &value, sure, met.find, intent);
+        }
     }
 
     /// The mode in which an equal key is locked: REPLACE and ON DUPLICATE KEY UPDATE go on to change it.

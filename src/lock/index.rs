@@ -1,18 +1,7 @@
-//! The locks of one index, and what a new request meets there.
-//!
-//! Worked example, `UNIQUE (server_id)` with records 7 and 12, REPEATABLE READ:
-//!
-//! ```text
-//! t1: … WHERE server_id = 9 FOR UPDATE     nothing found: Gap at 9, reaching (7, 12)
-//! t2: … WHERE server_id = 10 FOR UPDATE    RecordOrGap at 10 lies in (7, 12): a hazard with t1
-//! t1: INSERT (9)                           Insert at 9 lies in t2's gap: would wait for t2
-//! ```
-//!
-//! Who waits for whom follows InnoDB's lock compatibility (manual, "InnoDB Locking"): records by mode; an
-//! insert waits for gaps of others; gaps never wait.
+//! The locks of one index. What a new request meets there `meeting` tells.
 
-use super::asking::{Asking, Got, Met};
-use super::evidence::{Asker, Evidence, Expects, evidence, expected, is_shared, is_used};
+use super::asking::{Asking, Got};
+use super::evidence::{Asker, Evidence, Expects, evidence, is_used};
 use super::fence::Fences;
 use super::interval_tree::{Handle, IntervalTree};
 use super::key::Key;
@@ -20,9 +9,6 @@ use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Kind, Request, Settled};
 use crate::id::{DigestId, SearchId, TxnId};
-
-/// Most holders that one request reports in one index: enough for a report and for the wait-for graph.
-const MAX_HOLDERS: usize = 64;
 
 /// Where fewer lookups than this share find nothing, gaps hardly matter, and the records that are met are
 /// not remembered.
@@ -121,12 +107,12 @@ pub struct Neighbours {
 /// All locks in one index.
 #[derive(Debug)]
 pub struct IndexLocks {
-    tree: IntervalTree<Held>,
-    fences: Fences,
+    pub(super) tree: IntervalTree<Held>,
+    pub(super) fences: Fences,
     /// Locks of searches: those that a [`Kind::Entry`] can meet.
-    searches: usize,
+    pub(super) searches: usize,
     /// Moving share of unique lookups that found nothing, 0 to 1.
-    misses: f32,
+    pub(super) misses: f32,
 }
 
 impl Default for IndexLocks {
@@ -150,60 +136,6 @@ impl IndexLocks {
     /// Up to `count` locks, each with the part of the index that it may reach; see [`IntervalTree::page`].
     pub fn page(&self, from: usize, count: usize) -> (impl Iterator<Item = (&Range, &Held)>, Option<usize>) {
         self.tree.page(from, count)
-    }
-
-    /// What `request` meets, appended to `met`. Returns how far it gets: the part of it that is asked for
-    /// before it waits.
-    pub fn meet(&self, asking: Asking, request: &Request, reach: &Range, met: &mut Met) -> Range {
-        let first = met.conflicts.len();
-        let mut asked = request.range.clone();
-        if self.meets_nobody(request) {
-            return asked;
-        }
-        // Only gaps, and entries that wait for one, meet beyond the place itself.
-        self.tree.visit(&request.range, reach, &mut |_, extent, held| {
-            if held.txn == asking.by.txn || (held.waits && held.order > asking.order) {
-                return;
-            }
-            if held.waits && held.insert && request.kind.gaps() && reach.contains(&held.named.low) {
-                met.behind.push(held.txn);
-            }
-            let Some((relation, certainty)) = self.relate(asking, request, reach, extent, held) else {
-                return;
-            };
-            let met_with = certainty;
-            let certainty = certainty.min(request.certainty).min(held.certainty);
-            let guess = certainty == Certainty::Unknown;
-            if relation == Relation::Wait && !held.has_come_to(request) {
-                met.behind.extend((!guess).then_some(held.txn));
-                return;
-            }
-            // A search goes from record to record, and stops at the first that it has to wait for.
-            let further = held.named.high < asked.high && asked.low < held.named.high;
-            if relation == Relation::Wait && further && !guess && !request.kind.inserts() {
-                asked.high = held.named.high.clone();
-            }
-            let conflict = Conflict {
-                holder: held.txn,
-                request: asking.number,
-                relation,
-                hazard: relation == Relation::Hazard,
-                expected: expected(&asking.by, held, request, met_with),
-                certainty,
-                mode: held.mode,
-                kind: if held.is_new_entry() { Kind::Insert { check: None } } else { held.kind },
-                range: extent.clone(),
-                search: held.search,
-            };
-            add(&mut met.conflicts, first, conflict);
-        });
-        asked
-    }
-
-    /// Nothing that is held here concerns the request: the common end for the entries of changed rows, whose
-    /// place is not known and may be anywhere.
-    fn meets_nobody(&self, request: &Request) -> bool {
-        request.kind == Kind::Entry && self.searches == 0
     }
 
     /// Notes a request of a statement that is about to be sent; `got`: how far it gets.
@@ -262,6 +194,12 @@ impl IndexLocks {
         Some((by, held.filled, held.upgraded))
     }
 
+    /// The place of an entry that the holder of this lock has put there, if it is one.
+    pub fn new_entry(&self, handle: Handle) -> Option<Range> {
+        let (_, held) = self.tree.get(handle)?;
+        held.inserted.then(|| held.named.clone())
+    }
+
     /// A lock that was noted in the place of another has been used as that one was.
     pub fn used(&mut self, handle: Handle, filled: bool, upgraded: bool) {
         if let Some((_, held)) = self.tree.get_mut(handle) {
@@ -270,12 +208,18 @@ impl IndexLocks {
         }
     }
 
+    /// When a statement that waits has asked for (a part of) this lock, if it has come so far.
+    pub fn asked_at(&self, handle: Handle) -> Option<u64> {
+        let (_, held) = self.tree.get(handle)?;
+        (!held.asked.is_empty()).then_some(held.order)
+    }
+
     /// A statement that waits was looked at again: this is how far it gets now.
-    pub fn advance(&mut self, handle: Handle, got: Got) {
+    pub fn advance(&mut self, handle: Handle, order: u64, got: Got) {
         if let Some((_, held)) = self.tree.get_mut(handle)
             && held.tentative
         {
-            (held.asked, held.waits) = (got.asked, got.waits);
+            (held.asked, held.waits, held.order) = (got.asked, got.waits, order);
         }
     }
 
@@ -369,11 +313,28 @@ impl IndexLocks {
         self.tree.set_range(handle, Range { low: below, high: named.high }, true);
     }
 
+    /// The transaction goes back to before it had asked for this: rows are as they were. A search keeps what it
+    /// has locked. A record that is taken out again leaves the gap where it stood locked, if `gap_stays`, or
+    /// nothing. False if nothing is held any more.
+    pub fn undo(&mut self, handle: Handle, gap_stays: bool) -> bool {
+        let Some((_, held)) = self.tree.get_mut(handle) else { return false };
+        let taken_out = held.inserted || held.insert;
+        if !taken_out && held.kind != Kind::Entry {
+            return true;
+        }
+        let settled = if held.inserted && gap_stays { Settled::Undone } else { Settled::Released };
+        held.inserted = false;
+        self.settle(handle, &settled, 0)
+    }
+
     /// The transaction has ended or the lock was given up. Records that it inserted exist from now on, if it
     /// committed. Returns what there is to learn.
     pub fn release(&mut self, handle: Handle, committed: bool, believe_until: u64) -> Option<Evidence> {
         let held = self.remove(handle)?;
         let evidence = evidence(&held, committed);
+        if held.inserted && !committed {
+            self.inherit(&held.named);
+        }
         if held.inserted && committed && !held.named.low.is_end() && self.misses > SELDOM {
             self.fences.put(held.named.low, believe_until);
         }
@@ -429,96 +390,21 @@ impl IndexLocks {
         if request.kind.gaps() { self.fences.around(&request.range, now) } else { request.range.clone() }
     }
 
-    fn relate(
-        &self,
-        asking: Asking,
-        request: &Request,
-        reach: &Range,
-        extent: &Range,
-        held: &Held,
-    ) -> Option<(Relation, Certainty)> {
-        let now = asking.now;
-        if let Some(certainty) = self.waits_for_record(request, held, now)
-            && !(held.waits && self.goes_first(asking, request, held))
-        {
-            return Some((Relation::Wait, certainty));
-        }
-        if is_shared(&asking.by, request, held) {
-            return Some((Relation::Hazard, Certainty::Likely));
-        }
-        if request.kind.inserts() {
-            // Where one duplicate check has failed the next one fails as well: both then share the record and
-            // the gap below it.
-            let same_check = request.kind.check() == Some(Mode::S) && held.mode == Mode::S;
-            if same_check && held.insert && !held.tentative && held.named.covers(&request.range) {
-                return held.kind.gaps().then_some((Relation::Hazard, Certainty::Likely));
+    /// A record is taken out again: whoever waits for it keeps a lock on the gap where it stood, as far as it
+    /// locks gaps; a duplicate check does at every isolation level.
+    fn inherit(&mut self, place: &Range) {
+        for handle in self.tree.handles(place, |held| held.waits && place.covers(&held.named)) {
+            let Some((_, held)) = self.tree.get_mut(handle) else { continue };
+            let named = held.named.clone();
+            if held.insert || held.kind.gaps() {
+                held.kind = Kind::Gap;
+                let reach = self.fences.around(&named, 0);
+                self.tree.set_range(handle, reach, true);
+            } else {
+                held.kind = Kind::Passed;
+                held.asked = Range { high: named.low.clone(), low: named.low };
             }
-            let anywhere = request.certainty == Certainty::Unknown && extent.intersects(&request.range);
-            let waits = held.kind.gaps() && (anywhere || extent.contains(&request.range.low));
-            return waits.then(|| (Relation::Wait, gap_certainty(held, &request.range)));
         }
-        // Gaps whose edges were read are known as a whole; of others the place that was named.
-        let mine = if asking.exact { reach } else { &request.range };
-        let theirs = if held.exact { extent } else { &held.named };
-        let same_gap =
-            request.kind.gaps() && held.kind.gaps() && extent.intersects(mine) && reach.intersects(theirs);
-        if !same_gap {
-            return None;
-        }
-        // A lookup of a key that exists locks no gap; one whose answer is out counts by what is usual here.
-        let finds = request.kind == Kind::RecordOrGap && self.fences.any_in(&request.range, now);
-        let unlikely = held.tentative && held.kind == Kind::RecordOrGap && self.misses < 0.5;
-        (!finds && !unlikely).then(|| (Relation::Hazard, gap_certainty(held, &request.range)))
-    }
-
-    /// Does the request wait for a record that `held` covers, and how sure is that?
-    fn waits_for_record(&self, request: &Request, held: &Held, now: u64) -> Option<Certainty> {
-        let asked = match request.kind {
-            Kind::Insert { check } => check?,
-            Kind::Gap => return None,
-            _ => request.mode,
-        };
-        // A new entry that still waits for its gap is not there, and nobody waits for the intention.
-        let covers = held.kind.records() || held.kind.inserts() && !(held.insert && held.waits);
-        // A new entry whose duplicate check waits asks for X in the end. Two of them with an equal key would both
-        // get the S of their checks, and then each would wait for the other.
-        let theirs = if request.kind.inserts() && held.is_new_entry() { Mode::X } else { held.mode };
-        let same_way = match request.kind {
-            Kind::Clustered { .. } => held.kind == request.kind,
-            Kind::Entry => held.own_row,
-            _ => false,
-        };
-        if !covers || same_way || asked.compatible(theirs) || !held.named.intersects(&request.range) {
-            return None;
-        }
-        // A record lock that was answered is a record that exists. A range may hold none at this place.
-        let seen = held.kind == Kind::NextKey && held.exact && held.named.is_entries();
-        let exists = matches!(held.kind, Kind::Record | Kind::Clustered { .. } | Kind::Entry)
-            || seen
-            || matches!(request.kind, Kind::Clustered { .. })
-            || self.fences.any_in(&request.range, now);
-        Some(if exists && !held.tentative { Certainty::Certain } else { Certainty::Likely })
-    }
-
-    /// Does the requester pass a lock that is still waited for, because it holds the record already? What it
-    /// has it need not ask for; more than it has it gets before those that wait for it, where the server
-    /// lets it overtake.
-    fn goes_first(&self, asking: Asking, request: &Request, waiting: &Held) -> bool {
-        let common = Range {
-            low: waiting.named.low.clone().max(request.range.low.clone()),
-            high: waiting.named.high.clone().min(request.range.high.clone()),
-        };
-        let wanted = request.kind.check().unwrap_or(request.mode);
-        let mut first = false;
-        self.tree.visit(&common, &common, &mut |_, _, own| {
-            let has = own.txn == asking.by.txn
-                && !own.tentative
-                && own.kind.records()
-                && own.named.covers(&common)
-                && !own.mode.compatible(waiting.mode);
-            first |= has && (own.mode.includes(wanted) || asking.overtakes);
-        });
-        first
     }
 
     /// The holder has put a record into gaps of its own: both halves stay locked.
@@ -528,39 +414,6 @@ impl IndexLocks {
                 held.frozen = true;
             }
         }
-    }
-}
-
-impl Held {
-    /// A new entry that is not there yet.
-    fn is_new_entry(&self) -> bool {
-        self.insert && self.tentative
-    }
-
-    /// Has a statement that waits come to the place of `request` yet? One that was answered has.
-    fn has_come_to(&self, request: &Request) -> bool {
-        self.asked == self.named || (!self.asked.is_empty() && request.range.low < self.asked.high)
-    }
-}
-
-/// Adds a conflict to those from `first` on: the strongest relation of each holder stays.
-fn add(found: &mut Vec<Conflict>, first: usize, conflict: Conflict) {
-    let full = found.len() - first >= MAX_HOLDERS;
-    // What is anybody's guess must not hide what is known.
-    let guess = |c: &Conflict| (c.certainty == Certainty::Unknown).then_some(c.search);
-    match found[first..].iter_mut().find(|c| c.holder == conflict.holder && guess(c) == guess(&conflict)) {
-        Some(known) => {
-            let hazard = known.hazard || conflict.hazard;
-            let expected = known.expected || conflict.expected;
-            let search = known.search.or(conflict.search);
-            if (known.relation, known.certainty) < (conflict.relation, conflict.certainty) {
-                *known = conflict;
-            }
-            (known.hazard, known.expected) = (hazard, expected);
-            known.search = known.search.or(search);
-        }
-        None if full => {}
-        None => found.push(conflict),
     }
 }
 
@@ -580,11 +433,6 @@ fn cut(extent: Range, named: &Range, gap: &Range) -> Range {
 /// Does the lock matter to those who ask for a gap that it does not lie in the named place of?
 fn is_wide(held: &Held) -> bool {
     held.kind.gaps() || held.insert
-}
-
-fn gap_certainty(held: &Held, asked: &Range) -> Certainty {
-    let inside = held.kind == Kind::NextKey && held.named.covers(asked);
-    if (held.exact || inside) && !held.tentative { Certainty::Certain } else { Certainty::Likely }
 }
 
 #[cfg(test)]

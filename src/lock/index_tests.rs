@@ -1,5 +1,6 @@
 //! What a request meets in an index.
 
+use super::super::asking::Met;
 use super::*;
 use crate::id::{IndexId, TableId};
 use Certainty::{Certain, Likely};
@@ -130,4 +131,48 @@ fn entries_of_changed_rows_meet_searches_only() {
         locks.release(handle, true, 9);
     }
     assert_eq!((locks.searches, locks.len()), (0, 0));
+}
+
+#[test]
+fn a_rollback_to_a_savepoint_leaves_what_searches_have_locked() {
+    for gap_stays in [true, false] {
+        let mut locks = IndexLocks::default();
+        let (insert, searched) =
+            (request(Kind::Insert { check: None }, Mode::X, 5), request(Kind::Record, Mode::X, 9));
+        let (new, found) = (enter(&mut locks, &insert), enter(&mut locks, &searched));
+        let changed = enter(&mut locks, &request(Kind::Entry, Mode::X, 7));
+        locks.settle(new, &Settled::Became(Kind::Record, insert.range.clone()), 9);
+        locks.settle(found, &Settled::Kept, 9);
+        locks.settle(changed, &Settled::Kept, 9);
+        assert_eq!([new, found, changed].map(|lock| locks.undo(lock, gap_stays)), [gap_stays, true, false]);
+        assert_eq!(met(&mut locks, 2, &request(Kind::Record, Mode::X, 9)), Some((Wait, Certain)));
+        assert_eq!(met(&mut locks, 2, &request(Kind::Record, Mode::X, 5)), None, "it is not there any more");
+        assert_eq!(met(&mut locks, 2, &insert), gap_stays.then_some((Wait, Likely)));
+    }
+}
+
+#[test]
+fn two_checks_share_a_record_that_is_there() {
+    let insert = |value, mode| request(Kind::Insert { check: Some(mode) }, Mode::X, value);
+    let mut locks = IndexLocks::default();
+    let asked = request(Kind::NextKey, Mode::S, 5);
+    let reach = Range { low: key(3).after(), high: key(5).after() };
+    let handle = locks.enter(asking(1), &asked, reach, Got { exact: true, ..Got::all(&asked.range) });
+    locks.settle(handle, &Settled::Kept, 9);
+    assert_eq!(met(&mut locks, 2, &insert(5, Mode::S)), None, "a duplicate, and no more");
+    assert_eq!(met(&mut locks, 2, &insert(5, Mode::X)), Some((Wait, Certain)));
+    assert_eq!(met(&mut locks, 2, &insert(4, Mode::S)), Some((Wait, Certain)), "in the gap below");
+}
+
+#[test]
+fn an_entry_that_its_owner_has_deleted_is_put_back_without_asking_for_the_gap() {
+    let mut locks = IndexLocks::default();
+    let deleted = enter(&mut locks, &request(Kind::Record, Mode::X, 5));
+    locks.settle(deleted, &Settled::Kept, 9);
+    let scan = request(Kind::NextKey, Mode::X, 5);
+    let reach = locks.reach(&scan, 0);
+    locks.enter(Asking { order: 3, ..asking(2) }, &scan, reach, Got { waits: true, ..Got::all(&scan.range) });
+    assert_eq!(met(&mut locks, 1, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 5)), None);
+    let beside = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 4);
+    assert_eq!(met(&mut locks, 1, &beside), Some((Wait, Likely)));
 }

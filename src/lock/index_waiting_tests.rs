@@ -1,5 +1,6 @@
 //! Requests that wait: whom they block, and who passes them.
 
+use super::super::asking::Met;
 use super::*;
 use crate::id::{IndexId, TableId};
 use Certainty::{Certain, Likely};
@@ -95,4 +96,45 @@ fn what_a_waiting_statement_has_not_come_to_is_in_nobodys_way() {
     let mut met = Met::default();
     locks.meet(asking(1), &beyond, &beyond.range, &mut met);
     assert_eq!((met.conflicts.len(), met.behind), (0, vec![TxnId(2)]));
+}
+
+#[test]
+fn what_is_only_passed_over_is_in_the_way_while_it_is_waited_for() {
+    let mut locks = IndexLocks::default();
+    let passed = request(Kind::Passed, Mode::X, 5);
+    enter(&mut locks, &passed);
+    assert_eq!(met(&mut locks, 2, &request(Kind::Record, Mode::X, 5)), None, "let go at once");
+    let got = Got { waits: true, ..Got::all(&passed.range) };
+    let reach = locks.reach(&passed, 0);
+    locks.enter(Asking { order: 3, ..asking(1) }, &passed, reach, got);
+    assert_eq!(met(&mut locks, 2, &request(Kind::Record, Mode::X, 5)), Some((Wait, Likely)));
+}
+
+/// A check for a duplicate waits for a new record, and that is taken out again.
+#[test]
+fn a_check_inherits_the_gap_of_a_record_that_is_taken_out() {
+    let insert = |value| request(Kind::Insert { check: Some(Mode::S) }, Mode::X, value);
+    let mut locks = IndexLocks::default();
+    let handle = enter(&mut locks, &insert(5));
+    locks.settle(handle, &Settled::Became(Kind::Record, insert(5).range), 9);
+    assert_eq!(locks.new_entry(handle), Some(insert(5).range));
+    let reach = locks.reach(&insert(5), 0);
+    let got = Got { waits: true, ..Got::all(&insert(5).range) };
+    let second = locks.enter(Asking { order: 3, ..asking(2) }, &insert(5), reach, got);
+    locks.checks(second, Mode::S, true, 0);
+    assert_eq!(met(&mut locks, 3, &insert(4)), None, "a record alone");
+    locks.release(handle, false, 9);
+    assert_eq!(met(&mut locks, 3, &insert(4)), Some((Wait, Likely)));
+}
+
+#[test]
+fn a_lock_that_is_asked_for_later_stands_behind_those_that_wait() {
+    let mut locks = IndexLocks::default();
+    let first = request(Kind::Record, Mode::X, 5);
+    let none = Range { high: first.range.low.clone(), ..first.range.clone() };
+    let handle =
+        locks.enter(asking(1), &first, first.range.clone(), Got { asked: none, waits: true, exact: false });
+    assert_eq!(locks.asked_at(handle), None);
+    locks.advance(handle, 12, Got { waits: true, ..Got::all(&first.range) });
+    assert_eq!(locks.asked_at(handle), Some(12));
 }

@@ -117,6 +117,12 @@ impl<T> IntervalTree<T> {
     }
 
     /// The entry behind a handle.
+    pub fn get(&self, handle: Handle) -> Option<(&Range, &T)> {
+        let node = &self.nodes[self.find(handle)? as usize];
+        Some((&node.range, node.value.as_ref()?))
+    }
+
+    /// The same, to change its value.
     pub fn get_mut(&mut self, handle: Handle) -> Option<(&Range, &mut T)> {
         let slot = self.find(handle)?;
         let node = &mut self.nodes[slot as usize];

@@ -70,6 +70,14 @@ impl Key {
         self.0.last() == Some(&END_OF_PART)
     }
 
+    /// What stands before the place where new ones go, if it is one.
+    pub fn before_end(&self) -> Option<Key> {
+        match self.0.split_last() {
+            Some((&END_OF_PART, before)) => Some(Key(SmallVec::from_slice(before))),
+            _ => None,
+        }
+    }
+
     /// The bytes that compare as the keys do: the same for the same key in every process.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

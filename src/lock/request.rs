@@ -26,6 +26,9 @@ pub struct Request {
 pub enum Kind {
     /// The records in the range, and no gap (READ COMMITTED; a clustered record behind a secondary entry).
     Record,
+    /// A record that is let go as soon as it was read: it is in the way only of those who come while the
+    /// statement waits for it (READ COMMITTED; a row that WHERE rejects).
+    Passed,
     /// Equality on all columns of a unique index: the record if there is one, else the gap where it would
     /// be. Which of the two is known from the answer.
     RecordOrGap,
@@ -84,7 +87,7 @@ impl Kind {
     /// InnoDB's names, for reports.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Record | Kind::Clustered { .. } | Kind::Entry => "record",
+            Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry => "record",
             Kind::RecordOrGap => "record or gap",
             Kind::Gap => "gap",
             Kind::NextKey => "next-key",

@@ -30,6 +30,13 @@ pub struct LockRef {
     order: u64,
 }
 
+impl LockRef {
+    /// Was it asked for at this moment or later? See [`LockTable::moment`].
+    pub fn is_since(&self, moment: u64) -> bool {
+        self.order >= moment
+    }
+}
+
 /// The locks of one statement, in the order of its requests.
 pub type LockRefs = SmallVec<[LockRef; 4]>;
 
@@ -96,14 +103,16 @@ impl LockTable {
     ) -> Met {
         let by = by.into();
         let (mut met, mut stopped) = (Met::default(), false);
+        let last = self.order.next();
         for (number, (request, lock)) in requests.iter().zip(refs).enumerate() {
             let overtakes = overtakes && !request.index.is_whole();
-            let order = lock.order;
-            let asking = Asking { by, number, order, now, overtakes, exact: false, search: None };
             let Some(mut locks) = self.indexes.get_mut(&request.index) else { continue };
+            // Where it has not asked yet, others stand before it.
+            let order = locks.asked_at(lock.handle).unwrap_or(last);
+            let asking = Asking { by, number, order, now, overtakes, exact: false, search: None };
             let reach = locks.reach(request, now);
             let (got, _) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
-            locks.advance(lock.handle, got);
+            locks.advance(lock.handle, order, got);
         }
         met
     }
@@ -179,6 +188,28 @@ impl LockTable {
         });
         kept.retain(|_| verdicts.next().flatten().is_some());
         kept
+    }
+
+    /// The moment between the statements that have asked until now and those that will: see [`undo`](Self::undo).
+    pub fn moment(&self) -> u64 {
+        self.order.next()
+    }
+
+    /// A transaction goes back to a moment: what it has done since is undone. Returns the locks that stay; see
+    /// [`IndexLocks::undo`].
+    pub fn undo(&self, refs: &[LockRef], moment: u64, gap_stays: bool) -> LockRefs {
+        let stays = |lock: &&LockRef| {
+            let undone = |mut locks: dashmap::mapref::one::RefMut<'_, IndexId, IndexLocks>| {
+                locks.undo(lock.handle, gap_stays)
+            };
+            !lock.is_since(moment) || self.indexes.get_mut(&lock.index).is_some_and(undone)
+        };
+        refs.iter().filter(stays).copied().collect()
+    }
+
+    /// The place of an entry that the holder of this lock has put there, if it is one.
+    pub fn new_entry(&self, lock: LockRef) -> Option<Range> {
+        self.indexes.get(&lock.index)?.new_entry(lock.handle)
     }
 
     /// Locks are given up. Returns what there is to learn from them.

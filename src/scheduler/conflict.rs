@@ -249,7 +249,11 @@ impl Report {
             requester: submission.txn,
             holders: judged.holders(),
             kind: judged.kind,
-            certainty: judged.certainty,
+            certainty: match (judged.kind, decision) {
+                // Of those in a circle the server chooses one, and the others go on.
+                (ConflictKind::Deadlock, Decision::Forward { .. }) => judged.certainty.min(Certainty::Likely),
+                _ => judged.certainty,
+            },
             taken: match decision {
                 Decision::Forward { .. } => Taken::Flagged,
                 Decision::Hold => Taken::Held,

@@ -19,8 +19,10 @@ pub mod policy;
 pub mod learn;
 pub mod signature;
 pub mod signatures;
+mod collision;
 mod elder;
 mod judge;
+mod savepoint;
 mod server_queue;
 #[cfg(test)]
 mod simulation;
@@ -45,6 +47,7 @@ use crate::lock::range::Range;
 use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::{LockRef, LockRefs, LockTable};
 use crate::lock::wait_for::WaitFor;
+use collision::Foreseen;
 use conflict::{Decision, Doubts, HoldEnd, Judged, Report, Submission, Woken};
 use hold_queue::{Hold, HoldQueue, Oldest};
 use learn::Learned;
@@ -68,6 +71,7 @@ pub struct Scheduler {
     limits: RwLock<Limits>,
     learned: Learned,
     signatures: Signatures,
+    foreseen: Foreseen,
 }
 
 /// The answer to a statement with conflicts.
@@ -98,6 +102,7 @@ impl Scheduler {
             limits: RwLock::new(limits),
             learned: Learned::default(),
             signatures: Signatures::default(),
+            foreseen: Foreseen::default(),
         }
     }
 
@@ -456,17 +461,6 @@ impl Scheduler {
         self.graph.set(submission.txn, edges);
         self.server_queue.enter(submission, refs);
         true
-    }
-
-    /// Something has gone that statements wait for at the server: they get further, and wait for others.
-    fn move_on(&self, gone: TxnId, now: u64) {
-        self.server_queue.each_behind(gone, &self.graph, |waiting| {
-            let (submission, refs) = (&waiting.submission, &waiting.refs);
-            let mut met =
-                self.locks.again(submission.txn, &submission.requests, refs, submission.overtakes, now);
-            met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
-            self.graph.set(submission.txn, judge::edges(&met.conflicts, false));
-        });
     }
 
     fn asker(&self, submission: &Submission) -> Asker {

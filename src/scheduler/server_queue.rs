@@ -74,6 +74,11 @@ impl ServerQueue {
         }
     }
 
+    /// Nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.length.load(Ordering::SeqCst) == 0
+    }
+
     /// Looks at every statement that waits for `txn`, oldest first.
     pub(super) fn each_behind(&self, txn: TxnId, graph: &WaitFor, mut look: impl FnMut(&Waiting)) {
         if self.length.load(Ordering::SeqCst) == 0 {

@@ -331,8 +331,8 @@ fn name(names: &dyn Fn(IndexId) -> Resource, index: IndexId) -> Resource {
 /// `performance_schema.data_locks.LOCK_MODE` of a lock of this mode and kind.
 fn lock_mode(mode: Mode, kind: Kind) -> Option<&'static str> {
     Some(match (mode, kind) {
-        (Mode::S, Kind::Record | Kind::Clustered { .. } | Kind::Entry) => "S,REC_NOT_GAP",
-        (Mode::X, Kind::Record | Kind::Clustered { .. } | Kind::Entry) => "X,REC_NOT_GAP",
+        (Mode::S, Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry) => "S,REC_NOT_GAP",
+        (Mode::X, Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry) => "X,REC_NOT_GAP",
         (Mode::S, Kind::Gap) => "S,GAP",
         (Mode::X, Kind::Gap) => "X,GAP",
         (Mode::S, Kind::NextKey) => "S",

@@ -109,8 +109,10 @@ fn text(value: &ProbeValue) -> String {
 pub fn blocks(mode: Mode, kind: Kind) -> &'static str {
     match (kind, mode) {
         (Kind::Gap, _) => "inserts into this gap",
-        (Kind::Record | Kind::Clustered { .. }, Mode::S) => "changes of this row",
-        (Kind::Record | Kind::Clustered { .. }, Mode::X) => "changes and locking reads of this row",
+        (Kind::Record | Kind::Passed | Kind::Clustered { .. }, Mode::S) => "changes of this row",
+        (Kind::Record | Kind::Passed | Kind::Clustered { .. }, Mode::X) => {
+            "changes and locking reads of this row"
+        }
         (Kind::RecordOrGap, Mode::S) => "changes of this row, or inserts here",
         (Kind::RecordOrGap, Mode::X) => "changes and locking reads of this row, or inserts here",
         (Kind::NextKey, Mode::S) => "changes of these rows, inserts between them",

@@ -9,7 +9,6 @@ use crate::admission::ledger::Happened;
 use crate::admission::search::Narrow;
 use crate::id::TxnId;
 use crate::intent::outcome::{self, Answered, Rules};
-use crate::lock::key::Key;
 use crate::lock::request::Settled;
 use crate::metrics::labels::{Coordination, FailOpen};
 use crate::sql::statement::{OpaqueReason, Statement};
@@ -161,6 +160,9 @@ impl Analyzer {
         {
             self.shared.admission.kill_query(thread);
         }
+        if let (Statement::Savepoint(_), None) = (part, errno) {
+            self.set_savepoint();
+        }
         self.names_after(
             errno.is_none() && matches!(part, Statement::Commit { .. } | Statement::Rollback { .. }),
         );
@@ -201,11 +203,12 @@ impl Analyzer {
             ResultKind::Error { code, .. } => Answered::Failed(*code),
             ResultKind::Prepared { .. } | ResultKind::None => Answered::Unclear,
         };
-        let generated = match &answer.result {
-            ResultKind::Ok { last_insert_id: id @ 1.., affected: 1, .. } => {
-                let mut key = Key::default();
-                key.push_int(i128::from(*id), false);
-                Some(key)
+        // Of rows of which some were there already it does not tell which got a number.
+        let generated = match (&answer.result, statement) {
+            (ResultKind::Ok { last_insert_id: id @ 1.., affected, .. }, Statement::Insert(insert))
+                if *affected == 1 || !insert.ignore && insert.on_duplicate.is_none() && !insert.replace =>
+            {
+                Some(*id)
             }
             _ => None,
         };
@@ -222,7 +225,6 @@ impl Analyzer {
             None => {
                 let rules = Rules { flavour: self.flavour, gaps };
                 let (rows, exact) = ((rows, intent.inner), intent.exact);
-                let generated = generated.as_ref();
                 settled.extend(outcome::settle_all(statement, rows, exact, &answered, generated, rules));
             }
         }
@@ -316,7 +318,8 @@ impl Analyzer {
             After::RolledBackTo(marker) if self.touched.is_some_and(|touched| touched >= marker) => {
                 self.end_transaction(Ending::RolledBack);
             }
-            After::Continues | After::StatementRolledBack | After::RolledBackTo(_) => {}
+            After::RolledBackTo(marker) => self.back_to(marker),
+            After::Continues | After::StatementRolledBack => {}
             After::Ended(ending) => self.end_transaction(ending),
             // Its locks stay, whatever the session does next.
             After::Prepared => {

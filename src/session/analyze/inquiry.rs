@@ -349,6 +349,9 @@ pub(super) fn span_sql(table: &Table, index: usize, span: &Span<'_>) -> Option<s
             None => None,
         },
     };
+    if let Some(prefix) = table.indexes[index].parts.get(span.equal.len()).and_then(|part| part.prefix) {
+        widen(&mut sql, span, prefix as usize)?;
+    }
     // Entries of a prefix index are equal where the prefixes are.
     let last = span.equal.len().checked_sub(1);
     if let Some((last, prefix)) = last.and_then(|n| Some((n, table.indexes[index].parts.get(n)?.prefix?))) {
@@ -361,6 +364,22 @@ pub(super) fn span_sql(table: &Table, index: usize, span: &Span<'_>) -> Option<s
         sql.like = Some(string(&format!("{head}%")));
     }
     Some(sql)
+}
+
+/// A range in a prefix index: all values whose prefix may be in it.
+fn widen(sql: &mut scan::Span, span: &Span<'_>, prefix: usize) -> Option<()> {
+    let head = |value: &Value<'_>| -> Option<String> {
+        let Value::Text(text) = value else { return None };
+        Some(std::str::from_utf8(text).ok()?.chars().take(prefix).collect())
+    };
+    if let Some((value, _)) = &span.low {
+        sql.low = Some((string(&head(value)?), true));
+    }
+    if let Some((value, _)) = &span.high {
+        // Behind all that begins with the prefix.
+        sql.high = Some((string(&format!("{}{}", head(value)?, char::MAX)), true));
+    }
+    Some(())
 }
 
 /// A value as an SQL literal; the inner `None` is NULL, the outer: it has none.

@@ -243,6 +243,9 @@ impl Analyzer {
             .into_iter()
             .filter_map(|name| find(&self.shared, schema, name))
             .find(|table| table.id == request.index.table)?;
+        if request.range.low.is_end() && request.index.index == 0 {
+            return self.look_at_end(table, request);
+        }
         let binding = Bound(execution.analysed.bind(execution.text, execution.params));
         let values = intent::values_of(statement, &binding, &table, request)?;
         let index = request.index;
@@ -267,6 +270,23 @@ impl Analyzer {
             let (Some(below), Some(above)) = (edge(seen.previous), edge(seen.next)) else { return };
             let seen = Neighbours { place, present: seen.exact.is_some(), below, above };
             shared.admission.learn(index, &seen);
+        }))
+    }
+
+    /// A look at the last entry of an index, behind which the next generated key goes.
+    fn look_at_end(&self, table: Arc<Table>, request: &Request) -> Option<LocalBoxFuture<'static, ()>> {
+        let (index, place, shared) = (request.index, request.range.low.clone(), self.shared.clone());
+        Some(Box::pin(async move {
+            let Some(knowledge) = &shared.knowledge else { return };
+            let Some(last) = knowledge.prober.last(&table, index.index).await else { return };
+            let below = match last {
+                Some(entry) => match key(&table, usize::from(index.index), &entry) {
+                    Some(key) => Some(key),
+                    None => return,
+                },
+                None => None,
+            };
+            shared.admission.learn(index, &Neighbours { place, present: false, below, above: None });
         }))
     }
 

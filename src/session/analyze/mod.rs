@@ -19,6 +19,7 @@ mod search;
 mod trace;
 mod besides;
 mod foresee;
+mod savepoint;
 mod text_prepared;
 
 use std::collections::VecDeque;
@@ -52,6 +53,7 @@ pub use foresee::{Foreseen, ForeseenLock, Supposed};
 use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
+use savepoint::Savepoints;
 use search::Search;
 use text_prepared::TextPrepared;
 pub use trace::tables_named;
@@ -84,6 +86,7 @@ pub struct Analyzer {
     xa_locks: usize,
     /// The savepoint marker at which the open transaction may first have used a table.
     touched: Option<u32>,
+    savepoints: Savepoints,
     prepared: Prepared,
     /// What is prepared as text, and user variables.
     named: TextPrepared,
@@ -268,6 +271,7 @@ impl Analyzer {
             unfollowed: false,
             tried: FxHashSet::default(),
             touched: None,
+            savepoints: Savepoints::default(),
             prepared: Prepared::new(shared.settings().max_prepared),
             named: TextPrepared::default(),
             pending: VecDeque::new(),
@@ -296,6 +300,7 @@ impl Analyzer {
     /// The transaction is over: what it holds is given back.
     fn end_transaction(&mut self, ending: Ending) {
         self.touched = None;
+        self.savepoints.clear();
         self.unfollowed = false;
         if self.txn.is_some() {
             self.shared.admission.learn_order(&self.entry);

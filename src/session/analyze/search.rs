@@ -19,7 +19,6 @@ use crate::admission::search::Narrow;
 use crate::catalog::Flavour;
 use crate::id::{SearchId, TxnId};
 use crate::intent::outcome::{self, Answered, Rules};
-use crate::lock::key::Key;
 use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::LockRefs;
 
@@ -40,11 +39,26 @@ struct State {
     settled: Vec<Settled>,
     /// Its locks; `None` before they are noted and after the transaction has ended.
     refs: Option<LockRefs>,
-    answered: Option<(Answered, Option<Key>)>,
+    answered: Option<(Answered, Option<u64>)>,
     /// The requests are those that the server's indexes show.
     exact: bool,
+    /// The transaction was rolled back to before it; whether its new entries leave gap locks.
+    undone: Option<bool>,
     /// The narrowing under way.
     narrowing: Option<Shared<BoxFuture<'static, ()>>>,
+}
+
+impl State {
+    /// Of the locks `refs` these are left.
+    fn stay(&mut self, refs: &LockRefs, kept: &LockRefs) {
+        let still: Vec<bool> = refs.iter().map(|lock| kept.contains(lock)).collect();
+        let own = self.requests.len().saturating_sub(self.inner);
+        self.inner = still.iter().skip(own).filter(|still| **still).count();
+        let mut each = still.iter().copied();
+        self.requests.retain(|_| each.next().unwrap_or(false));
+        let mut each = still.iter().copied();
+        self.settled.retain(|_| each.next().unwrap_or(false));
+    }
 }
 
 impl Search {
@@ -75,7 +89,7 @@ impl Search {
     }
 
     /// The statement was answered. False: nothing of it is held.
-    pub(super) fn answered(&self, answered: Answered, generated: Option<Key>) -> bool {
+    pub(super) fn answered(&self, answered: Answered, generated: Option<u64>) -> bool {
         let mut state = self.state.lock();
         let Some(refs) = state.refs.take() else { return false };
         state.answered = Some((answered, generated));
@@ -90,19 +104,34 @@ impl Search {
         let statement = &self.inquiry.analysed.plan.statement;
         let rules = Rules::of(&self.inquiry.context);
         let requests = (&*state.requests, state.inner);
-        let settled =
-            outcome::settle_all(statement, requests, state.exact, answered, generated.as_ref(), rules);
+        let settled = outcome::settle_all(statement, requests, state.exact, answered, *generated, rules);
         // The requests stay in step with the locks.
         let admission = &self.inquiry.shared.admission;
         let kept = admission.answered(self.txn, refs.clone(), &settled);
-        let still: Vec<bool> = refs.iter().map(|lock| kept.contains(lock)).collect();
-        let own = state.requests.len().saturating_sub(state.inner);
-        state.inner = still.iter().skip(own).filter(|still| **still).count();
-        let mut each = still.iter().copied();
-        state.requests.retain(|_| each.next().unwrap_or(false));
-        let mut each = still.iter().copied();
         state.settled = settled;
-        state.settled.retain(|_| each.next().unwrap_or(false));
+        state.stay(&refs, &kept);
+        match state.undone {
+            Some(gap_stays) => self.take_back(state, kept, gap_stays),
+            None => kept,
+        }
+    }
+
+    /// The transaction is rolled back to a moment. What the statement did is undone if it came later.
+    pub(super) fn undo(&self, moment: u64, gap_stays: bool) {
+        let mut state = self.state.lock();
+        if state.undone.is_none()
+            && state.refs.as_ref().is_some_and(|refs| refs.iter().any(|r| r.is_since(moment)))
+        {
+            state.undone = Some(gap_stays);
+            let refs = state.refs.take().unwrap_or_default();
+            state.refs = Some(self.take_back(&mut state, refs, gap_stays));
+        }
+    }
+
+    /// Leaves of its locks what a rollback to a savepoint leaves.
+    fn take_back(&self, state: &mut State, refs: LockRefs, gap_stays: bool) -> LockRefs {
+        let kept = self.inquiry.shared.admission.rolled_back_to(self.txn, &refs, 0, gap_stays);
+        state.stay(&refs, &kept);
         kept
     }
 
@@ -120,6 +149,11 @@ impl Search {
         let mut state = self.state.lock();
         state.narrowing = None;
         let Some(refs) = state.refs.take() else { return };
+        if state.answered.as_ref().is_some_and(|(answered, _)| known.contradicts(answered.rows())) {
+            // What it has found nobody sees any more: its own transaction has deleted it since.
+            state.refs = Some(refs);
+            return admission.searches.close(self.id);
+        }
         let exact = Exact {
             requests: &intent.requests,
             reaches: &intent.reaches,

@@ -1,0 +1,111 @@
+//! What the end of a transaction sets off among those who wait for it.
+//!
+//! They get further, each to the next lock that it has not asked for yet; there may stand another of them.
+//!
+//! After a ROLLBACK inserts of one key that wait for it run into each other: whoever inserts a key that another
+//! transaction has put and not committed asks for the record there, to see whether it is a duplicate. If that
+//! record is taken out again, each of those who wait keeps a lock on the gap where it stood, and then inserts
+//! into it: with two of them, each waits for the other's gap. (MySQL 9.7 and MariaDB 10.11, primary and unique
+//! keys, at every isolation level; moved entries as new ones.)
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use super::conflict::{ConflictKind, Decision, Report, Taken};
+use super::{Scheduler, judge};
+use crate::id::TxnId;
+use crate::lock::index::{Conflict, Relation};
+use crate::lock::mode::Certainty;
+use crate::lock::request::Kind;
+use crate::lock::table::{LockRef, LockRefs};
+
+/// Deadlocks that close when a transaction ends, until somebody writes them down.
+#[derive(Debug, Default)]
+pub(super) struct Foreseen {
+    reports: Mutex<Vec<Report>>,
+    any: AtomicBool,
+}
+
+impl Scheduler {
+    /// The deadlocks that have been foreseen among statements that wait already, each once.
+    pub fn foreseen(&self) -> Vec<Report> {
+        // Mostly there are none, and whoever comes late finds them the next time.
+        if !self.foreseen.any.load(Ordering::Relaxed) || !self.foreseen.any.swap(false, Ordering::SeqCst) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.foreseen.reports.lock())
+    }
+
+    /// Something has gone that statements wait for at the server: they get further, and wait for others.
+    pub(super) fn move_on(&self, gone: TxnId, now: u64) {
+        self.server_queue.each_behind(gone, &self.graph, |waiting| {
+            let (submission, refs) = (&waiting.submission, &waiting.refs);
+            let me = submission.txn;
+            let mut met = self.locks.again(me, &submission.requests, refs, submission.overtakes, now);
+            met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
+            let closes =
+                |c: &Conflict| c.relation == Relation::Wait && self.graph.chain(c.holder, me).is_some();
+            self.graph.set(me, judge::edges(&met.conflicts, false));
+            if met.conflicts.iter().any(closes) {
+                let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
+                let forward = Decision::Forward { refs: LockRefs::new(), waits: true };
+                self.foreseen.reports.lock().push(Report::new(submission, judged, &forward));
+                self.foreseen.any.store(true, Ordering::SeqCst);
+            }
+        });
+    }
+
+    /// The circles that close among those who wait for `txn`, if it is rolled back now; `refs` are its locks.
+    pub fn collisions(&self, txn: TxnId, refs: &[LockRef]) -> Vec<Report> {
+        let mut found = Vec::new();
+        if self.server_queue.is_empty() {
+            return found;
+        }
+        for lock in refs {
+            let Some(place) = self.locks.new_entry(*lock) else { continue };
+            let mut first: Option<TxnId> = None;
+            self.server_queue.each_behind(txn, &self.graph, |waiting| {
+                let submission = &waiting.submission;
+                let checks = submission.requests.iter().position(|request| {
+                    let same = request.range.covers(&place) || place.covers(&request.range);
+                    request.index == lock.index && request.kind.check().is_some() && same
+                });
+                let (Some(at), requester) = (checks, submission.txn) else { return };
+                let Some(holder) = first else {
+                    first = Some(requester);
+                    return;
+                };
+                let request = submission.requests[at].clone();
+                let conflict = Conflict {
+                    holder,
+                    request: at,
+                    relation: Relation::Wait,
+                    hazard: false,
+                    expected: true,
+                    certainty: Certainty::Likely,
+                    mode: request.mode,
+                    kind: Kind::Gap,
+                    range: request.range.clone(),
+                    search: None,
+                };
+                found.push(Report {
+                    session: submission.session,
+                    requester,
+                    holders: vec![holder],
+                    kind: ConflictKind::Deadlock,
+                    certainty: Certainty::Likely,
+                    taken: Taken::Flagged,
+                    would_hold: false,
+                    request,
+                    conflict,
+                    unsure_of_gap: false,
+                    signature: None,
+                    cycle: HashSet::from([holder, requester]),
+                });
+            });
+        }
+        found
+    }
+}
