@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::binding::Binding;
-use super::digest::Digest;
+use super::digest::{Digest, FoldKind};
 use super::lexer::Reading;
 use super::parse::parse;
+use super::repeat::{self, Repeat};
 use super::statement::{SqlMode, Statement, Value};
 
 /// Plans kept unless said otherwise.
@@ -29,6 +30,8 @@ pub struct Plan {
     pub hash: u128,
     /// What became of its executions.
     pub uses: Uses,
+    /// Whether it can be run again, once somebody has asked.
+    repeat: OnceLock<Repeat>,
 }
 
 /// What became of the executions of a plan. A plan belongs to one thread, so counting is cheap; others read.
@@ -101,6 +104,16 @@ impl Analysed {
     pub fn bind<'a>(&'a self, text: &'a [u8], params: &'a [Value<'a>]) -> Binding<'a> {
         Binding::new(text, self.reading, &self.digest, params)
     }
+
+    /// Can the statement be run again after a rollback? `text` is the text that was analysed.
+    pub fn repeat(&self, text: &[u8]) -> Repeat {
+        // Such rows have more words than the digest.
+        let mixed = self.digest.folds.iter().any(|fold| fold.kind == FoldKind::MixedRows);
+        if mixed || self.digest.too_long {
+            return Repeat::Never;
+        }
+        *self.plan.repeat.get_or_init(|| repeat::of(&self.plan.statement, text, self.reading))
+    }
 }
 
 /// Counters, for metrics.
@@ -170,6 +183,7 @@ impl PlanCache {
             text: parsed.text.into(),
             hash: digest.hash,
             uses: Uses::default(),
+            repeat: OnceLock::new(),
         });
         // The hash of a text that was not read to its end says nothing of the rest.
         if !digest.too_long {

@@ -20,6 +20,7 @@ mod predicate;
 pub mod question;
 mod read;
 mod recognise;
+pub mod repeat;
 mod rewrite;
 #[cfg(test)]
 mod plan_tests;
