@@ -107,6 +107,15 @@ board.graph(
     unit="ops", width=8, colours={"released": GOOD, "deadline": BAD, "holder_stalled": WARN},
 )
 board.graph(
+    "Victims run again",
+    """Per second, with reorder.retry. done: the client has noticed nothing but time. Everything else ended with error 1213:
+    differs: an answer was another one than the client had seen; not_repeatable: time, chance, user variables, named
+    locks, routines, temporary tables; too_large: over reorder.retry_max_bytes; deadlocked_again: three times in
+    vain; not_undone: a table of another engine kept its changes.""",
+    [(f"sum by (outcome) (rate(interlock_restarts_total{{{S}}}{RATE}))", "{{outcome}}")],
+    unit="ops", width=8, colours={"done": GOOD, "deadlocked_again": BAD, "not_undone": BAD},
+)
+board.graph(
     "Time held by table",
     """Seconds per second, summed over clients: what waiting in interlock costs, by table. 1 means that one client is
     always held.""",

@@ -138,7 +138,7 @@ impl Groups {
     pub fn closed(&mut self, key: GroupId, record: &Record) {
         let Some(group) = self.by_id.get_mut(&key) else { return };
         match record.outcome {
-            Outcome::Happened => group.tally.happened += 1,
+            Outcome::Happened | Outcome::Restarted => group.tally.happened += 1,
             Outcome::Averted => group.tally.averted += 1,
             Outcome::DidNotHappen => group.tally.did_not_happen += 1,
             Outcome::Pending => {}
@@ -151,7 +151,8 @@ impl Groups {
         let Some(group) = self.by_id.get_mut(&key) else { return };
         let tally = &mut group.tally;
         tally.count = tally.count.saturating_sub(1);
-        tally.happened -= u64::from(outcome == Outcome::Happened && tally.happened > 0);
+        let happened = matches!(outcome, Outcome::Happened | Outcome::Restarted);
+        tally.happened -= u64::from(happened && tally.happened > 0);
         if tally.count == 0 {
             self.by_id.remove(&key);
         }

@@ -40,6 +40,9 @@ use crate::scheduler::conflict::{ConflictKind, Report, Taken};
 /// Holders that a record shows; each comes with all of its statements.
 pub(super) const MAX_PARTIES: usize = 8;
 
+/// Records that are looked at for those of a transaction that was run again: the newest.
+const MAX_RESTARTED: usize = 256;
+
 /// Conflicts each second that are run again in the model, to see what advice would have done.
 const REPLAYS_PER_SECOND: u64 = 10;
 
@@ -199,8 +202,36 @@ impl Ledger {
             groups.count(record.group, record);
             groups.closed(record.group, record);
         }
-        if let Some(file) = file {
+        if let (false, Some(file)) = (record.is_open(), file) {
             file.write(record);
+        }
+    }
+
+    /// A session's transaction is about to be run again: what its deadlock came to is known when that is over.
+    pub fn restarts(&self, session: SessionId) {
+        self.ring.lock().restarting.insert(session);
+    }
+
+    /// It is over. With `unnoticed`, its client has seen no error.
+    pub fn restarted(&self, session: SessionId, unnoticed: bool) {
+        let mut ring = self.ring.lock();
+        if !ring.restarting.remove(&session) {
+            return;
+        }
+        let Ring { records, file, .. } = &mut *ring;
+        let refused =
+            |record: &Record| record.action == Taken::Rejected && record.requester.session == session.0;
+        let newest = records.iter_mut().rev().take(MAX_RESTARTED);
+        let mine = newest.filter(|record| record.restarting == Some(session) || refused(record));
+        for (before, record) in mine.enumerate() {
+            // One that was refused has had its outcome, and is in the file already.
+            let open = record.restarting.take().is_some();
+            if unnoticed && (open || before == 0) {
+                record.outcome = Outcome::Restarted;
+            }
+            if let (true, false, Some(file)) = (open, record.is_open(), &*file) {
+                file.write(record);
+            }
         }
     }
 
@@ -258,6 +289,7 @@ impl Ledger {
             advice: Arc::default(),
             server: Vec::new(),
             asking: false,
+            restarting: None,
         };
         record.pattern = pattern::of(report, &record);
         record.group = GroupId::of(record.pattern, &record.resource, record.requester.digest);
@@ -321,7 +353,7 @@ impl Ledger {
         self.pending.store(ring.pending.len(), Ordering::SeqCst);
         if let Some(kind) = closed {
             let outcome = match outcome {
-                Outcome::Happened => Prediction::Hit,
+                Outcome::Happened | Outcome::Restarted => Prediction::Hit,
                 Outcome::Averted => Prediction::Averted,
                 Outcome::DidNotHappen | Outcome::Pending => Prediction::FalseAlarm,
             };
@@ -378,6 +410,7 @@ impl Ledger {
             Happened::Timeout => (1205, ConflictKind::Wait),
         };
         let mut ring = self.ring.lock();
+        let restarting = ring.restarting.get(&session).copied();
         let known = ring.of.get(&txn).cloned().unwrap_or_default();
         let mut foreseen = false;
         for seq in known {
@@ -388,6 +421,7 @@ impl Ledger {
                 continue;
             }
             record.errno = Some(errno);
+            record.restarting = restarting;
             if record.kind == ConflictKind::Deadlock {
                 self.metrics.tables.deadlock(&record.resource.schema, &record.resource.table);
             }
@@ -417,6 +451,7 @@ impl Ledger {
                 advice: Arc::default(),
                 server: Vec::new(),
                 asking: kind == ConflictKind::Deadlock && ring.asked.remove(&session),
+                restarting,
             };
             self.push(&mut ring, record, txn, &[]);
             self.metrics.predictions.inc((kind, Prediction::Miss));

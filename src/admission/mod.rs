@@ -23,6 +23,7 @@ pub mod pattern;
 mod budget;
 mod dry_run;
 mod replay;
+mod restart;
 mod ring;
 mod hold;
 pub mod search;
@@ -379,9 +380,10 @@ impl Admission {
 
     /// A transaction has ended.
     pub fn ended(&self, txn: TxnId, refs: &[LockRef], committed: bool) {
+        // Before those are woken who wait for it: see `until_ended`.
+        self.registry.ended(txn);
         let woken = self.scheduler.ended(txn, refs, committed, self.now());
         self.deliver(woken);
-        self.registry.ended(txn);
         self.ledger.ended(txn);
         self.rehearsed(txn);
     }

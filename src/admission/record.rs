@@ -10,6 +10,7 @@ use super::advice::Advice;
 use super::comment::Tags;
 use super::deadlock::Reported;
 use super::groups::GroupId;
+use crate::id::SessionId;
 use crate::lock::mode::Certainty;
 use crate::metrics::labels::Pattern;
 use crate::scheduler::conflict::{ConflictKind, Taken};
@@ -65,12 +66,15 @@ pub struct Record {
     /// The server is being asked.
     #[serde(skip)]
     pub asking: bool,
+    /// The session whose transaction is being run again because of it.
+    #[serde(skip)]
+    pub restarting: Option<SessionId>,
 }
 
 impl Record {
     /// More will be known of it.
     pub(super) fn is_open(&self) -> bool {
-        self.outcome == Outcome::Pending || self.asking
+        self.outcome == Outcome::Pending || self.asking || self.restarting.is_some()
     }
 }
 
@@ -96,6 +100,8 @@ pub enum Outcome {
     Averted,
     /// It did not come.
     DidNotHappen,
+    /// It came, but the victim's transaction was run again (`reorder.retry`): its client has not noticed.
+    Restarted,
 }
 
 /// A place in the database.

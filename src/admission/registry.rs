@@ -200,6 +200,11 @@ impl Entry {
         }
     }
 
+    /// Its transaction, if that asks for locks.
+    pub fn transaction(&self) -> Option<TxnId> {
+        Some(self.now.txn.load(Ordering::Relaxed)).filter(|txn| *txn != 0).map(TxnId)
+    }
+
     /// A command was passed on or kept back.
     pub fn busy(&self) {
         self.now.busy.store(true, Ordering::Relaxed);
@@ -230,7 +235,7 @@ impl Entry {
             let newest = history.steps.last().map(|step| step.text.clone());
             (history.began.elapsed(), history.count, newest)
         };
-        let txn = Some(self.now.txn.load(Ordering::Relaxed)).filter(|txn| *txn != 0).map(TxnId);
+        let txn = self.transaction();
         let user = self.user.lock().clone();
         Look {
             user,

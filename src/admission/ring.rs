@@ -21,6 +21,8 @@ pub(super) struct Ring {
     pub file: Option<Writer>,
     /// Sessions about whose deadlock the server is being asked.
     pub asked: HashSet<SessionId>,
+    /// Sessions whose transaction is being run again.
+    pub restarting: HashSet<SessionId>,
 }
 
 /// A conflict without an outcome.

@@ -138,6 +138,7 @@ pub(super) fn session(config: &Config) -> Settings {
             Action::Reject => policy::Action::Reject,
         },
         rules: rules(config),
+        retry: config.reorder.retry.then_some(config.reorder.retry_max_bytes),
         coordinates: config.coordination == Coordination::Server,
         redact: config.redact,
         max_statement: config.frontend.max_statement_bytes,

@@ -108,6 +108,8 @@ pub const KEYS: &[(&str, Rule)] = &[
     ("reorder.hold_timeout", Rule::Duration(1, DAY)),
     ("reorder.max_queue", Rule::Integer(0, MANY)),
     ("reorder.max_held", Rule::Integer(0, MANY)),
+    ("reorder.retry", Rule::Bool),
+    ("reorder.retry_max_bytes", Rule::Integer(1024, 1 << 30)),
     ("state.dir", Rule::OptionalPath),
     ("state.signature_lifetime", Rule::Duration(1000, 3660 * DAY)),
     ("conflicts.keep", Rule::Integer(1, 1_000_000)),

@@ -281,6 +281,10 @@ pub struct ReorderConfig {
     pub max_queue: usize,
     /// Statements held at one time; the next one is forwarded.
     pub max_held: usize,
+    /// Run a deadlock victim's transaction again instead of passing error 1213 on.
+    pub retry: bool,
+    /// Bytes of statements and answers up to which a transaction can be run again.
+    pub retry_max_bytes: usize,
 }
 
 /// What survives a restart.
@@ -470,7 +474,13 @@ impl Default for ControlConfig {
 
 impl Default for ReorderConfig {
     fn default() -> Self {
-        ReorderConfig { hold_timeout: Duration::from_secs(2), max_queue: 200, max_held: 1000 }
+        ReorderConfig {
+            hold_timeout: Duration::from_secs(2),
+            max_queue: 200,
+            max_held: 1000,
+            retry: false,
+            retry_max_bytes: 1024 * 1024,
+        }
     }
 }
 

@@ -255,6 +255,28 @@ label! {
 }
 
 label! {
+    /// What came of a deadlock whose victim's transaction was to be run again.
+    Restarted = "outcome" {
+        /// It was: the client has noticed nothing but time.
+        Done = "done",
+        /// An answer was another one than the client had seen.
+        Differs = "differs",
+        /// It has run what cannot be repeated, or nothing is known of it.
+        NotRepeatable = "not_repeatable",
+        /// Over `reorder.retry_max_bytes`.
+        TooLarge = "too_large",
+        /// It has met deadlocks too often.
+        DeadlockedAgain = "deadlocked_again",
+        /// A table of another engine has kept its changes, or the server does not say that none has.
+        NotUndone = "not_undone",
+        /// It was killed while it was held.
+        Killed = "killed",
+        /// The client or the server left meanwhile.
+        ClientGone = "client_gone",
+    }
+}
+
+label! {
     /// How a question for an access path ended.
     Explain = "result" {
         /// Answered.

@@ -23,7 +23,7 @@ use exposition::Exposition;
 use label::{Label, Labels};
 use labels::{
     CatalogLoad, CommandKind, ConnectionEnd, Coordination, Direction, Errno, Explain, FailOpen, Predicted,
-    Prediction, Probe, RecordFate, Reloaded, StatementKind, TimeSpent,
+    Prediction, Probe, RecordFate, Reloaded, Restarted, StatementKind, TimeSpent,
 };
 use tables::Tables;
 
@@ -93,6 +93,10 @@ pub struct Metrics {
     pub coordination: Counters<Coordination>,
     /// How long statements waited for them.
     pub coordination_seconds: Histogram,
+    /// Deadlocks with `reorder.retry`, by what came of running the victim again.
+    pub restarts: Counters<Restarted>,
+    /// How long that took.
+    pub restart_seconds: Histogram,
     /// Where the time of statements went, in nanoseconds; shown in seconds.
     pub time: Counters<TimeSpent>,
 }
@@ -327,6 +331,16 @@ impl Metrics {
                 "interlock_coordination_seconds",
                 "How long statements waited for the name of their gap, the round trip to the server included.",
                 ASK_BUCKETS,
+            )?,
+            restarts: family.counters(
+                "interlock_restarts_total",
+                "Deadlocks of sessions whose transactions are run again (reorder.retry), by what came of it; all                  but done end with error 1213 for the client.",
+                Rate::Rare,
+            )?,
+            restart_seconds: family.histogram(
+                "interlock_restart_seconds",
+                "From a deadlock error that its client did not get to the answer that it got instead: what running                  the transaction again costs.",
+                HOLD_BUCKETS,
             )?,
             time: family.counters_in(
                 "interlock_statement_seconds_total",

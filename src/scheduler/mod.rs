@@ -186,6 +186,20 @@ impl Scheduler {
         Contended { decision, report, doubts, woken }
     }
 
+    // ## A transaction is about to be run again => Hold
+
+    /// Holds a transaction that has no locks until another one has ended. False: no room.
+    pub fn wait_for(&self, token: Token, submission: Submission, other: TxnId, now: u64) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.len() >= self.limits.read().max_held {
+            return false;
+        }
+        self.contenders.fetch_add(1, Ordering::SeqCst);
+        self.graph.set(submission.txn, judge::edge_to(other));
+        queue.push(token, Hold { blockers: vec![other], submission, since: now });
+        true
+    }
+
     // ## Held => Forward, whatever is in the way
 
     /// A hold has reached its deadline, or its holder stalls: the statement goes on. `None`: it was not

@@ -34,6 +34,50 @@ pub enum Verdict {
     },
 }
 
+/// What is kept of a command that has just been passed on, to run its transaction again if it must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Keep {
+    /// No transaction goes on that could be run again: nothing is kept any more.
+    #[default]
+    Nothing,
+    /// This one does not belong to its transaction, which goes on.
+    Pass,
+    /// It is the first of a transaction.
+    First {
+        /// Bytes of commands and answers that are kept at most.
+        most: usize,
+        /// As with [`Keep::Next`].
+        generates: bool,
+    },
+    /// It is the next.
+    Next {
+        /// The server generates the keys of its rows, and tells the first: run again, they are to be the same.
+        generates: bool,
+    },
+}
+
+/// A deadlock that a client need not see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deadlock {
+    /// All that the transaction has run is kept.
+    pub whole: bool,
+    /// The server has given the error; else the command never got there.
+    pub by_server: bool,
+}
+
+/// What came of running a transaction again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replayed {
+    /// Every answer was the same: the command that failed comes next.
+    Same,
+    /// An answer was another one.
+    Differs,
+    /// Not everything can be rolled back, or the server does not say that it was.
+    NotUndone,
+    /// It was interrupted.
+    Killed,
+}
+
 /// One result of a command, as observed on its way to the client. A command with several results
 /// (multi-statements, CALL) gives several, `last` with the final one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -143,6 +187,36 @@ pub trait Analysis {
 
     /// A result has passed.
     fn answer(&mut self, answer: &Answer);
+
+    /// A command has just been passed on: what is kept of it.
+    fn keep(&mut self) -> Keep {
+        Keep::Nothing
+    }
+
+    /// The transaction that is kept is still open.
+    fn goes_on(&self) -> bool {
+        false
+    }
+
+    /// A command has failed with a deadlock error that its client has not seen yet. Called before
+    /// [`answer`](Self::answer) or [`rolled_back`](Self::rolled_back) tells of it. True: the transaction is run again.
+    fn restart(&mut self, _deadlock: Deadlock) -> bool {
+        false
+    }
+
+    /// Everything is rolled back. Ready when the transaction may be run again; false: it may not.
+    fn poll_restart(&mut self, _context: &mut Context<'_>) -> Poll<bool> {
+        Poll::Ready(true)
+    }
+
+    /// How that went. Unless all was the same, the client gets its error now.
+    fn replayed(&mut self, _replayed: Replayed) {}
+
+    /// Prepared statements that the client has closed and that were kept open for a while. Asked when nothing is
+    /// under way.
+    fn left_open(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
 
     /// No transaction is open and no session state needs the connection to stay: it may be closed for a
     /// shutdown now.

@@ -107,6 +107,8 @@ pub struct Settings {
     pub action: Action,
     /// The rules.
     pub rules: Rules,
+    /// Bytes of a transaction that are kept to run it again if it is a deadlock's victim; `None`: never.
+    pub retry: Option<usize>,
     /// Names of gaps are taken on the server, because other interlocks stand before it too.
     pub coordinates: bool,
     /// Keep no literals.

@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::binding::Binding;
-use super::digest::Digest;
+use super::digest::{Digest, FoldKind};
 use super::lexer::Reading;
 use super::parse::parse;
+use super::repeat::{self, Repeat};
 use super::statement::{SqlMode, Statement, Value};
 
 /// Plans kept unless said otherwise.
@@ -31,6 +32,8 @@ pub struct Plan {
     pub assigns: bool,
     /// What became of its executions.
     pub uses: Uses,
+    /// Whether it can be run again, once somebody has asked.
+    repeat: OnceLock<Repeat>,
 }
 
 impl Plan {
@@ -43,6 +46,7 @@ impl Plan {
             hash: digest.hash,
             assigns: parsed.assigns,
             uses: Uses::default(),
+            repeat: OnceLock::new(),
         })
     }
 }
@@ -122,6 +126,16 @@ impl Analysed {
     /// The values of one execution. `text` is the text that was analysed.
     pub fn bind<'a>(&'a self, text: &'a [u8], params: &'a [Value<'a>]) -> Binding<'a> {
         Binding::new(text, self.reading, &self.digest, params)
+    }
+
+    /// Can the statement be run again after a rollback? `text` is the text that was analysed.
+    pub fn repeat(&self, text: &[u8]) -> Repeat {
+        // Such rows have more words than the digest.
+        let mixed = self.digest.folds.iter().any(|fold| fold.kind == FoldKind::MixedRows);
+        if mixed || self.digest.too_long {
+            return Repeat::Never;
+        }
+        *self.plan.repeat.get_or_init(|| repeat::of(&self.plan.statement, text, self.reading))
     }
 }
 

@@ -22,6 +22,7 @@ mod program_reader;
 pub mod question;
 mod read;
 mod recognise;
+pub mod repeat;
 mod rewrite;
 mod routine;
 #[cfg(test)]

@@ -155,6 +155,11 @@ impl TransactionState {
         if self.is_open() { self.current_read_only } else { self.next_read_only.unwrap_or(self.read_only) }
     }
 
+    /// A level or an access mode was set for the next transaction alone.
+    pub fn one_shot(&self) -> bool {
+        self.next_isolation.is_some() || self.next_read_only.is_some()
+    }
+
     /// The savepoints of the open transaction, oldest first.
     pub fn savepoints(&self) -> &[Savepoint] {
         &self.savepoints

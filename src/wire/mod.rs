@@ -9,3 +9,4 @@ pub mod outcome;
 pub mod response;
 pub mod binary;
 pub mod error;
+pub mod fingerprint;

@@ -57,6 +57,11 @@ impl Session {
         self.answers.recv_timeout(Duration::from_secs(20)).expect("the statement is answered")
     }
 
+    /// The answer, if it comes so soon.
+    pub fn within(&self, time: Duration) -> Option<Result<(), u16>> {
+        self.answers.recv_timeout(time).ok()
+    }
+
     /// A statement and its answer.
     pub fn run(&self, sql: &str) -> Result<(), u16> {
         self.send(sql);

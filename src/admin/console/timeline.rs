@@ -79,6 +79,7 @@ fn verdict(record: &Record) -> String {
         (Outcome::Happened, Some(errno)) => format!("the server answered error {errno}"),
         (Outcome::Happened, None) => "it happened".to_owned(),
         (Outcome::Averted, _) => "averted".to_owned(),
+        (Outcome::Restarted, _) => "the victim's transaction was run again".to_owned(),
         (Outcome::DidNotHappen, _) => "it did not happen".to_owned(),
     };
     format!("{kind}{place}: {did}, {came}")

@@ -56,9 +56,10 @@ function verdict(record) {
   const did = { held, rejected: "Rejected with error 1213 after a ROLLBACK", flagged: record.would_hold ? `Passed on; reorder would have held it${record.would_hold_ms ? ` for ${span(record.would_hold_ms)}` : ""}` : "Passed on" }[record.action];
   const came = {
     averted: "and the conflict was averted.", pending: "and the transactions are still open.", did_not_happen: "and nothing came of it.",
+    restarted: "and it happened; the victim's transaction was run again, and its client has not noticed.",
     happened: record.errno ? `and the server answered error ${record.errno}.` : "and it waited, as foreseen.",
   }[record.outcome];
-  const mood = { averted: "good", happened: "bad" }[record.outcome] ?? "";
+  const mood = { averted: "good", restarted: "good", happened: "bad" }[record.outcome] ?? "";
   return element("p", { class: `verdict ${mood}` }, `${did} ${came}${more}`);
 }
 

@@ -225,7 +225,7 @@ pub struct Conflict {
     pub certainty: String,
     /// What interlock did: `flagged`, `held` or `rejected`.
     pub action: String,
-    /// What came of it: `pending`, `happened`, `averted` or `did_not_happen`.
+    /// What came of it: `pending`, `happened`, `averted`, `restarted` or `did_not_happen`.
     pub outcome: String,
     /// The server's error, if it came to one.
     pub errno: Option<u16>,

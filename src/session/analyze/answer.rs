@@ -89,6 +89,9 @@ impl Analyzer {
         self.prepared.clear();
         self.named.clear();
         self.names.clear();
+        if let Some(retry) = &mut self.retry {
+            retry.clear();
+        }
         self.held.extend(self.owned.take());
         self.end_transaction(Ending::RolledBack);
     }
@@ -267,7 +270,7 @@ impl Analyzer {
 
     /// Before the wait is forgotten: who was part of it? A timeout in a circle is a deadlock that no detector
     /// saw.
-    fn may_be_deadlock(&self, txn: Option<TxnId>, errno: Option<u16>) {
+    fn may_be_deadlock(&mut self, txn: Option<TxnId>, errno: Option<u16>) {
         let deadlock = errno.is_some_and(|code| DEADLOCK.contains(&code));
         let circle = errno == Some(TIMEOUT) && txn.is_some_and(|txn| self.shared.admission.is_in_circle(txn));
         if deadlock || circle {

@@ -15,6 +15,7 @@ mod inquiry;
 mod look;
 mod guard;
 mod inner;
+mod retry;
 mod search;
 mod trace;
 mod besides;
@@ -32,7 +33,7 @@ use futures_util::future::LocalBoxFuture;
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 
-use super::analysis::{Analysis, Answer, LoginFacts, Verdict};
+use super::analysis::{Analysis, Answer, Deadlock, Keep, LoginFacts, Replayed, Verdict};
 use super::serve::Shared;
 use crate::admission::registry::Entry;
 use crate::admission::{Admitted, Hold};
@@ -53,6 +54,7 @@ pub use foresee::{Foreseen, ForeseenLock, Supposed};
 use guard::{Guard, Guarded, Names};
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
+use retry::Retry;
 use savepoint::Savepoints;
 use search::Search;
 use text_prepared::TextPrepared;
@@ -112,6 +114,8 @@ pub struct Analyzer {
     names: Names,
     /// The open transaction may have locks that are not followed.
     unfollowed: bool,
+    /// What a victim's transaction is run again with; `None`: it never is.
+    retry: Option<Box<Retry>>,
 }
 
 /// A command that was forwarded and not yet answered.
@@ -269,6 +273,7 @@ impl Analyzer {
             kills: VecDeque::new(),
             names: Names::default(),
             unfollowed: false,
+            retry: shared.settings().retry.is_some().then(Box::default),
             tried: FxHashSet::default(),
             touched: None,
             savepoints: Savepoints::default(),
@@ -403,6 +408,9 @@ impl Analysis for Analyzer {
         let _timing = self.shared.metrics.analysis();
         self.code = command.code;
         self.entry.busy();
+        if let Some(retry) = &mut self.retry {
+            retry.command(command.code);
+        }
         match command.code {
             _ if command.truncated => {
                 self.fail_open(FailOpen::TooLong);
@@ -414,6 +422,11 @@ impl Analysis for Analyzer {
             command::COM_STMT_BULK_EXECUTE => self.bulk_execute(command.body, pending),
             command::COM_STMT_FETCH => self.push(Pending::Fetch),
             command::COM_STMT_CLOSE => {
+                let id = command::statement_id(command.body);
+                if self.retry.as_mut().is_some_and(|retry| retry.closes(id)) {
+                    // It has no answer, so nobody gets this error.
+                    return Verdict::Reject { error: ErrorPacket::interrupted(), rollback: false };
+                }
                 self.prepared.close(command.body);
                 self.push(Pending::Other)
             }
@@ -496,12 +509,38 @@ impl Analysis for Analyzer {
         let rollback = Statement::Rollback { chain: false, release: false };
         self.state.after(&rollback, Outcome::Ok { status });
         self.end_transaction(Ending::RolledBack);
+        self.retry_rolled_back();
+    }
+
+    fn keep(&mut self) -> Keep {
+        self.retry_keep()
+    }
+
+    fn goes_on(&self) -> bool {
+        self.retry_goes_on()
+    }
+
+    fn restart(&mut self, deadlock: Deadlock) -> bool {
+        self.retry_restart(deadlock)
+    }
+
+    fn poll_restart(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        self.retry_poll(context)
+    }
+
+    fn replayed(&mut self, replayed: Replayed) {
+        self.retry_replayed(replayed);
+    }
+
+    fn left_open(&mut self) -> Vec<u32> {
+        self.retry_closed()
     }
 
     fn answer(&mut self, answer: &Answer) {
         self.shared.metrics.time.add(TimeSpent::Server, answer.server_time.as_nanos() as u64);
         let _timing = self.shared.metrics.analysis();
         self.answered(answer);
+        self.retry_answered(answer);
         self.entry.answered(!self.pending.is_empty(), self.state.is_open());
     }
 
@@ -512,6 +551,7 @@ impl Analysis for Analyzer {
 
 impl Drop for Analyzer {
     fn drop(&mut self) {
+        self.retry_dropped();
         // A hold leaves its queue first: it must not be let on any more.
         if let Some(Waiting::Guard(guarded)) = self.waiting.take() {
             self.txn = self.txn.or(Some(guarded.locking.txn));

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::hash::Hasher;
 use std::rc::Rc;
 
+use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
 use crate::sql::cache::Analysed;
@@ -16,7 +18,7 @@ use crate::wire::command;
 const MAX_BYTES: usize = 16 << 20;
 
 /// MariaDB: the statement that was prepared last.
-const LAST: u32 = u32::MAX;
+pub(super) const LAST: u32 = u32::MAX;
 
 /// A statement's text as it was prepared.
 pub(super) struct Text {
@@ -30,12 +32,16 @@ pub(super) struct Entry {
     params: u16,
     types: Vec<ParamType>,
     long: HashSet<u16>,
+    /// Its parameters have been bound with other types than at first: an execution that brings none has the newest.
+    retyped: bool,
 }
 
 /// What is executed.
 pub(super) struct Execution<'a> {
     pub(super) text: Rc<Text>,
     pub(super) values: SmallVec<[Value<'a>; 8]>,
+    /// It opens no cursor, and all that it needs is in its packet or cannot have changed.
+    pub(super) plain: bool,
 }
 
 /// The prepared statements of a session, by id.
@@ -68,7 +74,13 @@ impl Prepared {
         self.forget(id);
         let bytes = text.bytes();
         if self.entries.len() < self.limit && self.bytes + bytes <= MAX_BYTES {
-            let entry = Entry { text: Rc::new(text), params, types: Vec::new(), long: HashSet::new() };
+            let entry = Entry {
+                text: Rc::new(text),
+                params,
+                types: Vec::new(),
+                long: HashSet::new(),
+                retyped: false,
+            };
             self.entries.insert(id, entry);
             self.bytes += bytes;
         }
@@ -109,21 +121,40 @@ impl Prepared {
     /// The statement and values of a COM_STMT_EXECUTE; `None`: not known, or malformed.
     pub(super) fn execute<'a>(&mut self, body: &'a [u8], capabilities: u32) -> Option<Execution<'a>> {
         let entry = self.entry(body)?;
-        let Entry { text, params, types, long } = entry;
+        let Entry { text, params, types, long, retyped } = entry;
+        let before = Types::of(types);
         let decoded = binary::execute(body, capabilities, *params, types, |n| long.contains(&n))?;
-        Some(Execution { text: text.clone(), values: decoded.params.into_iter().map(value).collect() })
+        *retyped |= before.changed(types);
+        let plain = !decoded.cursor && long.is_empty() && !*retyped;
+        Some(Execution { text: text.clone(), values: decoded.params.into_iter().map(value).collect(), plain })
     }
 
     /// The statement and the first row's values of MariaDB's COM_STMT_BULK_EXECUTE.
     pub(super) fn bulk_execute<'a>(&mut self, body: &'a [u8]) -> Option<Execution<'a>> {
         let Entry { text, params, types, .. } = self.entry(body)?;
         let decoded = binary::bulk_execute(body, *params, types)?;
-        Some(Execution { text: text.clone(), values: decoded.params.into_iter().map(value).collect() })
+        let values = decoded.params.into_iter().map(value).collect();
+        Some(Execution { text: text.clone(), values, plain: false })
     }
 
     fn entry(&mut self, body: &[u8]) -> Option<&mut Entry> {
         let id = command::statement_id(body)?;
         self.entries.get_mut(if id == LAST { &self.last } else { &id })
+    }
+}
+
+/// The types of parameters, as a number: they are seldom many, and seldom change.
+struct Types(Option<u64>);
+
+impl Types {
+    fn of(types: &[ParamType]) -> Types {
+        let mut hasher = FxHasher::default();
+        types.iter().for_each(|kind| hasher.write_u16(kind.0));
+        Types((!types.is_empty()).then(|| hasher.finish()))
+    }
+
+    fn changed(&self, now: &[ParamType]) -> bool {
+        self.0.is_some() && self.0 != Types::of(now).0
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::place::place;
 use super::super::rules::Facts;
 use super::super::serve::Shared;
 use super::inner::{Asker, procedure};
-use super::prepared::Text;
+use super::prepared::{self, Text};
 use super::{Analyzer, Locking, Looked, Pending, Waiting, trace};
 use crate::admission::Admitted;
 use crate::admission::comment;
@@ -93,6 +93,10 @@ impl Analyzer {
                 let Text { text, analysed } = &*execution.text;
                 let verdict =
                     self.statement(&Execution { text, analysed, params: &execution.values }, pending);
+                if let Some(retry) = &mut self.retry {
+                    let named = command::statement_id(body).filter(|id| *id != prepared::LAST);
+                    retry.executes(named, execution.plain);
+                }
                 if !matches!(self.waiting, Some(Waiting::Knowledge(_))) {
                     // The server forgets what was sent in pieces with the execution.
                     self.prepared.reset(body);
@@ -112,7 +116,12 @@ impl Analyzer {
         match self.prepared.bulk_execute(body) {
             Some(execution) => {
                 let Text { text, analysed } = &*execution.text;
-                self.statement(&Execution { text, analysed, params: &execution.values }, pending)
+                let verdict =
+                    self.statement(&Execution { text, analysed, params: &execution.values }, pending);
+                if let Some(retry) = &mut self.retry {
+                    retry.executes(None, false);
+                }
+                verdict
             }
             None => self.unknown(),
         }
@@ -158,6 +167,7 @@ impl Analyzer {
         let plain = matches!(statement, Statement::Select(_) | Statement::Harmless);
         let locks = locks(statement, &effect) || self.asks_besides(statement);
         let concerned = self.shared.admission.scheduler().signatures().concerns(DigestId(plan.hash));
+        self.retry_statement(execution, &effect, pending);
         let off = (locks || !plain || concerned) && self.tag(execution) == Some(Tag::Off);
         let concerned = concerned && !off;
         if pending > 0 && (!plain || locks || concerned) {
@@ -338,6 +348,7 @@ impl Analyzer {
             }
             (Admitted::Reject, Some(report)) => {
                 let cycle: Vec<TxnId> = report.cycle.iter().copied().collect();
+                self.retry_others(report.requester, &cycle);
                 self.deadlocked(Some(report.requester), &cycle);
                 self.admitted(Admitted::Reject, plan, locking, Instant::now())
             }
@@ -433,7 +444,7 @@ impl Analyzer {
     }
 
     /// What a comment hint in the statement says, or else the first rule that matches.
-    fn tag(&self, execution: &Execution<'_>) -> Option<Tag> {
+    pub(super) fn tag(&self, execution: &Execution<'_>) -> Option<Tag> {
         let settings = self.shared.settings();
         if execution.analysed.digest.tag.is_some() || settings.rules.is_empty() {
             return execution.analysed.digest.tag;
@@ -450,7 +461,7 @@ impl Analyzer {
         settings.rules.first(&facts).map(|(_, action)| action)
     }
 
-    fn action(&self, tag: Option<Tag>) -> Action {
+    pub(super) fn action(&self, tag: Option<Tag>) -> Action {
         match tag {
             Some(Tag::Flag | Tag::Off) => Action::Flag,
             Some(Tag::Reorder) => Action::Reorder,

@@ -135,14 +135,19 @@ fn integer(text: &str) -> Option<i128> {
 
 impl Analyzer {
     /// This session has got a deadlock error: its signature is kept. The server is asked for what it knows.
-    pub(super) fn deadlocked(&self, txn: Option<TxnId>, cycle: &[TxnId]) {
+    pub(super) fn deadlocked(&mut self, txn: Option<TxnId>, cycle: &[TxnId]) {
         let by_server = cycle.is_empty();
         let Some(scene) = self.shared.admission.deadlocked(self.entry.id, txn, cycle) else { return };
+        let waits = self.retry_report();
         let Some(knowledge) = self.shared.knowledge.as_ref().filter(|_| by_server) else { return };
         self.shared.admission.asks_server(&scene);
         let (shared, control) = (self.shared.clone(), knowledge.control.clone());
         knowledge.control.runtime().spawn(async move {
             let parties = deadlock_report::ask(&control).await.unwrap_or_default();
+            if let Some(waits) = waits {
+                // Whoever was waiting may have gone meanwhile.
+                let _ = waits.send(parties.iter().map(|party| party.server_thread).collect());
+            }
             let reported = parties.into_iter().map(|party| Reported {
                 server_thread: party.server_thread,
                 holds: party.holds,

@@ -8,11 +8,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::expect::Origin;
 use super::link::Link;
+use super::restart::Restart;
+use super::tape::Tape;
 use super::{Negotiated, Observer, RelayError};
-use crate::session::analysis::{Analysis, Answer, ResultKind};
+use crate::session::analysis::{Analysis, Answer, Deadlock, ResultKind};
 use crate::session::buffer::Buffer;
+use crate::wire::error::LOCK_DEADLOCK;
+use crate::wire::fingerprint::Fingerprint;
 use crate::wire::outcome::{Outcome, OutcomeKind};
+use crate::wire::packet::{HEADER, Header};
 use crate::wire::response::{Event, Format, Kind, Response};
+
+/// A longer error packet is not looked at.
+const MAX_ERROR: usize = 4096;
 
 /// The direction's state.
 #[derive(Debug)]
@@ -25,6 +33,10 @@ pub(super) struct Down {
     last_answer: Option<Instant>,
     /// How long the server took for the current answer; given out once.
     server_time: Duration,
+    /// Of the current answer, if somebody wants it.
+    print: Option<Fingerprint>,
+    /// The beginning of an answer is there, but too little of it to let it pass.
+    short: bool,
     /// Something was written since the last flush.
     dirty: bool,
 }
@@ -38,6 +50,8 @@ impl Down {
             begun: false,
             last_answer: None,
             server_time: Duration::ZERO,
+            print: None,
+            short: false,
             dirty: false,
         }
     }
@@ -81,7 +95,7 @@ impl Down {
                 Poll::Pending => break,
             }
             // What is left in the buffer waits for something else than bytes.
-            if link.server_eof || !self.buffer.is_empty() {
+            if link.server_eof || !(self.buffer.is_empty() || self.short) {
                 break;
             }
             match self.buffer.poll_fill(context, server, 0) {
@@ -133,6 +147,7 @@ impl Down {
     /// Looks at what came, as far as it can be decided.
     fn observe<A: Analysis, O: Observer>(&mut self, link: &mut Link, analysis: &mut A, observer: &O) {
         self.skip_unanswered(link, analysis);
+        self.short = false;
         // interlock's own packets go out before what comes after them is approved.
         while link.to_client.is_empty() && !link.local_file && !self.buffer.undecided().is_empty() {
             let Some(expected) =
@@ -156,19 +171,39 @@ impl Down {
                 self.server_time = now.saturating_duration_since(started);
                 self.last_answer = Some(now);
             }
-            let (kind, origin) = (expected.kind, expected.origin);
+            let (kind, origin, taped) = (expected.kind, expected.origin, expected.taped);
             if kind == Kind::Raw {
                 self.buffer.approve(usize::MAX);
                 return;
             }
             if !self.begun {
+                if taped && origin == Origin::Client && !link.server_eof {
+                    match Beginning::of(self.buffer.undecided()) {
+                        Beginning::Short => {
+                            self.short = true;
+                            break;
+                        }
+                        Beginning::Deadlock(_) if !self.buffer.is_written() => break,
+                        Beginning::Deadlock(length) if self.deadlocked(link, analysis, kind, length) => break,
+                        _ => {}
+                    }
+                }
                 self.response.begin(kind);
                 self.begun = true;
+                self.print = taped.then(Fingerprint::default);
             }
             let (count, event) = self.response.feed(self.buffer.undecided());
+            if let Some(print) = &mut self.print {
+                print.add(&self.buffer.undecided()[..count]);
+            }
+            if origin == Origin::Injected
+                && let Some(restart) = &mut link.restart
+            {
+                restart.reads(&self.buffer.undecided()[..count]);
+            }
             match origin {
                 Origin::Client => self.buffer.approve(count),
-                Origin::Injected | Origin::Errand => self.buffer.discard(count),
+                Origin::Injected | Origin::Errand | Origin::Replay => self.buffer.discard(count),
             }
             match event {
                 None => {}
@@ -187,14 +222,32 @@ impl Down {
         outcome: Outcome,
     ) {
         let last = outcome.last;
+        let print = if last { self.print.take() } else { None };
         match origin {
             Origin::Injected => link.injected = Some(own_answer(&outcome)),
-            Origin::Errand => analysis.errand_done(own_answer(&outcome)),
+            Origin::Errand => analysis.errand_done(own_answer(&outcome).map(|_| ())),
             Origin::Client => {
                 if let OutcomeKind::Error { code, .. } = outcome.kind {
                     observer.error(code);
                 }
-                analysis.answer(&answer(outcome, std::mem::take(&mut self.server_time)));
+                let answer = answer(outcome, std::mem::take(&mut self.server_time));
+                analysis.answer(&answer);
+                if let (Some(print), Some(tape)) = (print, &mut link.tape) {
+                    tape.answered(print, &answer.result);
+                }
+                if last && link.tape.is_some() && !analysis.goes_on() {
+                    link.tape = None;
+                }
+            }
+            Origin::Replay => {
+                let kind = outcome.kind.clone();
+                let answer = answer(outcome, std::mem::take(&mut self.server_time));
+                match (&mut link.restart, print) {
+                    (Some(restart), Some(print)) => {
+                        restart.answered(analysis, print, &kind, |analysis| analysis.answer(&answer));
+                    }
+                    _ => analysis.answer(&answer),
+                }
             }
         }
         if last {
@@ -202,6 +255,31 @@ impl Down {
             self.begun = false;
             self.skip_unanswered(link, analysis);
         }
+    }
+
+    /// The answer to a command on the tape is a deadlock error of this length. True: its client does not get it,
+    /// the transaction is run again.
+    fn deadlocked<A: Analysis>(
+        &mut self,
+        link: &mut Link,
+        analysis: &mut A,
+        kind: Kind,
+        length: usize,
+    ) -> bool {
+        let alone = link.expected.len() == 1 && !link.client_eof && !link.server_shut;
+        let whole = link.tape.as_ref().is_some_and(Tape::is_whole);
+        if !alone || !analysis.restart(Deadlock { whole, by_server: true }) {
+            return false;
+        }
+        self.response.begin(kind);
+        let (count, event) = self.response.feed(&self.buffer.undecided()[..length]);
+        self.buffer.discard(count);
+        if let Some(Event::Result(outcome)) = event {
+            analysis.answer(&answer(outcome, std::mem::take(&mut self.server_time)));
+        }
+        link.expected.pop();
+        link.restart = link.tape.take().map(|tape| Box::new(Restart::of_failed(tape)));
+        true
     }
 
     /// Commands without an answer are complete when it is their turn.
@@ -213,11 +291,38 @@ impl Down {
     }
 }
 
-/// How a statement of interlock's own ended. It has one result.
-fn own_answer(outcome: &Outcome) -> Result<(), u16> {
+/// What the first packet of an answer is.
+enum Beginning {
+    /// Too little of it is there to tell.
+    Short,
+    /// A deadlock error, with its header so many bytes long.
+    Deadlock(usize),
+    Other,
+}
+
+impl Beginning {
+    fn of(bytes: &[u8]) -> Beginning {
+        let Some((header, first)) = Header::parse(bytes).zip(bytes.get(HEADER)) else {
+            return if bytes.len() <= HEADER { Beginning::Short } else { Beginning::Other };
+        };
+        let length = HEADER + header.length;
+        if *first != 0xFF || length > MAX_ERROR {
+            return Beginning::Other;
+        }
+        match bytes.get(HEADER + 1..length) {
+            None => Beginning::Short,
+            Some(rest) if rest.starts_with(&LOCK_DEADLOCK.to_le_bytes()) => Beginning::Deadlock(length),
+            Some(_) => Beginning::Other,
+        }
+    }
+}
+
+/// How a statement of interlock's own ended: the number of its rows, or of its error. It has one result.
+fn own_answer(outcome: &Outcome) -> Result<u64, u16> {
     match outcome.kind {
         OutcomeKind::Error { code, .. } => Err(code),
-        _ => Ok(()),
+        OutcomeKind::Rows { rows, .. } => Ok(rows),
+        _ => Ok(0),
     }
 }
 

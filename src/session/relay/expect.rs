@@ -14,6 +14,8 @@ pub(super) enum Origin {
     Injected,
     /// interlock's own, at a time when the client waits for nothing: likewise.
     Errand,
+    /// The client's, run again: the answer is compared and swallowed.
+    Replay,
 }
 
 /// One answer to come.
@@ -25,6 +27,8 @@ pub(super) struct Expected {
     pub sent: Instant,
     /// Its first byte has come.
     pub begun: bool,
+    /// The command is on the tape: its answer gets a fingerprint, and a deadlock error need not be the end.
+    pub taped: bool,
 }
 
 /// The queue of answers to come.
@@ -33,7 +37,14 @@ pub(super) struct Expectations(VecDeque<Expected>);
 
 impl Expectations {
     pub fn push(&mut self, kind: Kind, origin: Origin) {
-        self.0.push_back(Expected { kind, origin, sent: Instant::now(), begun: false });
+        self.0.push_back(Expected { kind, origin, sent: Instant::now(), begun: false, taped: false });
+    }
+
+    /// The newest command is on the tape.
+    pub fn taped(&mut self) {
+        if let Some(last) = self.0.back_mut() {
+            last.taped = true;
+        }
     }
 
     pub fn len(&self) -> usize {

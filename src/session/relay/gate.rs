@@ -4,9 +4,11 @@ use std::task::{Context, Poll};
 
 use super::expect::Origin;
 use super::link::Link;
+use super::restart::Restart;
+use super::tape::Tape;
 use super::up::{Frame, Mode, Up};
 use super::{End, Observer};
-use crate::session::analysis::{Analysis, Verdict};
+use crate::session::analysis::{Analysis, Deadlock, Keep, Verdict};
 use crate::wire::command::{COM_CHANGE_USER, COM_QUIT, Command, needs_body};
 use crate::wire::error::ErrorPacket;
 use crate::wire::packet::{HEADER, Header};
@@ -102,25 +104,32 @@ impl Up {
             },
             Gate::Rejected(_) => return self.reject(link, header, analysis),
         };
-        self.obey(link, header, code, verdict);
+        self.obey(link, header, code, verdict, analysis);
         self.errand_behind(link, analysis);
         true
     }
 
-    fn obey(&mut self, link: &mut Link, header: Header, code: u8, verdict: Verdict) {
+    fn obey<A: Analysis>(
+        &mut self,
+        link: &mut Link,
+        header: Header,
+        code: u8,
+        verdict: Verdict,
+        analysis: &mut A,
+    ) {
         match verdict {
-            Verdict::Forward => self.forward(link, header, code),
+            Verdict::Forward => self.forward(link, header, code, analysis),
             // ## Open => Earlier; Held => Earlier: what was waited for is known, the decision is made anew
             Verdict::AfterEarlier
                 if link.expected.is_empty() && matches!(self.gate, Gate::Open | Gate::Earlier) =>
             {
-                self.forward(link, header, code);
+                self.forward(link, header, code, analysis);
             }
             Verdict::AfterEarlier => self.gate = Gate::Earlier,
             // ## Open, Earlier => Held
             Verdict::Hold if !matches!(self.gate, Gate::Held) => self.gate = Gate::Held,
             // A hold that ends in a hold: against the contract, and it must not go on for ever.
-            Verdict::Hold => self.forward(link, header, code),
+            Verdict::Hold => self.forward(link, header, code, analysis),
             // ## any => First
             Verdict::First(text) => self.gate = Gate::First(Some(text)),
             // ## any => Rejected
@@ -133,7 +142,7 @@ impl Up {
     }
 
     /// Sends what comes first, or gives the verdict once that was answered.
-    fn first<A: Analysis>(&mut self, link: &mut Link, analysis: &mut A) -> Option<Verdict> {
+    pub(super) fn first<A: Analysis>(&mut self, link: &mut Link, analysis: &mut A) -> Option<Verdict> {
         let Gate::First(text) = &mut self.gate else { return None };
         if !link.expected.is_empty() || !self.buffer.is_written() {
             return None;
@@ -144,7 +153,7 @@ impl Up {
                 None
             }
             // Nothing is expected any more, so it was answered.
-            None => Some(analysis.told(link.injected.take().unwrap_or(Ok(())))),
+            None => Some(analysis.told(link.injected.take().unwrap_or(Ok(0)).map(|_| ()))),
         }
     }
 
@@ -160,8 +169,9 @@ impl Up {
     }
 
     /// ## any => Open: the command goes on
-    fn forward(&mut self, link: &mut Link, header: Header, code: u8) {
+    fn forward<A: Analysis>(&mut self, link: &mut Link, header: Header, code: u8, analysis: &mut A) {
         self.gate = Gate::Open;
+        let keep = analysis.keep();
         let total = HEADER + header.length;
         self.wanted = HEADER;
         if code == COM_CHANGE_USER && link.limits.bridge_change_user {
@@ -172,6 +182,9 @@ impl Up {
         }
         let kind = Kind::of(code);
         link.expected.push(kind, Origin::Client);
+        if keep != Keep::Nothing || link.tape.is_some() {
+            self.tape(link, keep, total);
+        }
         link.quit |= code == COM_QUIT;
         if kind == Kind::Raw {
             self.mode = Mode::Raw;
@@ -179,6 +192,30 @@ impl Up {
         let streamed = total > self.buffer.undecided().len() || header.continues();
         self.frame =
             Frame { left: total, continues: header.continues(), sequence: header.sequence, streamed };
+    }
+
+    /// Keeps the command at the front of the buffer, which is `total` bytes long.
+    fn tape(&self, link: &mut Link, keep: Keep, total: usize) {
+        let generates = match keep {
+            Keep::Nothing => {
+                link.tape = None;
+                return;
+            }
+            Keep::Pass => return,
+            Keep::First { most, generates } => {
+                link.tape = Some(Tape::new(most));
+                generates
+            }
+            Keep::Next { generates } => generates,
+        };
+        match (&mut link.tape, self.buffer.undecided().get(HEADER..total)) {
+            (Some(tape), Some(payload)) => {
+                tape.sent(payload, generates);
+                link.expected.taped();
+            }
+            // It is longer than what is looked at.
+            (tape, _) => *tape = None,
+        }
     }
 
     /// Rejects the command at the front of the buffer, once everything before it has been answered.
@@ -192,9 +229,17 @@ impl Up {
                 rejection.rollback = Rollback::Sent;
                 link.inject("ROLLBACK", Origin::Injected);
             }
-            Rollback::Sent if link.injected == Some(Ok(())) => {
+            Rollback::Sent if matches!(link.injected, Some(Ok(_))) => {
                 rejection.rollback = Rollback::Done;
+                let whole = link.tape.as_ref().is_some_and(Tape::is_whole);
+                let again = analysis.restart(Deadlock { whole, by_server: false });
                 analysis.rolled_back();
+                // ## Rejected => Open, with a restart before it: the command is decided anew
+                if let (Some(tape), true) = (link.tape.take(), again)
+                    && let Gate::Rejected(rejection) = std::mem::take(&mut self.gate)
+                {
+                    link.restart = Some(Box::new(Restart::of_refused(tape, rejection)));
+                }
             }
             Rollback::Sent => link.end = Some(End::RollbackFailed),
             Rollback::Done => {

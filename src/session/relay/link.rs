@@ -3,8 +3,10 @@
 use std::io;
 
 use super::expect::{Expectations, Origin};
+use super::restart::Restart;
+use super::tape::Tape;
 use super::{End, Negotiated, RelayError, RelayLimits};
-use crate::wire::command::COM_QUERY;
+use crate::wire::command::{COM_QUERY, COM_STMT_CLOSE};
 use crate::wire::flags::capability;
 use crate::wire::packet::write_packet;
 use crate::wire::response::Kind;
@@ -19,8 +21,12 @@ pub(super) struct Link {
     pub to_client: Vec<u8>,
     /// interlock's own packets for the server, likewise.
     pub to_server: Vec<u8>,
-    /// How interlock's own statement ended, once it has: an error number if it failed.
-    pub injected: Option<Result<(), u16>>,
+    /// How interlock's own statement ended, once it has: the number of its rows, or an error number.
+    pub injected: Option<Result<u64, u16>>,
+    /// What the transaction has run so far.
+    pub tape: Option<Tape>,
+    /// The transaction is being run again.
+    pub restart: Option<Box<Restart>>,
     /// The server asks for a local file.
     pub local_file: bool,
     /// A COM_CHANGE_USER that the caller is to carry out.
@@ -46,6 +52,8 @@ impl Link {
             to_client: Vec::new(),
             to_server: Vec::new(),
             injected: None,
+            tape: None,
+            restart: None,
             local_file: false,
             change_user: None,
             quit: false,
@@ -65,6 +73,14 @@ impl Link {
         self.injected = None;
         self.to_server.extend_from_slice(&query(text.as_bytes(), self.session.capabilities));
         self.expected.push(Kind::Query, origin);
+    }
+
+    /// Sends what the client has sent before. It has no answer.
+    pub fn close_statements(&mut self, ids: &[u32]) {
+        for id in ids {
+            let [a, b, c, d] = id.to_le_bytes();
+            write_packet(&mut self.to_server, 0, &[COM_STMT_CLOSE, a, b, c, d]);
+        }
     }
 
     /// The client's connection failed: that ends the session, in the usual way or with an error.

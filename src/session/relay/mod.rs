@@ -3,12 +3,15 @@
 //! One task per session polls both sockets on every pass. `up` frames what the client sends, and `gate` has
 //! each command decided before a byte of it goes on; `down` observes the answers while they pass. Both
 //! directions work on buffers that exist only during a pass. Commands may be pipelined: `expect` holds the
-//! order in which answers come.
+//! order in which answers come. A transaction that a deadlock has ended may be run again from its `tape`: that is
+//! a `restart`, in which the tape takes the client's place.
 
 mod down;
 mod expect;
 mod gate;
 mod link;
+mod restart;
+mod tape;
 mod up;
 #[cfg(test)]
 mod tests;
@@ -200,6 +203,13 @@ impl Relay {
                 continue;
             }
             if self.may_run_errand()
+                && let closed = analysis.left_open()
+                && !closed.is_empty()
+            {
+                self.link.close_statements(&closed);
+                continue;
+            }
+            if self.may_run_errand()
                 && let Some(text) = analysis.errand_idle(context)
             {
                 self.link.inject(&text, Origin::Errand);
@@ -259,6 +269,7 @@ impl Relay {
     fn may_run_errand(&self) -> bool {
         let leaving = self.link.quit || self.link.client_eof || self.link.server_eof || self.link.server_shut;
         !leaving
+            && self.link.restart.is_none()
             && self.link.expected.is_empty()
             && self.link.to_server.is_empty()
             && self.link.change_user.is_none()
@@ -267,7 +278,8 @@ impl Relay {
 
     /// Nothing is under way in either direction.
     fn is_idle(&self) -> bool {
-        self.link.expected.is_idle() && self.up.is_idle() && self.down.is_drained(&self.link)
+        let restarts = self.link.restart.is_some();
+        !restarts && self.link.expected.is_idle() && self.up.is_idle() && self.down.is_drained(&self.link)
     }
 
     /// Ends the session for a shutdown. The client is told where an error packet can stand: before any
@@ -282,7 +294,8 @@ impl Relay {
         if self.down.is_drained(&self.link) && self.link.expected.front_is_untouched() {
             let error = ErrorPacket::shutdown();
             // A client that waits for an answer expects the number after its command's.
-            let sequence = u8::from(!(self.link.expected.is_empty() && self.up.is_idle()));
+            let waits = !(self.link.expected.is_empty() && self.up.is_idle()) || self.link.restart.is_some();
+            let sequence = u8::from(waits);
             let bytes = error.encode(sequence, self.link.protocol_41());
             // One try: the socket's buffer is empty in an idle session, and a client that does not read
             // must not delay the shutdown.

@@ -121,7 +121,7 @@ impl Up {
                 }
             }
             if !again && !link.client_eof {
-                match self.buffer.poll_fill(context, client, self.room()) {
+                match self.buffer.poll_fill(context, client, self.room(link)) {
                     Poll::Ready(Ok(Some(0))) => {
                         self.client_left(link);
                         again = true;
@@ -147,9 +147,9 @@ impl Up {
     }
 
     /// How many bytes the buffer must be able to hold.
-    fn room(&self) -> usize {
+    fn room(&self, link: &Link) -> usize {
         match self.gate {
-            Gate::Open => self.wanted,
+            Gate::Open if link.restart.is_none() => self.wanted,
             _ => (self.wanted + READ_AHEAD).max(POOLED),
         }
     }
@@ -158,11 +158,11 @@ impl Up {
     /// server would; only a held statement is given up.
     fn client_left(&mut self, link: &mut Link) {
         link.client_eof = true;
-        if matches!(self.gate, Gate::First(None)) {
-            // Only interlock's own statement is under way, and it may wait for a while.
+        if link.restart.is_some() || matches!(self.gate, Gate::First(None)) {
+            // Only interlock's own statements are under way, and they may wait for a while.
             link.end = Some(End::ClientClosed);
         }
-        if matches!(self.gate, Gate::Held | Gate::First(Some(_))) {
+        if link.end.is_none() && matches!(self.gate, Gate::Held | Gate::First(Some(_))) {
             self.gate = Gate::Open;
             let rest = self.buffer.undecided().len();
             self.mode = Mode::Discard;
@@ -227,6 +227,7 @@ impl Up {
             return self.next_frame();
         }
         match self.mode {
+            Mode::Command if link.restart.is_some() => self.run_again(context, link, analysis, observer),
             Mode::Discard => self.finish_rejection(link, observer),
             Mode::File => self.file_packet(),
             Mode::Command | Mode::Raw => self.command(context, link, analysis),

@@ -3,6 +3,7 @@
 mod ends;
 mod gate;
 mod passing;
+mod restart;
 mod robust;
 mod support;
 mod errands;

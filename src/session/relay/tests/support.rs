@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
-use crate::session::analysis::{Analysis, Answer, Verdict};
+use crate::session::analysis::{Analysis, Answer, Deadlock, Keep, Replayed, Verdict};
 use crate::session::relay::{End, Negotiated, Relay, RelayError, RelayLimits};
 use crate::shutdown::Drain;
 use crate::wire::command::{COM_QUERY, Command};
@@ -30,10 +30,18 @@ pub struct State {
     pub behind: Option<String>,
     pub errand: Option<String>,
     pub done: Vec<Result<(), u16>>,
+    pub keeps: bool,
+    pub keep: Keep,
+    pub restarts: usize,
+    pub pauses: bool,
+    pub deadlocks: Vec<Deadlock>,
+    pub replayed: Vec<Replayed>,
+    pub closed: Vec<u32>,
 }
 
 /// Decides by the first word of the text: EARLIER, HOLD, FIRST (asks `ASK` before it, and is rejected if that
-/// fails), REJECT, UNDO (reject with rollback), else forward. Behind a LAST it sends `GIVE`; `errand` is what
+/// fails), REJECT, UNDO (reject with rollback), ONCE (likewise, as long as a restart is possible), else forward.
+/// With `keeps`, BEGIN begins what is kept, COMMIT ends it. Behind a LAST it sends `GIVE`; `errand` is what
 /// it wants to send when idle.
 #[derive(Clone, Default)]
 pub struct Script(pub Arc<Mutex<State>>);
@@ -43,7 +51,18 @@ impl Analysis for Script {
         let mut state = self.0.lock().unwrap();
         let Command { code, length, truncated, body } = *command;
         state.told.push(Told::Command { code, body: body.to_vec(), length, truncated, pending });
+        state.keep = match body.split(|byte| *byte == b' ').next() {
+            _ if !state.keeps => Keep::Nothing,
+            Some(b"BEGIN") => Keep::First { most: 4096, generates: false },
+            Some(b"COMMIT") => Keep::Nothing,
+            Some(b"BESIDE") => Keep::Pass,
+            Some(b"INSERT") => Keep::Next { generates: true },
+            _ => Keep::Next { generates: false },
+        };
         match body.split(|byte| *byte == b' ').next() {
+            Some(b"ONCE") if state.restarts > 0 => {
+                Verdict::Reject { error: ErrorPacket::deadlock(), rollback: true }
+            }
             Some(b"EARLIER") if pending > 0 => Verdict::AfterEarlier,
             Some(b"HOLD") => Verdict::Hold,
             Some(b"FIRST") => Verdict::First("ASK".to_owned()),
@@ -83,6 +102,36 @@ impl Analysis for Script {
     }
 
     fn rolled_back(&mut self) {}
+
+    fn keep(&mut self) -> Keep {
+        self.0.lock().unwrap().keep
+    }
+
+    fn goes_on(&self) -> bool {
+        true
+    }
+
+    fn restart(&mut self, deadlock: Deadlock) -> bool {
+        let mut state = self.0.lock().unwrap();
+        state.deadlocks.push(deadlock);
+        let restarts = state.restarts > 0 && deadlock.whole;
+        state.restarts -= usize::from(restarts);
+        restarts
+    }
+
+    fn poll_restart(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.0.lock().unwrap();
+        state.holder = Some(context.waker().clone());
+        if state.pauses { Poll::Pending } else { Poll::Ready(true) }
+    }
+
+    fn replayed(&mut self, replayed: Replayed) {
+        self.0.lock().unwrap().replayed.push(replayed);
+    }
+
+    fn left_open(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.0.lock().unwrap().closed)
+    }
 
     fn answer(&mut self, answer: &Answer) {
         let answer = Answer { server_time: Default::default(), ..answer.clone() };
