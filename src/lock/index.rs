@@ -161,7 +161,7 @@ impl IndexLocks {
             return asked;
         }
         // Only gaps, and entries that wait for one, meet beyond the place itself.
-        self.tree.visit(&request.range, reach, &mut |_, extent, held| {
+        let mut meets = |_, extent: &Range, held: &Held| {
             if held.txn == asking.by.txn || (held.waits && held.order > asking.order) {
                 return;
             }
@@ -196,7 +196,12 @@ impl IndexLocks {
                 search: held.search,
             };
             add(&mut met.conflicts, first, conflict);
-        });
+        };
+        if request.kind.meets_searches_only() {
+            self.tree.visit_solid(&request.range, reach, &mut meets);
+        } else {
+            self.tree.visit(&request.range, reach, &mut meets);
+        }
         asked
     }
 
@@ -230,6 +235,9 @@ impl IndexLocks {
             search: asking.search,
         };
         self.searches += usize::from(!held.own_row);
+        if request.is_somewhere() {
+            return self.tree.insert_vague(reach, held);
+        }
         let wide = is_wide(&held);
         self.tree.insert(reach, wide, held)
     }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::binding::Binding;
 use super::digest::Digest;
 use super::lexer::Reading;
+use super::names;
 use super::parse::parse;
 use super::statement::{SqlMode, Statement, Value};
 
@@ -27,6 +28,8 @@ pub struct Plan {
     pub text: Arc<str>,
     /// The digest's number. It does not depend on the process.
     pub hash: u128,
+    /// The tables that it names, one bit each: two that share a bit may be different ones.
+    pub tables: u64,
     /// What became of its executions.
     pub uses: Uses,
 }
@@ -166,6 +169,7 @@ impl PlanCache {
         self.counters.parses += 1;
         let parsed = parse(text, reading, &digest);
         let plan = Arc::new(Plan {
+            tables: names::bits(&parsed.statement),
             statement: parsed.statement,
             text: parsed.text.into(),
             hash: digest.hash,
