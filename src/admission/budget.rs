@@ -1,6 +1,7 @@
 //! So many of something each second, and no more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A budget that is full again at each new second. Under races it gives a few more, never none.
 #[derive(Debug)]
@@ -25,14 +26,81 @@ impl Budget {
     }
 }
 
+/// Time that may be spent, as a share of the time that goes by: what is spent is paid back before much more is.
+///
+/// The generic cell rate algorithm (ITU-T I.371) with time as its cells, and the cost known at the end only.
+#[derive(Debug, Default)]
+pub(super) struct Allowance {
+    /// When all that was spent will be paid back, in milliseconds.
+    paid_at: AtomicU64,
+    under_way: AtomicU64,
+}
+
+impl Allowance {
+    /// How far ahead of its payment a spending may begin, in milliseconds.
+    const CREDIT: u64 = 30_000;
+    /// Spendings at the same time: none of them is paid for yet.
+    const AT_ONCE: u64 = 16;
+
+    /// May a spending begin? `now` in milliseconds. Every `true` is followed by [`end`](Self::end).
+    pub(super) fn begin(&self, now: u64, per_second: Duration) -> bool {
+        let in_debt = self.paid_at.load(Ordering::Relaxed) > now + Self::CREDIT;
+        if per_second.is_zero() || in_debt {
+            return false;
+        }
+        let first = self.under_way.fetch_add(1, Ordering::Relaxed) < Self::AT_ONCE;
+        if !first {
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
+        }
+        first
+    }
+
+    /// A spending has ended, and has cost so much.
+    pub(super) fn end(&self, now: u64, spent: Duration, per_second: Duration) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        let price = spent.as_micros() / per_second.as_millis().max(1);
+        let pay = |at: u64| Some(at.max(now).saturating_add(u64::try_from(price).unwrap_or(u64::MAX)));
+        let _ = self.paid_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Budget;
+    use super::{Allowance, Budget};
+    use std::time::Duration;
 
     #[test]
     fn is_full_again_each_second() {
         let budget = Budget::new(2);
         let taken: Vec<bool> = [0, 1, 2, 999, 1000, 1001, 1002].map(|now| budget.take(now)).to_vec();
         assert_eq!(taken, [true, true, false, false, true, true, false]);
+    }
+
+    #[test]
+    fn time_is_spent_as_it_comes_in() {
+        let (allowance, share) = (Allowance::default(), Duration::from_millis(100));
+        // Looks of 50 ms, one after the other, for ten minutes.
+        let (mut now, mut looks) = (0, 0);
+        while now < 600_000 {
+            if allowance.begin(now, share) {
+                allowance.end(now + 50, Duration::from_millis(50), share);
+                (now, looks) = (now + 50, looks + 1);
+            } else {
+                now += 10;
+            }
+        }
+        // A tenth of the time, and the credit on top.
+        let expected = (600_000 + Allowance::CREDIT) / 10 / 50;
+        assert!((expected - 2..=expected + 2).contains(&looks), "{looks}");
+    }
+
+    #[test]
+    fn few_spend_at_once_and_nothing_is_nothing() {
+        let (allowance, share) = (Allowance::default(), Duration::from_millis(100));
+        assert!(!allowance.begin(0, Duration::ZERO));
+        let begun = (0..100).filter(|_| allowance.begin(0, share)).count() as u64;
+        assert_eq!(begun, Allowance::AT_ONCE);
+        allowance.end(1, Duration::from_millis(1), share);
+        assert!(allowance.begin(1, share) && !allowance.begin(1, share));
     }
 }

@@ -45,7 +45,7 @@ use crate::metrics::labels::{FailOpen, Predicted, TimeSpent};
 use crate::scheduler::Scheduler;
 use crate::scheduler::conflict::{ConflictKind, Decision, Doubts, HoldEnd, Report, Submission, Taken, Woken};
 use crate::scheduler::policy::{Action, Limits};
-use budget::Budget;
+use budget::{Allowance, Budget};
 use dry_run::DryRun;
 pub use hold::Hold;
 use ledger::{Happened, Ledger, Witness};
@@ -56,10 +56,6 @@ use registry::{Entry, Registry};
 
 /// Conflicts that are logged each second; the rest are counted in the next line.
 const LOG_LINES_PER_SECOND: u64 = 10;
-
-/// Statements that wait for a look at the server before they are flagged or rejected, each second; the rest
-/// are judged by what is known. Held statements do not count: they wait anyway.
-const LOOKS_PER_SECOND: u64 = 50;
 
 /// Plain waits that were passed on and are written down each second, with all that their parties did; the rest
 /// are counted. Hazards, deadlocks and whatever was held or rejected are all written down.
@@ -76,6 +72,9 @@ const FIRST_LOOK: Duration = Duration::from_millis(2);
 pub struct Settings {
     /// Longest time that a statement is held.
     pub hold_timeout: Duration,
+    /// Of each second, how long statements may be kept back in all for looks at the server. Held statements do
+    /// not count: they wait anyway.
+    pub look_time: Duration,
     /// How much may be held.
     pub limits: Limits,
     /// How long a record that was met is believed to exist.
@@ -111,7 +110,7 @@ pub struct Admission {
     /// Looks in a row that let nobody on.
     vain_looks: AtomicU32,
     log_lines: Budget,
-    looks: Budget,
+    looks: Allowance,
     waits: Budget,
     scenes: Budget,
     /// Statements that exclude others from tables.
@@ -144,6 +143,8 @@ pub enum Admitted {
         doubts: Doubts,
         /// The request whose surroundings matter, by its position, if the edges of a gap are not known.
         request: Option<usize>,
+        /// To be kept for as long as the look takes.
+        looking: Looking,
     },
 }
 
@@ -162,6 +163,20 @@ pub struct HoldLook {
     pub patience: Duration,
     /// The conflict's number in the ledger.
     pub conflict: u64,
+}
+
+/// A statement is kept back for a look at the server, for as long as this lives.
+#[derive(Debug)]
+pub struct Looking {
+    admission: Arc<Admission>,
+    since: Instant,
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        let Looking { admission, since } = self;
+        admission.looks.end(admission.now(), since.elapsed(), admission.settings.load().look_time);
+    }
 }
 
 /// What a held statement waits for.
@@ -191,7 +206,7 @@ impl Admission {
             started: Instant::now(),
             vain_looks: AtomicU32::new(0),
             log_lines: Budget::new(LOG_LINES_PER_SECOND),
-            looks: Budget::new(LOOKS_PER_SECOND),
+            looks: Allowance::default(),
             waits: Budget::new(WAITS_PER_SECOND),
             scenes: Budget::new(SCENES_PER_SECOND),
             excluding: AtomicUsize::new(0),
@@ -269,12 +284,13 @@ impl Admission {
         let report = contended.report.as_ref();
         let held = report.is_some_and(|r| r.taken == Taken::Held);
         let unsure = !contended.doubts.is_empty() || report.is_some_and(|r| r.unsure_of_gap);
-        if can_look && unsure && !held && self.looks.take(self.now()) {
+        let looking = if can_look && unsure && !held { self.looking() } else { None };
+        if let Some(looking) = looking {
             if let Decision::Forward { refs, .. } = &contended.decision {
                 self.give_up(txn, refs);
             }
             let request = report.filter(|r| r.unsure_of_gap).map(|r| r.conflict.request);
-            return (Admitted::Look { doubts: contended.doubts, request }, None);
+            return (Admitted::Look { doubts: contended.doubts, request, looking }, None);
         }
         // What should be held and is passed on has found the queue full.
         if action == Action::Reorder && report.is_some_and(|r| r.would_hold && r.taken == Taken::Flagged) {
@@ -300,6 +316,12 @@ impl Admission {
             }
         };
         (admitted, contended.report)
+    }
+
+    /// A statement may be kept back for a look, if there is time left for that.
+    fn looking(self: &Arc<Self>) -> Option<Looking> {
+        let begun = self.looks.begin(self.now(), self.settings.load().look_time);
+        begun.then(|| Looking { admission: self.clone(), since: Instant::now() })
     }
 
     /// The statements held now, oldest first.

@@ -46,6 +46,8 @@ Exit code: 0 explained, 1 could not.";
 
 /// How long each look at the server may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for looks each second: there is no other work.
+const UNBOUNDED: Duration = Duration::from_secs(1000);
 
 /// Arguments of `explain`.
 #[derive(clap::Args, Clone, Debug)]
@@ -122,6 +124,7 @@ fn explain(args: &Args) -> Result<String, ExplainError> {
     config.redact = false;
     // Nobody's statement is kept back here: what is looked up may take its time.
     config.control.probe_timeout = PATIENCE;
+    config.control.look_time = UNBOUNDED;
     config.control.first_use_timeout = PATIENCE;
     let url = config.control.url.as_ref().ok_or(ExplainError::NoUrl)?;
     let schema = args.schema.clone().or_else(|| schema_of(url.expose()));

@@ -103,6 +103,7 @@ pub const KEYS: &[(&str, Rule)] = &[
     ("control.fresh", Rule::Duration(0, DAY)),
     ("control.first_use_timeout", Rule::Duration(0, 60_000)),
     ("control.probe_timeout", Rule::Duration(1, 10_000)),
+    ("control.look_time", Rule::Duration(0, 1_000_000)),
     ("control.fence_lifetime", Rule::Duration(0, DAY)),
     ("policy.action", Rule::OneOf(&["flag", "reorder", "reject"])),
     ("reorder.hold_timeout", Rule::Duration(1, DAY)),

@@ -233,6 +233,9 @@ pub struct ControlConfig {
     /// How long a statement waits for a neighbour probe.
     #[serde(with = "humantime_serde")]
     pub probe_timeout: Duration,
+    /// Of each second, how long statements may be kept back in all to look things up before they are passed on.
+    #[serde(with = "humantime_serde")]
+    pub look_time: Duration,
     /// How long the answer of a probe is trusted as the border of a gap.
     #[serde(with = "humantime_serde")]
     pub fence_lifetime: Duration,
@@ -467,6 +470,7 @@ impl Default for ControlConfig {
             fresh: Duration::from_secs(1),
             first_use_timeout: Duration::from_secs(1),
             probe_timeout: Duration::from_millis(100),
+            look_time: Duration::from_millis(100),
             fence_lifetime: Duration::from_secs(10),
         }
     }

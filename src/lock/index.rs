@@ -162,6 +162,9 @@ impl IndexLocks {
             search: asking.search,
         };
         self.searches += usize::from(!held.own_row);
+        if request.is_somewhere() {
+            return self.tree.insert_vague(reach, held);
+        }
         let wide = is_wide(&held);
         self.tree.insert(reach, wide, held)
     }

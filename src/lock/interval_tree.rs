@@ -7,6 +7,10 @@
 //! Entries are *wide* or not. A search that is wider than what it is about ([`IntervalTree::visit`]) passes by
 //! all that are not: a gap between two far records is searched without a look at the thousand record locks
 //! that lie in it.
+//!
+//! Entries can be *vague*: somewhere in a range that says hardly more than "in this index". They begin where the
+//! index begins, so they stand together, and a search that is not about them ([`IntervalTree::visit_solid`])
+//! passes by all of them in logarithmic time.
 
 use super::range::Range;
 
@@ -34,6 +38,10 @@ struct Node<T> {
     wide: bool,
     /// A node of this subtree is wide.
     any_wide: bool,
+    /// See the file's header.
+    vague: bool,
+    /// A node of this subtree is not vague.
+    any_solid: bool,
     /// `None` in a free node.
     value: Option<T>,
 }
@@ -65,6 +73,15 @@ impl<T> IntervalTree<T> {
 
     /// Puts a range in.
     pub fn insert(&mut self, range: Range, wide: bool, value: T) -> Handle {
+        self.put(range, wide, false, value)
+    }
+
+    /// Puts a range in that tells hardly anything.
+    pub fn insert_vague(&mut self, range: Range, value: T) -> Handle {
+        self.put(range, false, true, value)
+    }
+
+    fn put(&mut self, range: Range, wide: bool, vague: bool, value: T) -> Handle {
         let id = self.next_id;
         self.next_id += 1;
         let node = Node {
@@ -76,6 +93,8 @@ impl<T> IntervalTree<T> {
             furthest: NIL,
             wide,
             any_wide: wide,
+            vague,
+            any_solid: !vague,
             value: Some(value),
         };
         let slot = match self.free.pop() {
@@ -106,14 +125,17 @@ impl<T> IntervalTree<T> {
         Some(taken)
     }
 
-    /// Gives an entry other ends, and makes it wide or not.
+    /// Gives an entry other ends, and makes it wide or not. With other ends it is not vague any more.
     pub fn set_range(&mut self, handle: Handle, range: Range, wide: bool) {
-        if let Some(slot) = self.find(handle) {
-            self.unlink(slot);
-            self.nodes[slot as usize].range = range;
-            self.nodes[slot as usize].wide = wide;
-            self.link(slot);
+        let Some(slot) = self.find(handle) else { return };
+        let node = &self.nodes[slot as usize];
+        if node.range == range && node.wide == wide {
+            return;
         }
+        self.unlink(slot);
+        let node = &mut self.nodes[slot as usize];
+        (node.vague, node.wide, node.range) = (false, wide, range);
+        self.link(slot);
     }
 
     /// The entry behind a handle.
@@ -153,7 +175,17 @@ impl<T> IntervalTree<T> {
         reach: &Range,
         visit: &mut impl FnMut(Handle, &'a Range, &'a T),
     ) {
-        self.visit_below(self.root, range, reach, visit);
+        self.visit_below(self.root, range, reach, true, visit);
+    }
+
+    /// As [`visit`](Self::visit), but for what is vague.
+    pub fn visit_solid<'a>(
+        &'a self,
+        range: &Range,
+        reach: &Range,
+        visit: &mut impl FnMut(Handle, &'a Range, &'a T),
+    ) {
+        self.visit_below(self.root, range, reach, false, visit);
     }
 
     /// Up to `count` entries in no particular order, from position `from` on, and the position to go on from;
@@ -165,10 +197,10 @@ impl<T> IntervalTree<T> {
         (entries, (to < self.nodes.len()).then_some(to))
     }
 
-    /// As [`visit`](Self::visit), with handles: for entries that are to be changed afterwards.
+    /// As [`visit_solid`](Self::visit_solid), with handles: for entries that are to be changed afterwards.
     pub fn handles(&self, range: &Range, keep: impl Fn(&T) -> bool) -> Vec<Handle> {
         let mut found = Vec::new();
-        self.visit(range, range, &mut |handle, _, value| {
+        self.visit_solid(range, range, &mut |handle, _, value| {
             if keep(value) {
                 found.push(handle);
             }
@@ -181,25 +213,30 @@ impl<T> IntervalTree<T> {
         at: u32,
         range: &Range,
         reach: &Range,
+        vague: bool,
         visit: &mut impl FnMut(Handle, &'a Range, &'a T),
     ) {
         if at == NIL {
             return;
         }
         let node = self.node(at);
+        if !vague && !node.any_solid {
+            return;
+        }
         let searched = if node.any_wide { reach } else { range };
         if self.node(node.furthest).range.high <= searched.low {
             return;
         }
-        self.visit_below(node.left, range, reach, visit);
+        self.visit_below(node.left, range, reach, vague, visit);
         if node.range.low >= searched.high {
             return;
         }
         let mine = if node.wide { reach } else { range };
-        if let (true, Some(value)) = (node.range.intersects(mine), &node.value) {
+        let asked = vague || !node.vague;
+        if let (true, Some(value)) = (asked && node.range.intersects(mine), &node.value) {
             visit(Handle { id: node.id, slot: at }, &node.range, value);
         }
-        self.visit_below(node.right, range, reach, visit);
+        self.visit_below(node.right, range, reach, vague, visit);
     }
 
     fn node(&self, at: u32) -> &Node<T> {
@@ -211,21 +248,22 @@ impl<T> IntervalTree<T> {
         (&a.range.low, a.id) < (&b.range.low, b.id)
     }
 
-    /// Recomputes `furthest` and `any_wide` from the node itself and its children.
+    /// Recomputes `furthest`, `any_wide` and `any_solid` from the node itself and its children.
     fn update(&mut self, at: u32) {
         let node = self.node(at);
-        let (mut furthest, mut any_wide) = (at, node.wide);
+        let (mut furthest, mut any_wide, mut any_solid) = (at, node.wide, !node.vague);
         for child in [node.left, node.right] {
             if child != NIL {
                 any_wide |= self.node(child).any_wide;
+                any_solid |= self.node(child).any_solid;
                 let candidate = self.node(child).furthest;
                 if self.node(candidate).range.high > self.node(furthest).range.high {
                     furthest = candidate;
                 }
             }
         }
-        self.nodes[at as usize].furthest = furthest;
-        self.nodes[at as usize].any_wide = any_wide;
+        let node = &mut self.nodes[at as usize];
+        (node.furthest, node.any_wide, node.any_solid) = (furthest, any_wide, any_solid);
     }
 
     fn insert_below(&mut self, root: u32, new: u32) -> u32 {
@@ -319,34 +357,45 @@ mod tests {
         #[test]
         fn finds_what_a_list_finds(steps in prop::collection::vec((0..5u8, 0..40i128, 1..15i128), 1..200)) {
             let mut tree = IntervalTree::default();
-            let mut list: Vec<(Handle, Range, bool)> = Vec::new();
+            // With each: is it wide, and is it vague?
+            let mut list: Vec<(Handle, Range, bool, bool)> = Vec::new();
             for (what, low, length) in steps {
                 let asked = range(low, low + length);
                 if what == 0 && !list.is_empty() {
-                    let (handle, gone, _) = list.swap_remove(low as usize % list.len());
+                    let (handle, gone, ..) = list.swap_remove(low as usize % list.len());
                     prop_assert_eq!(tree.remove(handle), Some((gone, handle.id)));
                     prop_assert_eq!(tree.remove(handle), None);
                 } else if what == 1 {
                     let reach = range(low - length, low + 2 * length);
-                    let mut found = Vec::new();
+                    let (mut found, mut solid) = (Vec::new(), Vec::new());
                     tree.visit(&asked, &reach, &mut |handle, _, _| found.push(handle));
+                    tree.visit_solid(&asked, &reach, &mut |handle, _, _| solid.push(handle));
                     let meets = |r: &Range, wide: bool| r.intersects(if wide { &reach } else { &asked });
-                    let mut expected: Vec<Handle> =
-                        list.iter().filter(|(_, r, wide)| meets(r, *wide)).map(|(h, ..)| *h).collect();
-                    found.sort_unstable_by_key(|h| h.id);
-                    expected.sort_unstable_by_key(|h| h.id);
-                    prop_assert_eq!(found, expected);
+                    for (mut found, vague) in [(found, true), (solid, false)] {
+                        let mut expected: Vec<Handle> = list
+                            .iter()
+                            .filter(|(_, r, wide, is_vague)| meets(r, *wide) && (vague || !is_vague))
+                            .map(|(h, ..)| *h)
+                            .collect();
+                        found.sort_unstable_by_key(|h| h.id);
+                        expected.sort_unstable_by_key(|h| h.id);
+                        prop_assert_eq!(found, expected);
+                    }
                 } else if what == 2 && !list.is_empty() {
                     let at = low as usize % list.len();
                     let wide = length % 3 == 0;
                     tree.set_range(list[at].0, asked.clone(), wide);
-                    (list[at].1, list[at].2) = (asked, wide);
+                    let vague = list[at].3 && list[at].1 == asked && list[at].2 == wide;
+                    (list[at].1, list[at].2, list[at].3) = (asked, wide, vague);
                 } else {
                     let id = tree.next_id;
-                    let wide = length % 4 == 0;
-                    let handle = tree.insert(asked.clone(), wide, id);
+                    let (wide, vague) = (length % 4 == 0, length % 4 == 1);
+                    let handle = match vague {
+                        true => tree.insert_vague(asked.clone(), id),
+                        false => tree.insert(asked.clone(), wide, id),
+                    };
                     prop_assert_eq!(tree.get_mut(handle), Some((&asked, &mut id.clone())));
-                    list.push((handle, asked, wide));
+                    list.push((handle, asked, wide, vague));
                 }
                 prop_assert_eq!(tree.len(), list.len());
             }

@@ -31,7 +31,7 @@ impl IndexLocks {
             return asked;
         }
         // Only gaps, and entries that wait for one, meet beyond the place itself.
-        self.tree.visit(&request.range, reach, &mut |_, extent, held| {
+        let mut meets = |_, extent: &Range, held: &Held| {
             let behind = held.waits && held.order > asking.order;
             let passed = held.kind == Kind::Passed && !held.waits;
             if held.txn == asking.by.txn || behind || passed {
@@ -68,7 +68,12 @@ impl IndexLocks {
                 search: held.search,
             };
             add(&mut met.conflicts, first, conflict);
-        });
+        };
+        if request.kind.meets_searches_only() {
+            self.tree.visit_solid(&request.range, reach, &mut meets);
+        } else {
+            self.tree.visit(&request.range, reach, &mut meets);
+        }
         asked
     }
 

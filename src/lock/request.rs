@@ -21,6 +21,16 @@ pub struct Request {
     pub rule: &'static str,
 }
 
+impl Request {
+    /// An entry of a row of the asker's own, of which it is not known where in the index it stands. Only searches of
+    /// that index can run into it.
+    pub fn is_somewhere(&self) -> bool {
+        self.kind.meets_searches_only()
+            && self.certainty == Certainty::Unknown
+            && self.range.low.is_lowest()
+    }
+}
+
 /// What a request locks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
@@ -74,6 +84,11 @@ impl Kind {
     /// Is it on an entry of a row that the asker changes or inserts, not one that it searches for?
     pub fn of_own_row(self) -> bool {
         matches!(self, Kind::Entry | Kind::Insert { .. })
+    }
+
+    /// Does it meet searches and gaps only, never an entry of somebody else's row?
+    pub fn meets_searches_only(self) -> bool {
+        matches!(self, Kind::Entry | Kind::Insert { check: None })
     }
 
     /// The mode of an insert's duplicate check.

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use super::binding::Binding;
 use super::digest::{Digest, FoldKind};
 use super::lexer::Reading;
+use super::names;
 use super::parse::parse;
 use super::repeat::{self, Repeat};
 use super::statement::{SqlMode, Statement, Value};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub hash: u128,
     /// It gives user variables values that the plan does not show.
     pub assigns: bool,
+    /// The tables that it names, one bit each: two that share a bit may be different ones.
+    pub tables: u64,
     /// What became of its executions.
     pub uses: Uses,
     /// Whether it can be run again, once somebody has asked.
@@ -41,6 +44,7 @@ impl Plan {
     fn read(text: &[u8], reading: Reading, digest: &Digest) -> Arc<Plan> {
         let parsed = parse(text, reading, digest);
         Arc::new(Plan {
+            tables: names::bits(&parsed.statement),
             statement: parsed.statement,
             text: parsed.text.into(),
             hash: digest.hash,

@@ -9,6 +9,7 @@ mod cursor;
 pub mod digest;
 mod fold;
 mod hash;
+mod names;
 pub mod lexer;
 #[cfg(test)]
 mod lexer_tests;

@@ -173,7 +173,8 @@ impl Analyzer {
         if pending > 0 && (!plain || locks || concerned) {
             return Verdict::AfterEarlier;
         }
-        if self.shared.settings().coordinates
+        let settings = self.shared.settings();
+        if settings.coordinates
             && !off
             && let Some(verdict) = self.mind_names(statement, execution.text)
         {
@@ -185,7 +186,7 @@ impl Analyzer {
             self.unfollowed &= !first;
             if !first || locks || concerned || effect.begins || trace::may_lock(statement) {
                 let first = first || effect.begins;
-                let text = self.shown(plan, execution.text);
+                let text = shown(plan, execution.text, settings.redact);
                 let tags = comment::tags(execution.text);
                 self.step = self.entry.note(Running { text, digest: plan.hash, tags, first });
                 if !off {
@@ -328,18 +329,21 @@ impl Analyzer {
             }
             named => named,
         };
-        let requests = submission.requests.clone();
         let (admitted, report) = shared.admission.contend(submission, can_look, &names);
         if let Some(report) = &report {
             plan.uses.met(report.taken == Taken::Held);
         }
         match (admitted, report) {
-            (Admitted::Look { doubts, request }, _) => {
+            (Admitted::Look { doubts, request, looking }, _) => {
                 self.looked.gap = true;
+                let look = self.look(execution, &doubts, request.map(|at| &locking.intent.requests[at]));
                 drop(locking);
-                match self.look(execution, &doubts, request.map(|at| &requests[at])) {
+                match look {
                     Some(look) => {
-                        self.waiting = Some(Waiting::Knowledge(look));
+                        self.waiting = Some(Waiting::Knowledge(Box::pin(async move {
+                            look.await;
+                            drop(looking);
+                        })));
                         Verdict::Hold
                     }
                     // Nothing to look with: decide as it is.
@@ -472,14 +476,15 @@ impl Analyzer {
         }
     }
 
-    /// The text that is kept for reports.
-    fn shown(&self, plan: &Plan, text: &[u8]) -> Arc<str> {
-        if self.shared.settings().redact {
-            return plan.text.clone();
-        }
-        const LONGEST: usize = 4096;
-        String::from_utf8_lossy(&text[..text.len().min(LONGEST)]).into()
+}
+
+/// The text that is kept for reports.
+fn shown(plan: &Plan, text: &[u8], redact: bool) -> Arc<str> {
+    if redact {
+        return plan.text.clone();
     }
+    const LONGEST: usize = 4096;
+    String::from_utf8_lossy(&text[..text.len().min(LONGEST)]).into()
 }
 
 /// What a statement is counted as.

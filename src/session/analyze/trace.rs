@@ -46,7 +46,7 @@ pub(super) fn ran(execution: &Execution<'_>, locks: bool) -> Ran {
         digest: DigestId(plan.hash),
         text: plan.text.clone(),
         locks,
-        tables: tables(&plan.statement),
+        tables: plan.tables,
         // What locks nothing is no part of a signature.
         values: if locks { values(execution) } else { Values::new() },
     }
@@ -77,27 +77,6 @@ pub fn tables_named(statement: &Statement) -> Vec<&TableName> {
         | Statement::Routine { tables, .. }
         | Statement::Opaque { tables, .. } => tables.iter().collect(),
         statement => crate::intent::tables(statement),
-    }
-}
-
-/// The tables that a statement names, one bit each: two that share a bit may be different ones.
-fn tables(statement: &Statement) -> u64 {
-    let bit = |name: &TableName| {
-        let mut hasher = FxHasher::default();
-        name.name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
-        1u64 << (hasher.finish() >> 58)
-    };
-    match statement {
-        Statement::Multi(parts) => parts.iter().fold(0, |all, part| all | tables(part)),
-        Statement::Select(select) => select.tables.iter().fold(0, |all, t| all | bit(&t.table)),
-        Statement::Update(update) => update.tables.iter().fold(0, |all, t| all | bit(&t.table)),
-        Statement::Delete(delete) => delete.tables.iter().fold(0, |all, t| all | bit(&t.table)),
-        Statement::Insert(insert) => bit(&insert.table),
-        Statement::LockTables(locked) => locked.iter().fold(0, |all, (table, _)| all | bit(table)),
-        Statement::Ddl { tables, .. }
-        | Statement::Routine { tables, .. }
-        | Statement::Opaque { tables, .. } => tables.iter().fold(0, |all, table| all | bit(table)),
-        _ => 0,
     }
 }
 
