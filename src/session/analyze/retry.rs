@@ -228,7 +228,7 @@ impl Analyzer {
         let named = |name: &str| columns.iter().any(|column| column.eq_ignore_ascii_case(name));
         // What triggers insert might take the key that is set.
         table.kind == TableKind::InnoDb
-            && !table.has_triggers
+            && table.triggers.is_empty()
             && generated.is_some_and(|column| !named(&column.name))
     }
 
