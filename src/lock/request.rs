@@ -25,9 +25,7 @@ impl Request {
     /// An entry of a row of the asker's own, of which it is not known where in the index it stands. Only searches of
     /// that index can run into it.
     pub fn is_somewhere(&self) -> bool {
-        self.kind.meets_searches_only()
-            && self.certainty == Certainty::Unknown
-            && self.range.low.is_lowest()
+        self.kind.meets_searches_only() && self.certainty == Certainty::Unknown && self.range.low.is_lowest()
     }
 }
 

@@ -99,8 +99,11 @@ impl<'a> Stage<'a> {
     /// Starts an interlock before the server.
     pub fn start(server: &'a Server, watch: &'a Watch, database: &str) -> Stage<'a> {
         // Every step is to be judged by all that a look tells.
-        let environment =
-            [("INTERLOCK__REDACT", "false"), ("INTERLOCK__CONTROL__LOOK_TIME", "1000s"), ("RUST_LOG", "error")];
+        let environment = [
+            ("INTERLOCK__REDACT", "false"),
+            ("INTERLOCK__CONTROL__LOOK_TIME", "1000s"),
+            ("RUST_LOG", "error"),
+        ];
         let interlock = Interlock::start_with(server, &["--action", "flag"], &environment);
         let control = RawClient::login(server.port, &Login::default());
         Stage { watch, interlock, control, database: database.to_owned(), seen: 0 }

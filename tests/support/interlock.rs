@@ -69,7 +69,7 @@ impl Interlock {
             let (port, admin_port) = (free_port(), free_port());
             match Interlock::try_launch(port, admin_port, args.clone(), environment.to_vec()) {
                 Ok(interlock) => return interlock,
-                Err(said) if said.contains("Address already in use") => {}
+                Err(said) if said.contains("Address already in use") || port == admin_port => {}
                 Err(said) => panic!("interlock ended at once: {said}"),
             }
         }

@@ -4,7 +4,8 @@ use std::hash::Hasher;
 
 use rustc_hash::FxHasher;
 
-use super::statement::{Bound, Execution, find};
+use super::stands_for::{Bound, find};
+use super::statement::Execution;
 use super::{Analyzer, Locking};
 use crate::admission::metadata::Excluding;
 use crate::intent::metadata::{self, Name};

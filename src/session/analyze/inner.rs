@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::serve::Shared;
 use super::inquiry::plan_key;
-use super::statement::{Bound, find};
+use super::stands_for::{Bound, find};
 use crate::catalog::Table;
 use crate::intent::changed_row::changed_rows;
 use crate::intent::known::{Known, Plan};

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::super::serve::{Knowledge, Shared};
 use super::inner::{self, Asker, MAX_DEPTH};
-use super::statement::{Bound, find, tables};
+use super::stands_for::{Bound, find, tables};
 use crate::backend::explain::PlanKey;
 use crate::backend::literal::{bytes, string};
 use crate::backend::probe_sql::ProbeValue;

@@ -9,6 +9,7 @@
 
 mod plans;
 mod prepared;
+mod stands_for;
 mod statement;
 mod answer;
 mod inquiry;
