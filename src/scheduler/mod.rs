@@ -259,7 +259,9 @@ impl Scheduler {
         let indexes: SmallVec<[IndexId; 4]> = refs.iter().map(|lock| lock.index).collect();
         self.server_queue.leave(txn);
         let kept = self.locks.settle(refs, settled, now);
-        if settled.iter().any(|settled| *settled != Settled::Kept) {
+        if settled.iter().any(|settled| *settled != Settled::Kept) && !self.server_queue.is_empty() {
+            // It was answered, so it waits for nobody: a circle through it is none any more.
+            self.graph.clear(txn);
             self.move_on(txn, now);
         }
         // Only a lock that turned out to be less than it might have been can let somebody go on.

@@ -167,3 +167,46 @@ fn beyond_the_limits_nobody_is_held() {
     assert_eq!(world.scheduler.held(), 3);
     drop((first, second));
 }
+
+/// Sends a statement that asks for one record, whatever is in its way.
+fn send(world: &World, txn: u64, record: i128) -> LockRefs {
+    let mut key = Key::default();
+    key.push_int(record, false);
+    let index = IndexId { table: TableId(1), index: 0 };
+    let (range, kind, certainty) = (Range::entries(&key), Kind::Record, Certainty::Certain);
+    let submission = Submission {
+        session: SessionId(txn),
+        txn: TxnId(txn),
+        seen: Seen::default(),
+        shares: false,
+        action: Action::Flag,
+        requests: vec![Request { index, mode: Mode::X, range, kind, certainty, rule: "test" }],
+        patience_ms: 1000,
+        overtakes: true,
+        keeps: true,
+        known: Known::default(),
+    };
+    if let Some(refs) = world.scheduler.enter(&submission, world.now) {
+        return refs;
+    }
+    match world.scheduler.contend(world.scheduler.token(), submission, world.now).decision {
+        Decision::Forward { refs, .. } => refs,
+        decision => panic!("flagged only: {decision:?}"),
+    }
+}
+
+#[test]
+fn a_victim_is_in_no_circle_any_more() {
+    let mut world = World::new(LIMITS);
+    let own = [1, 2].map(|txn| holds(world.ask(txn, i128::from(txn), Mode::X, Action::Flag)));
+    let waits = send(&world, 1, 2);
+    let closes = send(&world, 2, 1);
+    // The server answers the second with 1213: what it asked for is not held.
+    let _ = world.scheduler.answered(TxnId(2), closes, &[Settled::Released], world.now);
+    assert_eq!(world.scheduler.foreseen().len(), 0, "the circle was reported when it was closed");
+    world.scheduler.waits_no_more(TxnId(2));
+    world.end(2, &own[1]);
+    let _ = world.scheduler.answered(TxnId(1), waits, &[Settled::Kept], world.now);
+    world.end(1, &own[0]);
+    assert_eq!(world.scheduler.foreseen().len(), 0);
+}
