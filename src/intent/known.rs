@@ -139,17 +139,44 @@ impl Known {
         self.places.iter().find(same).map(|place| &place.span)
     }
 
-    /// Nothing was seen where so many rows were found.
+    /// What was seen is not what the statement, which found so many rows, has seen: nothing stands where it found
+    /// rows, or rows stand where it found none. Others are kept out by its locks, so its own transaction has
+    /// changed it since, and what it locked there nobody can see any more.
     pub fn contradicts(&self, found: Option<u64>) -> bool {
-        let blank = |span: &SeenSpan| span.entries.is_empty() && !span.unread;
-        let seen = &self.seen;
-        found.is_some_and(|rows| rows > 0)
-            && !seen.is_empty()
-            && seen.iter().flat_map(|seen| &seen.spans).all(blank)
+        let spans = || self.seen.iter().flat_map(|seen| &seen.spans);
+        match found {
+            None => false,
+            Some(0) => spans().flat_map(|span| &span.entries).any(|entry| entry.matches),
+            Some(_) => !self.seen.is_empty() && spans().all(|span| span.entries.is_empty() && !span.unread),
+        }
     }
 
     /// What was seen of a path.
     pub fn of(&self, access: usize, path: usize) -> Option<&[SeenSpan]> {
         self.seen.iter().find(|seen| seen.access == access && seen.path == path).map(|s| s.spans.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(entries: Vec<SeenEntry>) -> Known {
+        let spans = vec![SeenSpan { entries, ..SeenSpan::default() }];
+        Known { seen: vec![SeenPath { access: 0, path: 0, spans }], asked: true, ..Known::default() }
+    }
+
+    #[test]
+    fn what_was_changed_since_contradicts_the_answer() {
+        let row = SeenEntry { matches: true, newest: true, ..SeenEntry::default() };
+        let other = SeenEntry { newest: true, ..SeenEntry::default() };
+        // get-or-create: the row that was looked for in vain has been inserted.
+        assert!(seen(vec![row.clone()]).contradicts(Some(0)));
+        assert!(!seen(vec![row.clone()]).contradicts(Some(1)));
+        // The row that was found has been deleted.
+        assert!(seen(Vec::new()).contradicts(Some(1)));
+        assert!(!seen(Vec::new()).contradicts(Some(0)));
+        assert!(!seen(vec![other]).contradicts(Some(0)), "it was read and rejected");
+        assert!(!seen(vec![row]).contradicts(None) && !Known::default().contradicts(Some(1)));
     }
 }

@@ -150,7 +150,7 @@ impl Search {
         state.narrowing = None;
         let Some(refs) = state.refs.take() else { return };
         if state.answered.as_ref().is_some_and(|(answered, _)| known.contradicts(answered.rows())) {
-            // What it has found nobody sees any more: its own transaction has deleted it since.
+            // Its own transaction has inserted or deleted there since: the wide locks stay.
             state.refs = Some(refs);
             return admission.searches.close(self.id);
         }
