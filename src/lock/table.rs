@@ -140,7 +140,6 @@ impl LockTable {
                 (by, filled, upgraded) = (taker, filled || fills, upgraded || upgrades);
             }
         }
-        self.withdraw(refs);
         let (mut noted, mut met, mut stopped) = (LockRefs::new(), Met::default(), false);
         for (number, request) in exact.requests.iter().enumerate() {
             let overtakes = exact.overtakes && !request.index.is_whole();
@@ -158,6 +157,8 @@ impl LockTable {
             locks.used(handle, filled, upgraded);
             noted.push(LockRef { index: request.index, handle, order });
         }
+        // Last: in between, nobody may find the transaction without either.
+        self.withdraw(refs);
         (noted, met)
     }
 
