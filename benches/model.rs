@@ -10,15 +10,14 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use interlock::catalog::{Column, Family, Flavour, Index, KeyPart, Table, TableKind};
 use interlock::id::{IndexId, TableId, TxnId};
-use interlock::intent::{self, Context, Values};
+use interlock::intent::{self, Context};
 use interlock::lock::key::Key;
 use interlock::lock::mode::{Certainty, Mode};
 use interlock::lock::range::Range;
 use interlock::lock::request::{Kind, Origin, Request, Settled};
 use interlock::lock::table::{LockRefs, LockTable};
-use interlock::sql::binding::Binding;
 use interlock::sql::cache::PlanCache;
-use interlock::sql::statement::{Isolation, SqlMode, TableName, Value};
+use interlock::sql::statement::{Isolation, SqlMode, TableName};
 
 /// 100 bytes.
 const STATEMENT: &str =
@@ -28,26 +27,6 @@ const INDEX: IndexId = IndexId { table: TableId(1), index: 0 };
 
 /// The locks that are there have even keys; the statement asks for an odd one in the middle.
 const PLACE: i128 = 1_000_001;
-
-struct Bound<'a>(Binding<'a>);
-
-impl Values for Bound<'_> {
-    fn value(&self, slot: usize) -> Value<'_> {
-        self.0.value(slot)
-    }
-
-    fn list(&self, slot: usize) -> Vec<Value<'_>> {
-        self.0.list(slot).collect()
-    }
-
-    fn rows(&self) -> usize {
-        self.0.rows()
-    }
-
-    fn row_value(&self, row: usize, slot: usize) -> Value<'_> {
-        self.0.row_value(row, slot)
-    }
-}
 
 fn tank() -> Arc<Table> {
     let column = |name: &str| Column {
@@ -131,7 +110,7 @@ fn requests(bench: &mut Criterion) {
     let table = held(10_000);
     bench.bench_function("requests and conflict check, 10000 locks", |b| {
         b.iter(|| {
-            let values = Bound(analysed.bind(STATEMENT.as_bytes(), &[]));
+            let values = analysed.bind(STATEMENT.as_bytes(), &[]);
             let intent = intent::requests(&analysed.plan.statement, &values, &context, &find);
             assert_eq!(intent.requests.len(), 1);
             let refs = ask(&table, black_box(&intent.requests));

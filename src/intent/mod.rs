@@ -29,6 +29,7 @@ use crate::catalog::{Flavour, Table};
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::Request;
+use crate::sql::binding::Binding;
 use crate::sql::statement::{Isolation, Scalar, Statement, TableName, Value};
 use foreign_key::Place;
 use known::Known;
@@ -43,6 +44,24 @@ pub trait Values {
     fn rows(&self) -> usize;
     /// The value of a slot in the n-th row, counted from 0.
     fn row_value(&self, row: usize, slot: usize) -> Value<'_>;
+}
+
+impl Values for Binding<'_> {
+    fn value(&self, slot: usize) -> Value<'_> {
+        self.value(slot)
+    }
+
+    fn list(&self, slot: usize) -> Vec<Value<'_>> {
+        self.list(slot).collect()
+    }
+
+    fn rows(&self) -> usize {
+        self.rows()
+    }
+
+    fn row_value(&self, row: usize, slot: usize) -> Value<'_> {
+        self.row_value(row, slot)
+    }
 }
 
 /// What a statement runs under.

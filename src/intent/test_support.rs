@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use super::known::Known;
-use super::{Context, Values, requests_knowing};
+use super::{Context, requests_knowing};
 use crate::catalog::{
     Column, Family, Flavour, ForeignKey, Index, KeyPart, ReferentialAction, Table, TableKind,
 };
 use crate::id::TableId;
 use crate::lock::request::Request;
-use crate::sql::binding::Binding;
 use crate::sql::cache::PlanCache;
-use crate::sql::statement::{Isolation, SqlMode, Statement, TableName, Value};
+use crate::sql::statement::{Isolation, SqlMode, Statement, TableName};
 
 pub(super) const REPEATABLE_READ: Context = Context {
     isolation: Isolation::RepeatableRead,
@@ -20,26 +19,6 @@ pub(super) const REPEATABLE_READ: Context = Context {
     foreign_keys: true,
     parents_first: true,
 };
-
-struct Bound<'a>(Binding<'a>);
-
-impl Values for Bound<'_> {
-    fn value(&self, slot: usize) -> Value<'_> {
-        self.0.value(slot)
-    }
-
-    fn list(&self, slot: usize) -> Vec<Value<'_>> {
-        self.0.list(slot).collect()
-    }
-
-    fn rows(&self) -> usize {
-        self.0.rows()
-    }
-
-    fn row_value(&self, row: usize, slot: usize) -> Value<'_> {
-        self.0.row_value(row, slot)
-    }
-}
 
 fn column(name: &str) -> Column {
     Column {
@@ -107,7 +86,7 @@ pub(super) fn requests(
     sql: &str,
 ) -> (Arc<crate::sql::cache::Plan>, Vec<Request>) {
     let analysed = PlanCache::new(1, false, 0).analyse(sql.as_bytes(), SqlMode::default());
-    let values = Bound(analysed.bind(sql.as_bytes(), &[]));
+    let values = analysed.bind(sql.as_bytes(), &[]);
     let find = |name: &TableName| tables.iter().find(|t| t.name == name.name).cloned().map(Arc::new);
     let statement: &Statement = &analysed.plan.statement;
     let intent = requests_knowing(statement, &values, context, &find, known);

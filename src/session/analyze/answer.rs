@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use super::super::analysis::{Answer, ResultKind};
-use super::stands_for::{find, tables};
+use super::tables::{find, tables};
 use super::{Analyzer, Locking, Pending, besides};
 use crate::admission::ledger::Happened;
 use crate::admission::search::Narrow;

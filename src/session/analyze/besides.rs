@@ -4,8 +4,8 @@ use std::hash::Hasher;
 
 use rustc_hash::FxHasher;
 
-use super::stands_for::{Bound, find};
 use super::statement::Execution;
+use super::tables::find;
 use super::{Analyzer, Locking};
 use crate::admission::metadata::Excluding;
 use crate::intent::metadata::{self, Name};
@@ -183,7 +183,7 @@ impl Analyzer {
     }
 
     fn named_locks(&mut self, calls: &[NamedLock], execution: &Execution<'_>, besides: &mut Besides) {
-        let binding = Bound(execution.analysed.bind(execution.text, execution.params));
+        let binding = execution.analysed.bind(execution.text, execution.params);
         for call in calls {
             match call {
                 NamedLock::Get { name, timeout } => {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::Analyzer;
 use super::inquiry::Inquiry;
 use super::look::probe_value;
-use super::stands_for::{Bound, find, table_of};
 use super::statement::Execution;
+use super::tables::{find, table_of};
 use crate::backend::probe::ProbeValue;
 use crate::catalog::{KeyPart, Table};
 use crate::id::{TableId, TxnId};
@@ -104,7 +104,7 @@ impl Analyzer {
         let lock = |(request, reach): (Request, Option<Range>)| {
             let known = || self.shared.knowledge.as_ref()?.catalog.find(request.index.table);
             let table = table_of(statement, request.index, &named).or_else(known)?;
-            let binding = Bound(analysed.bind(text, &[]));
+            let binding = analysed.bind(text, &[]);
             let values = intent::values_of(statement, &binding, &table, &request);
             let parts = &table.indexes.get(usize::from(request.index.index))?.parts;
             let place = values.and_then(|values| {
@@ -148,7 +148,7 @@ impl Inquiry {
     /// Corrects what was seen in the indexes.
     fn suppose(&self, known: &mut Known, supposed: &dyn Supposed) {
         let statement = &self.analysed.plan.statement;
-        let values = Bound(self.analysed.bind(&self.text, &self.params));
+        let values = self.analysed.bind(&self.text, &self.params);
         let mut seen = std::mem::take(&mut known.seen);
         for searched in read::searched(statement, &self.context) {
             let Some(table) = self.table(&searched.table.table) else { continue };
@@ -172,7 +172,7 @@ impl Inquiry {
         }
         let statement = &self.analysed.plan.statement;
         let [searched] = read::searched(statement, &self.context)[..] else { return None };
-        let values = Bound(self.analysed.bind(&self.text, &self.params));
+        let values = self.analysed.bind(&self.text, &self.params);
         let table = self.table(&searched.table.table)?;
         let paths = read::paths(&table, &searched, &values, known, &alone);
         let ([_], spans) = (&paths[..], known.of(searched.access, 0)?) else { return None };

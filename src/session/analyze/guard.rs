@@ -20,8 +20,8 @@ use tokio::time::Sleep;
 use super::super::analysis::Verdict;
 use super::super::serve::Shared;
 use super::look::{key, probe_value};
-use super::stands_for::{Bound, find, tables};
 use super::statement::Execution;
+use super::tables::{find, tables};
 use super::{Analyzer, Locking, Pending, Waiting};
 use crate::backend::coordinator::{self, Name, Took};
 use crate::backend::probe::ProbeValue;
@@ -160,7 +160,7 @@ impl Analyzer {
             let schema = self.state.schema();
             let table = named.filter_map(|name| find(&self.shared, schema, name)).find(of_index);
             let Some(table) = table.filter(|_| gaps.len() < MAX_NAMES) else { continue };
-            let binding = Bound(execution.analysed.bind(execution.text, execution.params));
+            let binding = execution.analysed.bind(execution.text, execution.params);
             let values = intent::values_of(statement, &binding, &table, request);
             let columns = table.indexes.get(usize::from(request.index.index)).map(|index| &index.parts);
             let asked = values.zip(columns).and_then(|(values, parts)| {

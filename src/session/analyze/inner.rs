@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::super::serve::Shared;
 use super::inquiry::plan_key;
-use super::stands_for::{Bound, find};
+use super::tables::find;
 use crate::catalog::Table;
 use crate::intent::changed_row::changed_rows;
 use crate::intent::known::{Known, Plan};
 use crate::intent::{self, Context, Intent, Values};
 use crate::lock::mode::Certainty;
+use crate::sql::binding::Binding;
 use crate::sql::cache::Analysed;
 use crate::sql::lexer::Reading;
 use crate::sql::program::{Frame, Inner, Program, Running, Step};
@@ -72,7 +73,7 @@ impl<'a> Asker<'a> {
             if inner.reads && !self.context.locks_gaps() {
                 continue;
             }
-            let values = Bound(inner.analysed.bind(&inner.text, &run.running.params));
+            let values = inner.analysed.bind(&inner.text, &run.running.params);
             let asker = Asker { schema: Some(&run.schema), ..*self };
             let one = asker.known(inner, &values, known.inner.get(at), depth + 1);
             // Where a value that it looks for is not known, it looks somewhere.
@@ -93,7 +94,7 @@ impl<'a> Asker<'a> {
         intent.inner = intent.requests.len() - own;
     }
 
-    fn known(&self, inner: &Inner, values: &Bound<'_>, known: Option<&Known>, depth: u8) -> Intent {
+    fn known(&self, inner: &Inner, values: &Binding<'_>, known: Option<&Known>, depth: u8) -> Intent {
         let statement = &inner.analysed.plan.statement;
         if let Some(known) = known {
             return self.nested(statement, values, known, depth);

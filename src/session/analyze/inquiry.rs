@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::super::serve::{Knowledge, Shared};
 use super::inner::{self, Asker, MAX_DEPTH};
-use super::stands_for::{Bound, find, tables};
+use super::tables::{find, tables};
 use crate::backend::explain::PlanKey;
 use crate::backend::literal::{bytes, string};
 use crate::backend::probe_sql::ProbeValue;
@@ -50,7 +50,7 @@ impl Inquiry {
 
     /// What the statement asks for, with what is known.
     pub(super) fn intent(&self, known: &Known) -> Intent {
-        let values = Bound(self.analysed.bind(&self.text, &self.params));
+        let values = self.analysed.bind(&self.text, &self.params);
         self.asker().intent(self.statement(), &values, known)
     }
 
@@ -90,7 +90,7 @@ impl Inquiry {
         if self.depth >= MAX_DEPTH || !runs_more(self.statement(), &|name| self.table_named(name)) {
             return Vec::new();
         }
-        let values = Bound(self.analysed.bind(&self.text, &self.params));
+        let values = self.analysed.bind(&self.text, &self.params);
         let (runs, _) = self.asker().runs(self.statement(), &values, known);
         let inquiry = |run: inner::Run| Inquiry {
             shared: self.shared.clone(),
@@ -111,7 +111,7 @@ impl Inquiry {
     /// Reads the places beside the searches.
     async fn places(&self, knowledge: &Knowledge, known: &mut Known) {
         let places = {
-            let values = Bound(self.analysed.bind(&self.text, &self.params));
+            let values = self.analysed.bind(&self.text, &self.params);
             let table = |name: &TableName| find(&self.shared, self.schema.as_deref(), name);
             intent::places(self.statement(), &values, &self.context, &table, known)
         };
@@ -200,7 +200,7 @@ impl Read<'_> {
     }
 
     async fn table(&mut self, searched: &Searched<'_>, table: &Arc<Table>, known: &mut Known) {
-        let values = Bound(self.inquiry.analysed.bind(&self.inquiry.text, &self.inquiry.params));
+        let values = self.inquiry.analysed.bind(&self.inquiry.text, &self.inquiry.params);
         let questions: Vec<(usize, Option<Question>)> = {
             let columns = &self.columns;
             let joined = |alias: &str, column: &str| {

@@ -8,8 +8,8 @@ use super::Analyzer;
 use super::inner::{Asker, procedure};
 use super::inquiry::{Inquiry, plan_key, seen_span, span_sql};
 use super::search::Search;
-use super::stands_for::{Bound, find, tables};
 use super::statement::Execution;
+use super::tables::{find, tables};
 use crate::backend::probe::ProbeValue;
 use crate::backend::scan;
 use crate::catalog::{Family, Flavour, Table};
@@ -247,7 +247,7 @@ impl Analyzer {
         if request.range.low.is_end() && request.index.index == 0 {
             return self.look_at_end(table, request);
         }
-        let binding = Bound(execution.analysed.bind(execution.text, execution.params));
+        let binding = execution.analysed.bind(execution.text, execution.params);
         let values = intent::values_of(statement, &binding, &table, request)?;
         let index = request.index;
         if request.kind.inserts() && index.index != 0 {

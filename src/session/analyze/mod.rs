@@ -9,7 +9,7 @@
 
 mod plans;
 mod prepared;
-mod stands_for;
+mod tables;
 mod statement;
 mod answer;
 mod inquiry;

@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 
 use super::super::analysis::{Answer, Deadlock, Keep, Replayed, ResultKind};
 use super::Analyzer;
-use super::stands_for::find;
 use super::statement::{Execution, locks};
+use super::tables::find;
 use crate::catalog::TableKind;
 use crate::id::TxnId;
 use crate::metrics::labels::Restarted;

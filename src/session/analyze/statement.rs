@@ -10,7 +10,7 @@ use super::super::rules::Facts;
 use super::super::serve::Shared;
 use super::inner::{Asker, procedure};
 use super::prepared::{self, Text};
-use super::stands_for::{Bound, find, resource};
+use super::tables::{find, resource};
 use super::{Analyzer, Locking, Looked, Pending, Waiting, trace};
 use crate::admission::Admitted;
 use crate::admission::comment;
@@ -381,7 +381,7 @@ impl Analyzer {
             Statement::Multi(parts) => {
                 let (mut all, mut counts) = (Intent::default(), VecDeque::new());
                 for (at, part) in parts.iter().enumerate() {
-                    let one = intent::requests(part, &Bound(binding.part(at)), &context, &table);
+                    let one = intent::requests(part, &binding.part(at), &context, &table);
                     counts.push_back(one.requests.len());
                     all.requests.extend(one.requests);
                     all.unknown = all.unknown.or(one.unknown).or(one.triggers.then_some("trigger"));
@@ -390,7 +390,7 @@ impl Analyzer {
                 (all, counts)
             }
             statement => {
-                let values = Bound(binding);
+                let values = binding;
                 let ask = |known: &Known| asker.intent(statement, &values, known);
                 if let Some(learnt) = &*self.learnt.lock() {
                     return (ask(learnt), VecDeque::new());

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use super::super::analysis::Verdict;
 use super::Analyzer;
 use super::prepared::Text;
-use super::stands_for::Bound;
 use super::statement::Execution;
 use crate::intent::{self, Values};
 use crate::sql::cache::Analysed;
@@ -93,7 +92,7 @@ impl TextPrepared {
 impl Analyzer {
     /// `EXECUTE`: what is decided on is the text that was prepared. `None`: that is not known.
     pub(super) fn execute_named(&mut self, runs: &Runs, text: &[u8], analysed: &Analysed) -> Option<Verdict> {
-        let values = Bound(analysed.bind(text, &[]));
+        let values = analysed.bind(text, &[]);
         let prepared = match runs {
             Runs::Text { from, .. } => Rc::new(self.text_of(from, &values)?),
             runs => self.named.prepared(runs)?,
@@ -118,11 +117,11 @@ impl Analyzer {
         match &plan.statement {
             _ if plan.assigns => self.named.forget_variables(),
             Statement::Set(settings) => {
-                let values = Bound(execution.analysed.bind(execution.text, execution.params));
+                let values = execution.analysed.bind(execution.text, execution.params);
                 self.named.set(settings, &values);
             }
             Statement::Prepare { name, from } => {
-                let values = Bound(execution.analysed.bind(execution.text, execution.params));
+                let values = execution.analysed.bind(execution.text, execution.params);
                 let text = from.as_ref().and_then(|from| self.text_of(from, &values));
                 self.named.prepare(name, text, self.shared.settings().max_prepared);
             }

@@ -1,4 +1,4 @@
-//! What the names and values in a statement stand for: definitions from the catalog, values of this execution.
+//! What the names in a statement stand for: definitions from the catalog.
 
 use std::sync::Arc;
 
@@ -7,10 +7,9 @@ use super::super::serve::Shared;
 use crate::admission::record::Resource;
 use crate::catalog::Table;
 use crate::id::IndexId;
+use crate::intent;
 use crate::intent::foreign_key::relatives;
-use crate::intent::{self, Values};
-use crate::sql::binding::Binding;
-use crate::sql::statement::{Statement, TableName, Value};
+use crate::sql::statement::{Statement, TableName};
 
 /// A table's definition, if it is known now; of a view of one table that table's.
 pub(super) fn find(shared: &Shared, default: Option<&str>, name: &TableName) -> Option<Arc<Table>> {
@@ -64,25 +63,4 @@ pub(super) fn resource(
 ) -> Resource {
     let Some(table) = table_of(statement, index, table) else { return Resource::default() };
     place(&table, index.index)
-}
-
-/// A binding, as `intent` wants it.
-pub(super) struct Bound<'a>(pub(super) Binding<'a>);
-
-impl Values for Bound<'_> {
-    fn value(&self, slot: usize) -> Value<'_> {
-        self.0.value(slot)
-    }
-
-    fn list(&self, slot: usize) -> Vec<Value<'_>> {
-        self.0.list(slot).collect()
-    }
-
-    fn rows(&self) -> usize {
-        self.0.rows()
-    }
-
-    fn row_value(&self, row: usize, slot: usize) -> Value<'_> {
-        self.0.row_value(row, slot)
-    }
 }
