@@ -11,6 +11,7 @@ use crate::id::IndexId;
 use crate::lock::mode::Mode;
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
+use crate::scheduler::victim::Weight;
 
 /// The statements of a session's transaction.
 pub(super) struct History {
@@ -140,6 +141,17 @@ impl History {
             step.shown = None;
             self.shown = None;
         }
+    }
+
+    /// With what it has locked.
+    pub fn weight(&self, mut weight: Weight) -> Weight {
+        for step in &self.steps {
+            step.visit(&mut |lock| {
+                let kind = if lock.inserted && lock.kind != Kind::Gap { Kind::Entry } else { lock.kind };
+                weight.lock(lock.index, lock.mode, kind);
+            });
+        }
+        weight
     }
 
     /// The statements, as a record shows them.

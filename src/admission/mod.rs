@@ -296,10 +296,14 @@ impl Admission {
         if action == Action::Reorder && report.is_some_and(|r| r.would_hold && r.taken == Taken::Flagged) {
             self.metrics.fail_open.inc(FailOpen::HoldLimit);
         }
-        let seq = contended
-            .report
-            .as_ref()
-            .map(|report| self.write_down(report, names(report.request.index), patience));
+        let seq = match (&contended.loser, &contended.report) {
+            (Some(loser), _) => {
+                Some(self.write_down(loser, self.places.name(loser.request.index), Duration::ZERO))
+            }
+            (None, report) => {
+                report.as_ref().map(|report| self.write_down(report, names(report.request.index), patience))
+            }
+        };
         let admitted = match contended.decision {
             Decision::Forward { refs, waits } => Admitted::Forward { refs, waits },
             Decision::Reject => Admitted::Reject,
@@ -360,6 +364,13 @@ impl Admission {
     /// A statement was answered. Returns the locks that stay.
     pub fn answered(&self, txn: TxnId, refs: LockRefs, settled: &[Settled]) -> LockRefs {
         let (kept, woken) = self.scheduler.answered(txn, refs, settled, self.now());
+        self.deliver(woken);
+        kept
+    }
+
+    /// What became of the locks of a statement that was answered before. Returns the locks that stay.
+    pub fn settled(&self, txn: TxnId, refs: LockRefs, settled: &[Settled]) -> LockRefs {
+        let (kept, woken) = self.scheduler.settled(txn, refs, settled, self.now());
         self.deliver(woken);
         kept
     }

@@ -50,7 +50,8 @@ pub struct Record {
     pub resource: Resource,
     /// The name of the deadlock that once happened like this, if that is how it was found.
     pub signature: Option<String>,
-    /// Whose statement met the conflict.
+    /// Whose statement met the conflict; of a deadlock, the party that the server is expected to choose as its
+    /// victim.
     pub requester: Party,
     /// Who was in the way.
     pub holders: Vec<Party>,

@@ -20,6 +20,7 @@ use super::record::Party;
 use super::search::Narrow;
 use crate::id::{SessionId, TxnId};
 use crate::lock::request::{Request, Settled};
+use crate::scheduler::victim::Weight;
 
 /// All sessions, and the transactions that have asked for locks.
 #[derive(Debug, Default)]
@@ -272,6 +273,11 @@ impl Entry {
     /// What it locked is known there.
     pub fn searched(&self, step: usize, search: Weak<dyn Narrow>) {
         self.history.lock().searched(step, search);
+    }
+
+    /// With what its transaction has locked.
+    pub fn weight(&self, weight: Weight) -> Weight {
+        self.history.lock().weight(weight)
     }
 
     /// Its transaction ends: the order in which it has locked is learned.

@@ -57,6 +57,7 @@ fn crowded(metrics: &Metrics) -> Arc<Admission> {
             patience_ms: 1000,
             keeps: true,
             overtakes: false,
+            weight: None,
             seen: Default::default(),
             shares: false,
         };

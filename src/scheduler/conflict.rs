@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::policy::Action;
 use super::signature::SignatureId;
 use super::signatures::Seen;
+use super::victim::Weight;
 use crate::id::{IndexId, SearchId, SessionId, TableId, Token, TxnId};
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::{Certainty, Mode};
@@ -37,6 +38,9 @@ pub struct Submission {
     pub patience_ms: u64,
     /// Whoever holds a lock passes those that wait for it: see [`crate::lock::asking::Asking`].
     pub overtakes: bool,
+    /// What its transaction has locked and changed before: of those in a deadlock, the server chooses one that
+    /// has little to lose. Only for one that meets conflicts.
+    pub weight: Option<Box<Weight>>,
     /// The locks are kept after the statement (it runs in a transaction). An autocommit statement cannot
     /// be part of a hazard.
     pub keeps: bool,

@@ -24,6 +24,7 @@ mod elder;
 mod judge;
 mod savepoint;
 mod server_queue;
+pub mod victim;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -81,6 +82,8 @@ pub struct Contended {
     pub decision: Decision,
     /// What was found, if there still was a conflict.
     pub report: Option<Report>,
+    /// The same circle as the transaction sees it that the server is expected to choose, if that is another one.
+    pub loser: Option<Report>,
     /// What a look at the server could make sure.
     pub doubts: Doubts,
     /// Other statements that may go on because of it.
@@ -174,6 +177,8 @@ impl Scheduler {
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
         let (decision, judged, doubts) = self.decide(token, &submission, &mut queue, &mut woken, now);
+        let sent = judged.as_ref().filter(|_| matches!(decision, Decision::Forward { .. }));
+        let loser = sent.and_then(|judged| self.loser(&submission, judged, now));
         let report = judged.map(|judged| Report::new(&submission, judged, &decision));
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
             if let Some(signature) = report.signature {
@@ -183,7 +188,7 @@ impl Scheduler {
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
         }
-        Contended { decision, report, doubts, woken }
+        Contended { decision, report, loser, doubts, woken }
     }
 
     // ## A transaction is about to be run again => Hold
@@ -256,12 +261,26 @@ impl Scheduler {
         settled: &[Settled],
         now: u64,
     ) -> (LockRefs, Vec<Woken>) {
-        let indexes: SmallVec<[IndexId; 4]> = refs.iter().map(|lock| lock.index).collect();
         self.server_queue.leave(txn);
+        if settled.iter().any(|settled| *settled != Settled::Kept) && !self.server_queue.is_empty() {
+            // It waits for nobody: a circle through it is none any more.
+            self.graph.clear(txn);
+        }
+        self.settled(txn, refs, settled, now)
+    }
+
+    /// What became of the locks of a statement that was answered, now or some time ago: its transaction may be
+    /// waiting with another one by now. Returns what [`answered`](Self::answered) does.
+    pub fn settled(
+        &self,
+        txn: TxnId,
+        refs: LockRefs,
+        settled: &[Settled],
+        now: u64,
+    ) -> (LockRefs, Vec<Woken>) {
+        let indexes: SmallVec<[IndexId; 4]> = refs.iter().map(|lock| lock.index).collect();
         let kept = self.locks.settle(refs, settled, now);
         if settled.iter().any(|settled| *settled != Settled::Kept) && !self.server_queue.is_empty() {
-            // It was answered, so it waits for nobody: a circle through it is none any more.
-            self.graph.clear(txn);
             self.move_on(txn, now);
         }
         // Only a lock that turned out to be less than it might have been can let somebody go on.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::Scheduler;
-use super::conflict::{Decision, Known, Submission, Woken};
+use super::conflict::{ConflictKind, Decision, Known, Submission, Woken};
 use super::policy::{Action, Limits};
 use super::signatures::Seen;
+use super::victim::Weight;
 use crate::id::{IndexId, SessionId, TableId, Token, TxnId};
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
@@ -47,6 +48,7 @@ impl World {
             requests: vec![Request { index, mode, range, kind, certainty: Certainty::Certain, rule: "test" }],
             patience_ms: 1000,
             overtakes: true,
+            weight: None,
             keeps: true,
             known: Known::default(),
         };
@@ -170,6 +172,12 @@ fn beyond_the_limits_nobody_is_held() {
 
 /// Sends a statement that asks for one record, whatever is in its way.
 fn send(world: &World, txn: u64, record: i128) -> LockRefs {
+    let (sent, _) = submit(world, txn, record, 0);
+    sent
+}
+
+/// The same for a transaction that has changed so many rows. Returned with it: what is reported, and as whose.
+fn submit(world: &World, txn: u64, record: i128, weight: u64) -> (LockRefs, Option<(TxnId, ConflictKind)>) {
     let mut key = Key::default();
     key.push_int(record, false);
     let index = IndexId { table: TableId(1), index: 0 };
@@ -183,16 +191,46 @@ fn send(world: &World, txn: u64, record: i128) -> LockRefs {
         requests: vec![Request { index, mode: Mode::X, range, kind, certainty, rule: "test" }],
         patience_ms: 1000,
         overtakes: true,
+        weight: Some(Box::new(Weight::new(weight, false))),
         keeps: true,
         known: Known::default(),
     };
     if let Some(refs) = world.scheduler.enter(&submission, world.now) {
-        return refs;
+        return (refs, None);
     }
-    match world.scheduler.contend(world.scheduler.token(), submission, world.now).decision {
-        Decision::Forward { refs, .. } => refs,
+    let contended = world.scheduler.contend(world.scheduler.token(), submission, world.now);
+    match contended.decision {
+        Decision::Forward { refs, .. } => {
+            (refs, contended.loser.or(contended.report).map(|r| (r.requester, r.kind)))
+        }
         decision => panic!("flagged only: {decision:?}"),
     }
+}
+
+#[test]
+fn who_has_changed_less_is_expected_to_lose() {
+    for (first, second, loser) in [(0, 0, 2), (1, 0, 2), (0, 1, 1), (2, 3, 1), (3, 2, 2)] {
+        let mut world = World::new(LIMITS);
+        for txn in [1, 2] {
+            holds(world.ask(txn, i128::from(txn), Mode::X, Action::Flag));
+        }
+        let (_, waits) = submit(&world, 1, 2, first);
+        assert_eq!(waits, Some((TxnId(1), ConflictKind::Wait)), "a wait is reported as the waiter's");
+        let (_, closes) = submit(&world, 2, 1, second);
+        assert_eq!(closes, Some((TxnId(loser), ConflictKind::Deadlock)), "{first} rows against {second}");
+    }
+}
+
+#[test]
+fn what_becomes_known_of_an_earlier_statement_ends_no_wait() {
+    let mut world = World::new(LIMITS);
+    let own = [1, 2].map(|txn| holds(world.ask(txn, i128::from(txn), Mode::X, Action::Flag)));
+    let _ = send(&world, 1, 2);
+    // The first statement of the one that waits was narrowed meanwhile.
+    let became = Settled::Became(Kind::Record, Range::all());
+    let _ = world.scheduler.settled(TxnId(1), own[0].clone(), &[became], world.now);
+    let (_, closes) = submit(&world, 2, 1, 0);
+    assert_eq!(closes, Some((TxnId(2), ConflictKind::Deadlock)), "the first one waits still");
 }
 
 #[test]

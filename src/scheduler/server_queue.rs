@@ -74,6 +74,13 @@ impl ServerQueue {
         }
     }
 
+    /// The transaction's statement, if it waits.
+    pub(super) fn of(&self, txn: TxnId) -> Option<(Submission, LockRefs)> {
+        let queue = self.waiting.lock();
+        let waiting = queue.places.get(queue.of.get(&txn)?)?;
+        Some((waiting.submission.clone(), waiting.refs.clone()))
+    }
+
     /// Nobody waits.
     pub(super) fn is_empty(&self) -> bool {
         self.length.load(Ordering::SeqCst) == 0

@@ -206,6 +206,9 @@ impl Analyzer {
             ResultKind::Error { code, .. } => Answered::Failed(*code),
             ResultKind::Prepared { .. } | ResultKind::None => Answered::Unclear,
         };
+        if let Answered::Changed { affected, .. } = &answered {
+            self.changed += affected;
+        }
         // Of rows of which some were there already it does not tell which got a number.
         let generated = match (&answer.result, statement) {
             (ResultKind::Ok { last_insert_id: id @ 1.., affected, .. }, Statement::Insert(insert))

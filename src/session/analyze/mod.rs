@@ -90,6 +90,8 @@ pub struct Analyzer {
     /// The savepoint marker at which the open transaction may first have used a table.
     touched: Option<u32>,
     savepoints: Savepoints,
+    /// Rows that the open transaction has changed.
+    changed: u64,
     prepared: Prepared,
     /// What is prepared as text, and user variables.
     named: TextPrepared,
@@ -278,6 +280,7 @@ impl Analyzer {
             tried: FxHashSet::default(),
             touched: None,
             savepoints: Savepoints::default(),
+            changed: 0,
             prepared: Prepared::new(shared.settings().max_prepared),
             named: TextPrepared::default(),
             pending: VecDeque::new(),
@@ -307,6 +310,7 @@ impl Analyzer {
     fn end_transaction(&mut self, ending: Ending) {
         self.touched = None;
         self.savepoints.clear();
+        self.changed = 0;
         self.unfollowed = false;
         if self.txn.is_some() {
             self.shared.admission.learn_order(&self.entry);

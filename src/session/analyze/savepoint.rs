@@ -8,9 +8,19 @@ use super::Analyzer;
 use crate::catalog::Flavour;
 use crate::sql::statement::Isolation;
 
-/// The savepoints of the open transaction: the marker of each, and the moment when it was set.
+/// The savepoints of the open transaction.
 #[derive(Debug, Default)]
-pub(super) struct Savepoints(Vec<(u32, u64)>);
+pub(super) struct Savepoints(Vec<Set>);
+
+/// When a savepoint was set.
+#[derive(Clone, Copy, Debug)]
+struct Set {
+    marker: u32,
+    /// Among the statements that ask for locks.
+    moment: u64,
+    /// Rows that the transaction had changed.
+    changed: u64,
+}
 
 impl Savepoints {
     /// The transaction is over.
@@ -24,18 +34,18 @@ impl Analyzer {
     pub(super) fn set_savepoint(&mut self) {
         let state = &self.state;
         // Those that are forgotten there are forgotten here.
-        self.savepoints
-            .0
-            .retain(|(marker, _)| state.savepoints().iter().any(|known| known.marker == *marker));
+        self.savepoints.0.retain(|set| state.savepoints().iter().any(|known| known.marker == set.marker));
         if let Some(newest) = state.savepoints().last() {
-            self.savepoints.0.push((newest.marker, self.shared.admission.scheduler().moment()));
+            let moment = self.shared.admission.scheduler().moment();
+            self.savepoints.0.push(Set { marker: newest.marker, moment, changed: self.changed });
         }
     }
 
     /// ROLLBACK TO was answered.
     pub(super) fn back_to(&mut self, marker: u32) {
-        let known = self.savepoints.0.iter().find(|(known, _)| *known == marker);
-        let (Some(&(_, moment)), Some(txn)) = (known, self.txn) else { return };
+        let known = self.savepoints.0.iter().find(|set| set.marker == marker);
+        let (Some(&Set { moment, changed, .. }), Some(txn)) = (known, self.txn) else { return };
+        self.changed = changed;
         let gap_stays = self.flavour == Flavour::MySql && self.state.isolation() >= Isolation::RepeatableRead;
         let admission = &self.shared.admission;
         let kept = admission.rolled_back_to(txn, &self.held, moment, gap_stays);

@@ -93,21 +93,28 @@ impl Search {
         let mut state = self.state.lock();
         let Some(refs) = state.refs.take() else { return false };
         state.answered = Some((answered, generated));
-        let refs = self.settle(&mut state, refs);
+        let answers =
+            |refs, settled: &[Settled]| self.inquiry.shared.admission.answered(self.txn, refs, settled);
+        let refs = self.settle(&mut state, refs, answers);
         let held = !refs.is_empty();
         state.refs = Some(refs);
         held
     }
 
-    fn settle(&self, state: &mut State, refs: LockRefs) -> LockRefs {
+    /// What was asked for became what the answer says; `settles` tells the scheduler.
+    fn settle(
+        &self,
+        state: &mut State,
+        refs: LockRefs,
+        settles: impl FnOnce(LockRefs, &[Settled]) -> LockRefs,
+    ) -> LockRefs {
         let Some((answered, generated)) = &state.answered else { return refs };
         let statement = &self.inquiry.analysed.plan.statement;
         let rules = Rules::of(&self.inquiry.context);
         let requests = (&*state.requests, state.inner);
         let settled = outcome::settle_all(statement, requests, state.exact, answered, *generated, rules);
         // The requests stay in step with the locks.
-        let admission = &self.inquiry.shared.admission;
-        let kept = admission.answered(self.txn, refs.clone(), &settled);
+        let kept = settles(refs.clone(), &settled);
         state.settled = settled;
         state.stay(&refs, &kept);
         match state.undone {
@@ -164,7 +171,9 @@ impl Search {
         state.exact = intent.exact;
         state.requests = intent.requests;
         state.inner = intent.inner;
-        let noted = self.settle(&mut state, noted);
+        // By now its transaction may be waiting with another statement.
+        let noted =
+            self.settle(&mut state, noted, |refs, settled| admission.settled(self.txn, refs, settled));
         state.refs = Some(noted);
         drop(state);
         admission.searches.close(self.id);

@@ -23,6 +23,7 @@ use crate::lock::table::LockRefs;
 use crate::metrics::labels::{FailOpen, StatementKind};
 use crate::scheduler::conflict::{self as submission, Submission, Taken};
 use crate::scheduler::policy::Action;
+use crate::scheduler::victim::Weight;
 use crate::shutdown::Phase;
 use crate::sql::cache::{Analysed, Plan};
 use crate::sql::lexer::Reading;
@@ -266,6 +267,7 @@ impl Analyzer {
             known,
             patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
             overtakes: self.flavour == Flavour::MySql,
+            weight: None,
             keeps,
         };
         let guard = self.guard(execution, &submission, &effect);
@@ -311,10 +313,12 @@ impl Analyzer {
     fn contend(
         &mut self,
         execution: &Execution<'_>,
-        submission: Submission,
+        mut submission: Submission,
         plan: Arc<Plan>,
         locking: Locking,
     ) -> Verdict {
+        let changes = matches!(plan.statement, Statement::Update(_) | Statement::Delete(_));
+        submission.weight = Some(Box::new(self.entry.weight(Weight::new(self.changed, changes))));
         let can_look = !self.looked.gap && !self.rehearsed && self.shared.knowledge.is_some();
         let shared = self.shared.clone();
         let schema = self.state.schema().map(str::to_owned);
