@@ -19,13 +19,14 @@ use super::foreign_key::{self, Child, Goes, Place};
 use super::known::{Known, SeenEntry};
 use super::outcome::{Answered, Rules};
 use super::read::{Searched, Tables, request};
-use super::{Context, Intent, Values, scalar, value};
+use super::{Context, Intent, Values, computed, scalar, value};
 use crate::catalog::{Flavour, Index, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
-use crate::sql::statement::{Condition, Statement, TableAccess, Test, Update, Value};
+use crate::sql::formula::{Formula, Inputs};
+use crate::sql::statement::{Condition, Scalar, Statement, TableAccess, Test, Update, Value};
 use std::sync::Arc;
 
 /// The row's entry where its columns change.
@@ -37,12 +38,35 @@ const SAME_KEY: &str = "same-key";
 /// The entry that has the key already.
 const TAKEN: &str = "taken-key";
 
+/// What a column is set to.
+#[derive(Clone)]
+pub(super) enum To<'a> {
+    /// A value; `None`: only the server knows it.
+    Value(Option<Value<'a>>),
+    /// Computed from the row as it is, and what was set before.
+    Computed(&'a Formula),
+    /// Now, if anything else changes: `ON UPDATE CURRENT_TIMESTAMP`.
+    Now,
+}
+
+impl To<'_> {
+    /// The value, if it does not hang on the row.
+    pub(super) fn value(&self) -> Option<&Value<'_>> {
+        match self {
+            To::Value(value) => value.as_ref(),
+            To::Computed(_) | To::Now => None,
+        }
+    }
+}
+
 /// What a statement does to the rows that it finds in a table.
 pub(super) struct Change<'a> {
     pub(super) table: &'a Table,
     pub(super) context: &'a Context,
-    /// Columns that are set, with their new values where those are known.
-    pub(super) assigned: Vec<(usize, Option<Value<'a>>)>,
+    /// Columns that are set, in text order.
+    assigned: Vec<(usize, To<'a>)>,
+    /// The statement's values.
+    values: Option<&'a dyn Values>,
     /// The rows are deleted.
     pub(super) deletes: bool,
     /// What was read from the server.
@@ -50,6 +74,8 @@ pub(super) struct Change<'a> {
     pub(super) find: Tables<'a>,
     /// What WHERE says of the row.
     given: Vec<(usize, Value<'a>)>,
+    /// How many foreign keys it has come down.
+    pub(super) depth: u8,
 }
 
 impl<'a> Change<'a> {
@@ -71,7 +97,10 @@ impl<'a> Change<'a> {
             _ => return None,
         };
         let given = given(searched.table, table, values);
-        Some(Change { table, context: search.context, assigned, deletes, known, find, given })
+        let assigned = with_moments(table, assigned, deletes);
+        let values = Some(values);
+        let context = search.context;
+        Some(Change { table, context, assigned, values, deletes, known, find, given, depth: 0 })
     }
 
     /// The same for the row that an INSERT … ON DUPLICATE KEY UPDATE or REPLACE has met.
@@ -83,8 +112,27 @@ impl<'a> Change<'a> {
         known: &'a Known,
         find: Tables<'a>,
     ) -> Change<'a> {
-        let assigned = set.iter().filter_map(|name| Some((table.column(name)?, None))).collect();
-        Change { table, context, assigned, deletes, known, find, given: Vec::new() }
+        let assigned = set.iter().filter_map(|name| Some((table.column(name)?, To::Value(None)))).collect();
+        let assigned = with_moments(table, assigned, deletes);
+        let (values, given) = (None, Vec::new());
+        Change { table, context, assigned, values, deletes, known, find, given, depth: 0 }
+    }
+
+    /// The same for the children of a row, that go with it or get another key. `set`: the columns of the key, and
+    /// whether they become NULL.
+    pub(super) fn cascaded<'c>(
+        &self,
+        table: &'c Table,
+        deletes: bool,
+        (set, to_null): (&[String], bool),
+    ) -> Change<'c>
+    where
+        'a: 'c,
+    {
+        let to = || To::Value(to_null.then_some(Value::Null));
+        let assigned = set.iter().filter_map(|name| Some((table.column(name)?, to()))).collect();
+        let (context, known, find, depth) = (self.context, self.known, self.find, self.depth + 1);
+        Change { table, context, assigned, values: None, deletes, known, find, given: Vec::new(), depth }
     }
 
     /// A column's value in the row as it is, as far as WHERE tells.
@@ -104,15 +152,39 @@ impl<'a> Change<'a> {
 
     fn sets(&self, index: &Index) -> bool {
         index.parts.iter().any(|part| match part.column {
-            Some(column) => self.is_set(column) || self.table.columns[column].generated,
+            Some(column) => self.is_set(column) || self.generates(column),
             // An expression: of which columns is not known.
             None => true,
         })
     }
 
+    /// Does a generated column hang on one that is set?
+    fn generates(&self, column: usize) -> bool {
+        let column = &self.table.columns[column];
+        column.generated
+            && column.formula.as_ref().is_none_or(|formula| {
+                let of = |name: &str| self.table.column(name);
+                formula
+                    .columns()
+                    .into_iter()
+                    .any(|name| of(name).is_none_or(|c| self.is_set(c) || self.generates(c)))
+            })
+    }
+
     /// Is the column set?
     pub(super) fn is_set(&self, column: usize) -> bool {
         self.assigned.iter().any(|(c, _)| *c == column)
+    }
+
+    /// Does the clock say where the new entry stands?
+    fn is_clocked(&self, at: usize) -> bool {
+        let timed = |to: &To<'a>| match to {
+            To::Now => true,
+            To::Computed(formula) => formula.is_timed(),
+            To::Value(_) => false,
+        };
+        let of = |column: usize| self.assigned.iter().any(|(c, to)| *c == column && timed(to));
+        self.table.indexes[at].parts.iter().filter_map(|part| part.column).any(of)
     }
 
     /// Indexes whose entries change: secondary ones, in the order in which the server sees to them.
@@ -169,11 +241,59 @@ impl<'a> Change<'a> {
 
     /// A column's value when the row has been changed.
     fn new_value(&self, old: &dyn Fn(usize) -> Option<Value<'a>>, column: usize) -> Option<Value<'a>> {
-        match self.assigned.iter().rfind(|(c, _)| *c == column) {
-            Some((_, value)) => value.clone(),
-            None if self.table.columns[column].generated => None,
-            None => old(column),
+        self.set_before(self.assigned.len(), old, column)
+    }
+
+    /// A column's value when the first `count` of the columns that are set have been set: a later expression sees
+    /// what an earlier one has made of the row.
+    fn set_before(
+        &self,
+        count: usize,
+        old: &dyn Fn(usize) -> Option<Value<'a>>,
+        column: usize,
+    ) -> Option<Value<'a>> {
+        let Some(at) = self.assigned[..count].iter().rposition(|(c, _)| *c == column) else {
+            if self.generates(column) {
+                let value_of = |c: usize| self.set_before(count, old, c);
+                return computed::own(self.table, column, self.values.and_then(Values::now), &value_of);
+            }
+            return old(column);
+        };
+        match &self.assigned[at].1 {
+            To::Value(value) => value.clone(),
+            To::Computed(formula) => {
+                let value_of = |c: usize| self.set_before(at, old, c);
+                let named = |name: &str| computed::named(self.table, name, &value_of);
+                computed::value(formula, self.values?, 0, &named)
+            }
+            To::Now => {
+                let stays = |(column, to): &(usize, To<'a>)| {
+                    matches!(to, To::Now) || {
+                        let new = self.set_before(at, old, *column);
+                        new.is_some() && new == old(*column)
+                    }
+                };
+                if self.assigned[..at].iter().all(stays) {
+                    return old(column);
+                }
+                let now = self.values.and_then(Values::now);
+                Formula::Now(true).value(&Inputs { slot: &|_| None, column: &|_| None, now })
+            }
         }
+    }
+
+    /// The value of a column of the row as it is; one that is generated can be computed from the others.
+    fn old_value(&self, old: &dyn Fn(usize) -> Option<Value<'a>>, column: usize) -> Option<Value<'a>> {
+        old(column).or_else(|| computed::own_generated(self.table, column, old))
+    }
+
+    /// Is the column set to something that differs from what it is, as far as that is known?
+    pub(super) fn is_changed<'v>(&self, column: usize, old: &dyn Fn(usize) -> Option<Value<'v>>) -> bool {
+        let to = self.assigned.iter().rfind(|(c, _)| *c == column);
+        to.is_some_and(|(_, to)| match to {
+            To::Value(Some(to)) => old(column).as_ref() != Some(to),
+            _ => true,
+        })
     }
 
     /// The unique keys that a row gets, and its new parents: whether they are there can be asked about.
@@ -223,6 +343,8 @@ impl<'a> Change<'a> {
         sure: &mut Certainty,
         intent: &mut Intent,
     ) -> bool {
+        let read = old;
+        let old: &dyn Fn(usize) -> Option<Value<'a>> = &|column| self.old_value(read, column);
         let new = |column: usize| self.new_value(old, column);
         let differs = |column: usize| self.differs(old, column);
         let comes = |goes: Goes, sure: &mut Certainty| {
@@ -245,6 +367,9 @@ impl<'a> Change<'a> {
         let certain = |built: &Entry, sure: Certainty| {
             if built.whole { sure.min(built.certainty) } else { Certainty::Unknown }
         };
+        // The session's time zone may be another than the server's.
+        let clocked =
+            |at: usize, sure: Certainty| if self.is_clocked(at) { sure.min(Certainty::Likely) } else { sure };
         if self.moves() {
             let (before, after) = (entry(self.table, 0, old), entry(self.table, 0, &new));
             if !(before.whole && after.whole && before.key == after.key) {
@@ -274,7 +399,7 @@ impl<'a> Change<'a> {
                 let range = Range::entries(key);
                 push(intent, request(self.table, at, Mode::S, range, kind, Certainty::Likely, SAME_KEY));
             }
-            let goes = self.put(at, [&before, &after], earlier, certain(&after, *sure), intent);
+            let goes = self.put(at, [&before, &after], earlier, clocked(at, certain(&after, *sure)), intent);
             if !comes(goes, sure) {
                 return false;
             }
@@ -337,14 +462,37 @@ impl<'a> Change<'a> {
 
 /// The columns that an UPDATE sets in a table.
 pub(super) fn assigned<'v>(
-    update: &Update,
+    update: &'v Update,
     access: &TableAccess,
     table: &Table,
     values: &'v dyn Values,
-) -> Vec<(usize, Option<Value<'v>>)> {
+) -> Vec<(usize, To<'v>)> {
     let own = |alias: &str| alias.is_empty() || alias.eq_ignore_ascii_case(&access.alias);
     let set = update.assignments.iter().filter(|(alias, ..)| own(alias));
-    set.filter_map(|(_, column, to)| Some((table.column(column)?, scalar(to, values, 0)))).collect()
+    let to = |to: &'v Scalar| match to {
+        Scalar::Computed(formula) if !formula.columns().is_empty() => To::Computed(formula),
+        Scalar::Default => To::Value(None),
+        to => To::Value(scalar(to, values, 0)),
+    };
+    set.filter_map(|(_, column, value)| Some((table.column(column)?, to(value)))).collect()
+}
+
+/// With the columns that get the moment of the change.
+fn with_moments<'v>(
+    table: &Table,
+    mut assigned: Vec<(usize, To<'v>)>,
+    deletes: bool,
+) -> Vec<(usize, To<'v>)> {
+    if deletes || assigned.is_empty() {
+        return assigned;
+    }
+    let moments = table.columns.iter().enumerate().filter(|(_, column)| column.on_update);
+    for (at, _) in moments {
+        if !assigned.iter().any(|(column, _)| *column == at) {
+            assigned.push((at, To::Now));
+        }
+    }
+    assigned
 }
 
 /// The columns whose value WHERE tells.
@@ -363,7 +511,7 @@ pub(super) fn given<'v>(
 
 /// The values of a row's new entry whose place in an index is `wanted`, as far as the text tells.
 pub(super) fn values_of<'v>(
-    update: &Update,
+    update: &'v Update,
     access: &TableAccess,
     values: &'v dyn Values,
     table: &Table,
@@ -375,7 +523,8 @@ pub(super) fn values_of<'v>(
     for part in &index.parts {
         let column = part.column?;
         let new = match set.iter().rfind(|(c, _)| *c == column) {
-            Some((_, value)) => value.clone()?,
+            Some((_, To::Value(value))) => value.clone()?,
+            Some(_) => return None,
             None => given.iter().find(|(c, _)| *c == column)?.1.clone(),
         };
         value::push(&mut key, &table.columns[column], part, &new)?;

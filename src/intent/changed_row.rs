@@ -114,7 +114,7 @@ fn changed(
             let stays = |column: &usize| !assigned.iter().any(|(c, _)| c == column);
             let kept = old.iter().filter(|(c, _)| stays(c) && !table.columns[*c].generated);
             new.extend(kept.cloned());
-            let set = assigned.iter().filter_map(|(c, value)| Some((*c, value.as_ref()?.outliving())));
+            let set = assigned.iter().filter_map(|(c, to)| Some((*c, to.value()?.outliving())));
             new.extend(set);
         }
         rows.push(ChangedRow { table: table.clone(), event, sure: true, old, new });

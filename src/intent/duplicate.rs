@@ -256,7 +256,10 @@ fn duplicate(
 /// The entry that was there already.
 pub(super) fn met(request: &Request, mode: Mode) -> Settled {
     let kind = if request.index.index == 0 { Kind::Record } else { Kind::NextKey };
-    Settled::Met { mode, kind, certainty: request.certainty.max(Certainty::Likely) }
+    // Where only the server has computed the key, what it met there is no better known.
+    let nowhere = request.range.low.is_lowest();
+    let certainty = if nowhere { Certainty::Unknown } else { request.certainty.max(Certainty::Likely) };
+    Settled::Met { mode, kind, certainty }
 }
 
 /// An entry that was there for a moment.

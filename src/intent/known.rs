@@ -105,7 +105,9 @@ impl Plan {
     /// No row is read at all.
     pub fn reads_nothing(&self) -> bool {
         let Plan::Steps(steps) = self else { return false };
-        steps.first().is_some_and(|step| step.table.is_empty() && step.notes("Impossible WHERE"))
+        // A subquery that was read to find that out is locked all the same.
+        let nothing = |step: &PlanStep| step.table.is_empty() && step.notes("Impossible WHERE");
+        !steps.is_empty() && steps.iter().all(nothing)
     }
 
     /// Do the notes of any step say so?

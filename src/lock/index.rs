@@ -373,9 +373,18 @@ impl IndexLocks {
         if gap.is_empty() {
             return;
         }
-        for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.frozen && !held.exact) {
+        for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.exact) {
+            let Some((_, held)) = self.tree.get(handle) else { continue };
+            // A record that the holder has put into its own gap bounds nothing. Others cannot have put one there.
+            let (frozen, txn) = (held.frozen, held.txn);
+            let bounds = |edge: &&Key| !frozen || !self.has_put(txn, edge);
+            let [below, above] = [&seen.below, &seen.above].map(|edge| edge.as_ref().filter(bounds));
+            let gap = Range {
+                low: below.map_or(Key::lowest(), Key::after),
+                high: above.cloned().unwrap_or(Key::supremum()),
+            };
             let Some((extent, held)) = self.tree.get_mut(handle) else { continue };
-            let inside = gap.covers(&held.named);
+            let inside = !frozen && gap.covers(&held.named);
             held.exact |= inside && !seen.present && held.kind != Kind::NextKey;
             let extent = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
             self.tree.set_range(handle, extent, true);
@@ -408,6 +417,16 @@ impl IndexLocks {
                 held.asked = Range { high: named.low.clone(), low: named.low };
             }
         }
+    }
+
+    /// May the transaction have put this record there?
+    fn has_put(&self, txn: TxnId, record: &Key) -> bool {
+        let mut put = false;
+        let place = Range::entries(record);
+        self.tree.visit(&place, &place, &mut |_, _, held| {
+            put |= held.txn == txn && held.insert && held.named.intersects(&place);
+        });
+        put
     }
 
     /// The holder has put a record into gaps of its own: both halves stay locked.

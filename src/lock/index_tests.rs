@@ -176,3 +176,17 @@ fn an_entry_that_its_owner_has_deleted_is_put_back_without_asking_for_the_gap() 
     let beside = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 4);
     assert_eq!(met(&mut locks, 1, &beside), Some((Wait, Likely)));
 }
+
+#[test]
+fn a_record_of_somebody_else_bounds_a_gap_that_was_filled() {
+    let looked = |below: i128| {
+        let mut locks = gap_at_nine(false);
+        let put = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
+        assert!(locks.settle(put, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9));
+        let seen = Neighbours { place: key(30), present: false, below: Some(key(below)), above: None };
+        locks.learn(&seen, 9);
+        met(&mut locks, 2, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 30))
+    };
+    assert_eq!(looked(12), None, "12 was there before the gap was locked");
+    assert_eq!(looked(9), Some((Wait, Likely)), "9 is the holder's own, and its gap reaches beyond");
+}
