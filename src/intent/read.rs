@@ -101,7 +101,10 @@ pub(super) fn searches(
     if known.plan.reads_nothing() {
         return;
     }
-    for searched in searched(statement, context) {
+    let mut all = searched(statement, context);
+    // What MIN or MAX in a subquery reads is read before there is a plan.
+    all.sort_by_key(|searched| !(searched.table.nested && searched.table.extreme.is_some()));
+    for searched in all {
         let Some(table) = find(&searched.table.table) else {
             intent.unknown = Some("table_not_loaded");
             continue;

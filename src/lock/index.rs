@@ -43,6 +43,8 @@ pub struct Held {
     pub insert: bool,
     /// The holder wrote this record: it exists for others once the transaction has committed.
     pub inserted: bool,
+    /// The holder has deleted this record: it is gone for others once the transaction has committed.
+    pub deleted: bool,
     /// How sure the model is of this lock.
     pub certainty: Certainty,
     /// The statement that took it.
@@ -156,6 +158,7 @@ impl IndexLocks {
             exact: got.exact,
             frozen: false,
             inserted: false,
+            deleted: false,
             insert: request.kind.inserts(),
             own_row: request.kind.of_own_row(),
             certainty: request.certainty,
@@ -201,6 +204,25 @@ impl IndexLocks {
     pub fn new_entry(&self, handle: Handle) -> Option<Range> {
         let (_, held) = self.tree.get(handle)?;
         held.inserted.then(|| held.named.clone())
+    }
+
+    /// The transaction has deleted what it has locked in this range.
+    pub fn delete(&mut self, txn: TxnId, range: &Range) {
+        let own = |held: &Held| {
+            held.txn == txn && held.mode == Mode::X && held.kind.records() && !held.insert && !held.tentative
+        };
+        for handle in self.tree.handles(range, |held| own(held) && range.covers(&held.named)) {
+            if let Some((_, held)) = self.tree.get_mut(handle) {
+                held.deleted = true;
+            }
+        }
+    }
+
+    /// The place of an entry that the holder of this lock has deleted, if it is one and there is none again.
+    pub fn gone_entry(&self, handle: Handle) -> Option<Range> {
+        let (_, held) = self.tree.get(handle)?;
+        let gone = held.deleted && held.named.is_entries() && !self.has_put(held.txn, &held.named.low);
+        gone.then(|| held.named.clone())
     }
 
     /// A lock that was noted in the place of another has been used as that one was.

@@ -190,3 +190,17 @@ fn a_record_of_somebody_else_bounds_a_gap_that_was_filled() {
     assert_eq!(looked(12), None, "12 was there before the gap was locked");
     assert_eq!(looked(9), Some((Wait, Likely)), "9 is the holder's own, and its gap reaches beyond");
 }
+
+#[test]
+fn a_deleted_record_is_gone_unless_it_was_put_again() {
+    let mut locks = IndexLocks::default();
+    let found = enter(&mut locks, &request(Kind::Record, Mode::X, 9));
+    assert!(locks.settle(found, &Settled::Kept, 9));
+    assert_eq!(locks.gone_entry(found), None, "it was only locked");
+    locks.delete(TxnId(2), &Range::all());
+    assert_eq!(locks.gone_entry(found), None, "that was somebody else");
+    locks.delete(TxnId(1), &Range::all());
+    assert_eq!(locks.gone_entry(found), Some(Range::entries(&key(9))));
+    enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
+    assert_eq!(locks.gone_entry(found), None);
+}
