@@ -180,7 +180,8 @@ fn either<'v>(
         }
         path.spans.extend(side.spans);
     }
-    (path.spans.len() <= MAX_POINTS).then_some(Path { covers: false, ..path })
+    let spans = in_order(table, &table.indexes[index], path.spans);
+    (spans.len() <= MAX_POINTS).then_some(Path { covers: false, spans, ..path })
 }
 
 /// Can the search go several ways? An UPDATE or DELETE need not go the way of the SELECT that was explained.
@@ -270,6 +271,7 @@ fn read<'v>(
     if depth == 0 && !ranged {
         return None;
     }
+    let spans = in_order(table, index, spans);
     let way = match () {
         () if unique => Way::Unique,
         () if ranged => Way::Interval,
@@ -278,6 +280,22 @@ fn read<'v>(
     let covers = predicate.exact && used == predicate.conditions.len() && whole;
     let certainty = Certainty::Likely;
     Some(Path { index: at, way, spans, covers, certainty, ..Path::all(at, certainty) })
+}
+
+/// The spans in the order in which the server reads them, each once: that of the index, whatever the text says.
+fn in_order<'v>(table: &Table, index: &Index, spans: Vec<Span<'v>>) -> Vec<Span<'v>> {
+    if spans.len() < 2 {
+        return spans;
+    }
+    let ranges: Option<Vec<Range>> = spans.iter().map(|span| Some(span.range(table, index)?.0)).collect();
+    let Some(ranges) = ranges else { return spans };
+    if ranges.is_sorted_by(|a, b| a.low < b.low) {
+        return spans;
+    }
+    let mut pairs: Vec<(Range, Span<'v>)> = ranges.into_iter().zip(spans).collect();
+    pairs.sort_by(|(a, _), (b, _)| a.low.cmp(&b.low));
+    pairs.dedup_by(|(later, _), (first, _)| later == first);
+    pairs.into_iter().map(|(_, span)| span).collect()
 }
 
 /// The conditions on one part of an index.

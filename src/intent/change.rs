@@ -13,7 +13,9 @@
 //!
 //! Observed on MySQL 9.7 and MariaDB 10.11.
 
+use super::assignment::{To, assigned, with_moments};
 use super::duplicate;
+use super::entry::{Entry, entry};
 use super::footprint::Search;
 use super::foreign_key::{self, Child, Goes, Place};
 use super::known::{Known, SeenEntry};
@@ -26,7 +28,7 @@ use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
 use crate::sql::formula::{Formula, Inputs};
-use crate::sql::statement::{Condition, Scalar, Statement, TableAccess, Test, Update, Value};
+use crate::sql::statement::{Condition, Statement, TableAccess, Test, Update, Value};
 use std::sync::Arc;
 
 /// The row's entry where its columns change.
@@ -37,27 +39,6 @@ const MOVED: &str = "moved-entry";
 const SAME_KEY: &str = "same-key";
 /// The entry that has the key already.
 const TAKEN: &str = "taken-key";
-
-/// What a column is set to.
-#[derive(Clone)]
-pub(super) enum To<'a> {
-    /// A value; `None`: only the server knows it.
-    Value(Option<Value<'a>>),
-    /// Computed from the row as it is, and what was set before.
-    Computed(&'a Formula),
-    /// Now, if anything else changes: `ON UPDATE CURRENT_TIMESTAMP`.
-    Now,
-}
-
-impl To<'_> {
-    /// The value, if it does not hang on the row.
-    pub(super) fn value(&self) -> Option<&Value<'_>> {
-        match self {
-            To::Value(value) => value.as_ref(),
-            To::Computed(_) | To::Now => None,
-        }
-    }
-}
 
 /// What a statement does to the rows that it finds in a table.
 pub(super) struct Change<'a> {
@@ -209,19 +190,15 @@ impl<'a> Change<'a> {
         self.row(&old, via, 0, &mut likely, intent);
     }
 
-    /// The rows have been read.
+    /// The rows have been read. False: the statement fails with one.
     pub(super) fn exact(
         &self,
         found: &[&SeenEntry],
         via: Option<usize>,
         mut certainty: Certainty,
         intent: &mut Intent,
-    ) {
-        for entry in found {
-            if !self.entry(entry, via, &mut certainty, intent) {
-                return;
-            }
-        }
+    ) -> bool {
+        found.iter().all(|entry| self.entry(entry, via, &mut certainty, intent))
     }
 
     /// A row has been read. False: the statement fails with it.
@@ -460,41 +437,6 @@ impl<'a> Change<'a> {
     }
 }
 
-/// The columns that an UPDATE sets in a table.
-pub(super) fn assigned<'v>(
-    update: &'v Update,
-    access: &TableAccess,
-    table: &Table,
-    values: &'v dyn Values,
-) -> Vec<(usize, To<'v>)> {
-    let own = |alias: &str| alias.is_empty() || alias.eq_ignore_ascii_case(&access.alias);
-    let set = update.assignments.iter().filter(|(alias, ..)| own(alias));
-    let to = |to: &'v Scalar| match to {
-        Scalar::Computed(formula) if !formula.columns().is_empty() => To::Computed(formula),
-        Scalar::Default => To::Value(None),
-        to => To::Value(scalar(to, values, 0)),
-    };
-    set.filter_map(|(_, column, value)| Some((table.column(column)?, to(value)))).collect()
-}
-
-/// With the columns that get the moment of the change.
-fn with_moments<'v>(
-    table: &Table,
-    mut assigned: Vec<(usize, To<'v>)>,
-    deletes: bool,
-) -> Vec<(usize, To<'v>)> {
-    if deletes || assigned.is_empty() {
-        return assigned;
-    }
-    let moments = table.columns.iter().enumerate().filter(|(_, column)| column.on_update);
-    for (at, _) in moments {
-        if !assigned.iter().any(|(column, _)| *column == at) {
-            assigned.push((at, To::Now));
-        }
-    }
-    assigned
-}
-
 /// The columns whose value WHERE tells.
 pub(super) fn given<'v>(
     access: &TableAccess,
@@ -538,60 +480,6 @@ fn push(intent: &mut Intent, request: Request) {
     if !intent.requests.contains(&request) {
         intent.add(request, None);
     }
-}
-
-/// An entry of an index, as far as the values of its columns are known.
-pub(super) struct Entry {
-    /// Its key, or the beginning of it.
-    pub(super) key: Key,
-    /// All of it is known, the clustered key at its end included.
-    pub(super) whole: bool,
-    /// The index's own columns are known.
-    pub(super) own: bool,
-    /// The own columns alone, if the index is unique and none of them is NULL.
-    pub(super) unique: Option<Key>,
-    /// How sure the comparison is.
-    pub(super) certainty: Certainty,
-}
-
-impl Entry {
-    /// The part of the index that it lies in.
-    pub(super) fn range(&self) -> Range {
-        if self.key.is_lowest() { Range::all() } else { Range::entries(&self.key) }
-    }
-}
-
-/// The entry of a row in an index.
-pub(super) fn entry<'v>(table: &Table, at: usize, value_of: &dyn Fn(usize) -> Option<Value<'v>>) -> Entry {
-    let index = &table.indexes[at];
-    let clustered: &[_] = if at == 0 { &[] } else { &table.indexes[0].parts };
-    let mut built =
-        Entry { key: Key::default(), whole: true, own: true, unique: None, certainty: Certainty::Certain };
-    let mut null = false;
-    let own = index.parts.len();
-    for (n, part) in index.parts.iter().chain(clustered).enumerate() {
-        if n == own && index.unique && !null {
-            built.unique = Some(built.key.clone());
-        }
-        let known = part.column.and_then(|column| {
-            let value = value_of(column)?;
-            null |= value == Value::Null;
-            value::push(&mut built.key, &table.columns[column], part, &value)
-        });
-        match known {
-            Some(certainty) => built.certainty = built.certainty.min(certainty),
-            None => {
-                built.whole = false;
-                built.own &= n >= own;
-                return built;
-            }
-        }
-    }
-    if at == 0 && index.unique && own > 0 {
-        built.unique = Some(built.key.clone());
-    }
-    built.whole &= own > 0 && (at == 0 || !clustered.is_empty());
-    built
 }
 
 /// Is this a lock of these rules?

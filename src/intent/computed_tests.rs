@@ -140,3 +140,16 @@ fn a_generated_column_moves_with_what_it_is_computed_from() {
     // It hangs on another column.
     assert_eq!(changed(&generated(1, "(`u` DIV 2)"), "UPDATE t SET n = 95 WHERE id = 1"), [""; 0]);
 }
+
+#[test]
+fn a_list_is_read_in_the_order_of_the_index() {
+    let list = |sql: &str| {
+        let tables = [table()];
+        let (_, requests) = requests(&tables, &REPEATABLE_READ, &Known::default(), sql);
+        let places = words(&tables, &requests).into_iter().filter(|w| w.contains("of t.k at"));
+        places.map(|w| w.rsplit(" at ").next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let places = list("SELECT * FROM t WHERE k IN (30, 10, 30, 20) FOR UPDATE");
+    let points: Vec<&str> = places.iter().map(|p| p.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(points[..3], ["10", "20", "30"], "{places:?}");
+}

@@ -95,7 +95,14 @@ impl<'a> Search<'a> {
             return true;
         }
         let index = &self.table.indexes[path.index];
-        let Some((column, descending)) = self.order.first() else { return false };
+        // What is the same in all entries orders nothing.
+        let equal = path.spans.iter().map(|span| span.equal.len()).min().unwrap_or(0);
+        let same = |name: &str| {
+            let place = self.table.column(name);
+            index.parts.iter().take(equal).any(|part| part.column == place)
+        };
+        let ordering = |(column, _): &&(String, bool)| path.spans.len() > 1 || !same(column);
+        let Some((column, descending)) = self.order.iter().find(ordering) else { return false };
         let place = self.table.column(column);
         let part = index.parts.iter().find(|part| part.column == place);
         !known.plan.notes("Using filesort") && part.is_some_and(|part| *descending != part.descending)
@@ -113,7 +120,11 @@ pub(super) fn exact(
     let ranges = path.ranges(search.table);
     let sorted = known.plan.notes("Using filesort") || known.plan.notes("Using temporary");
     let mut left = known.limit.filter(|_| search.stops && !sorted && !search.several);
-    for (at, span) in seen.iter().enumerate() {
+    let backward = search.backward(path, known);
+    let order: Box<dyn Iterator<Item = usize>> =
+        if backward { Box::new((0..seen.len()).rev()) } else { Box::new(0..seen.len()) };
+    for at in order {
+        let span = &seen[at];
         let range = ranges.as_ref().and_then(|ranges| ranges.get(at)).map(|(range, _)| range.clone());
         let exact = Exact::new(search, path, span, range, known);
         if search.context.locks_gaps() {
@@ -425,8 +436,9 @@ impl<'a> Exact<'a> {
             }
             let unique = self.path.way == Way::Unique;
             // An UPDATE that reads the clustered index looks at the committed version of a locked row
-            // first, and passes over it without waiting if that does not match.
-            if !entry.matches && update && !self.secondary() && !unique {
+            // first, and passes over it without waiting if that does not match, or if there is none.
+            let passes = !entry.matches || !entry.committed;
+            if passes && update && !self.secondary() && !unique {
                 continue;
             }
             let kept = entry.matches || unique && select || self.secondary() && self.mariadb();
@@ -452,7 +464,7 @@ impl<'a> Exact<'a> {
             let (kind, rule) =
                 if kept { (Kind::Record, "entry-beyond") } else { (Kind::Passed, PASSED_OVER) };
             self.add(Range::entries(&above.key), kind, rule, None, intent);
-            if update_or_delete(self.search.statement) && self.locks_rows() {
+            if self.locks_row_beyond() {
                 if kept {
                     self.clustered(above, "entry-beyond", intent);
                 } else {
@@ -461,11 +473,6 @@ impl<'a> Exact<'a> {
             }
         }
     }
-}
-
-/// Is it a statement that changes what it finds?
-fn update_or_delete(statement: &Statement) -> bool {
-    matches!(statement, Statement::Update(_) | Statement::Delete(_))
 }
 
 /// The part of a range that lies in another; a place in it if there is none.

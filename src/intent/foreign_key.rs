@@ -14,7 +14,8 @@
 
 use std::sync::Arc;
 
-use super::change::{Change, Entry, entry};
+use super::change::Change;
+use super::entry::{Entry, entry};
 use super::known::{Known, SeenEntry};
 use super::outcome::Answered;
 use super::read::{Tables, request};
@@ -38,7 +39,7 @@ const CASCADED_ROW: &str = "cascaded-row";
 /// ER_NO_REFERENCED_ROW_2
 const NO_PARENT: u16 = 1452;
 /// ER_ROW_IS_REFERENCED_2
-const HAS_CHILDREN: u16 = 1451;
+pub(super) const HAS_CHILDREN: u16 = 1451;
 
 /// Tables that a foreign key joins with this one, by schema and name, each once: parents, then children.
 pub fn relatives(table: &Table) -> Vec<(&str, &str)> {

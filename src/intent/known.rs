@@ -110,6 +110,12 @@ impl Plan {
         !steps.is_empty() && steps.iter().all(nothing)
     }
 
+    /// All of one table is read.
+    pub fn scan(alias: &str) -> Plan {
+        let step = PlanStep { table: alias.to_owned(), access: "ALL".to_owned(), ..PlanStep::default() };
+        Plan::Steps([step].into())
+    }
+
     /// Do the notes of any step say so?
     pub fn notes(&self, note: &str) -> bool {
         let Plan::Steps(steps) = self else { return false };

@@ -15,6 +15,8 @@ pub mod known;
 pub mod footprint;
 pub mod read;
 pub mod write;
+mod assignment;
+mod entry;
 mod change;
 pub mod changed_row;
 mod duplicate;

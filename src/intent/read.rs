@@ -189,7 +189,9 @@ fn changes(
         (Some(rows), Some(at)) if change.goes_with_search(at) => {
             as_it_goes(change, &rows, at, certainty, first, intent);
         }
-        (Some(rows), _) => change.exact(&rows, via, certainty, intent),
+        (Some(rows), _) => {
+            change.exact(&rows, via, certainty, intent);
+        }
     }
 }
 

@@ -296,8 +296,8 @@ impl<'a> Row<'a> {
             let unique = request.kind.check().is_some();
             match unique.then(|| met.seen(at, &request.range.low)).flatten() {
                 Some(Some(seen)) => {
-                    met.meets(at, &request.range.low, seen, from, intent);
-                    if !self.insert.replace {
+                    let goes_on = met.meets(at, &request.range.low, seen, from, intent);
+                    if !self.insert.replace || !goes_on {
                         return self.insert.ignore || self.insert.on_duplicate.is_some();
                     }
                     continue;

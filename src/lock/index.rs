@@ -208,9 +208,8 @@ impl IndexLocks {
 
     /// The transaction has deleted what it has locked in this range.
     pub fn delete(&mut self, txn: TxnId, range: &Range) {
-        let own = |held: &Held| {
-            held.txn == txn && held.mode == Mode::X && held.kind.records() && !held.insert && !held.tentative
-        };
+        let own =
+            |held: &Held| held.txn == txn && held.mode == Mode::X && held.kind.records() && !held.tentative;
         for handle in self.tree.handles(range, |held| own(held) && range.covers(&held.named)) {
             if let Some((_, held)) = self.tree.get_mut(handle) {
                 held.deleted = true;
@@ -282,6 +281,8 @@ impl IndexLocks {
                 true
             }
             Settled::Met { mode, kind, certainty } => {
+                // The row is another's.
+                self.searches += usize::from(std::mem::take(&mut held.own_row));
                 (held.mode, held.kind, held.certainty) = (*mode, *kind, *certainty);
                 held.insert = false;
                 let named = held.named.clone();
@@ -446,7 +447,7 @@ impl IndexLocks {
         let mut put = false;
         let place = Range::entries(record);
         self.tree.visit(&place, &place, &mut |_, _, held| {
-            put |= held.txn == txn && held.insert && held.named.intersects(&place);
+            put |= held.txn == txn && held.insert && !held.deleted && held.named.intersects(&place);
         });
         put
     }

@@ -204,3 +204,16 @@ fn a_deleted_record_is_gone_unless_it_was_put_again() {
     enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
     assert_eq!(locks.gone_entry(found), None);
 }
+
+#[test]
+fn what_was_put_and_deleted_again_stands_there_marked() {
+    let mut locks = IndexLocks::default();
+    let put = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
+    assert!(locks.settle(put, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9));
+    // A search that was told that nothing is there.
+    let nothing = Request { range: Range { low: key(5), high: key(12) }, ..request(Kind::Gap, Mode::X, 9) };
+    assert_eq!(met(&mut locks, 2, &nothing), None);
+    locks.delete(TxnId(1), &Range::all());
+    assert_eq!(met(&mut locks, 2, &nothing), Some((Wait, Likely)));
+    assert_eq!(met(&mut locks, 1, &nothing), None, "its own");
+}

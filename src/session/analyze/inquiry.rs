@@ -15,7 +15,7 @@ use crate::backend::explain::PlanKey;
 use crate::backend::literal::{bytes, string};
 use crate::backend::probe_sql::ProbeValue;
 use crate::backend::scan;
-use crate::catalog::{Table, TableKind};
+use crate::catalog::{Flavour, Table, TableKind};
 use crate::id::TableId;
 use crate::intent::access_path::{Path, Span, Way, like_head};
 use crate::intent::foreign_key::Place;
@@ -76,6 +76,9 @@ impl Inquiry {
             if let Some(key) = plan_key(&self.shared, self.schema.as_deref(), &self.analysed) {
                 let steps = knowledge.explainer.plan(key, &plain.select).await;
                 known.plan = steps.map_or(Plan::Unavailable, Plan::Steps);
+                if known.plan.reads_nothing() && self.reads_all_the_same() {
+                    known.plan = Plan::scan(&accesses(self.statement())[0].alias);
+                }
             }
         }
         let mut read = Read { inquiry: self, knowledge, plain: plain.as_ref(), columns: Vec::new() };
@@ -85,6 +88,25 @@ impl Inquiry {
             known.inner.push(inner.ask_boxed().await);
         }
         known
+    }
+
+    /// MariaDB sees that two conditions on a column exclude each other in a SELECT only: an UPDATE or DELETE reads all
+    /// rows, unless an index has the column.
+    fn reads_all_the_same(&self) -> bool {
+        let changes = matches!(self.statement(), Statement::Update(_) | Statement::Delete(_));
+        let [access] = accesses(self.statement()) else { return false };
+        let Some(table) = self.table_named(&access.table).filter(|_| changes) else { return false };
+        let conditions = &access.predicate.conditions;
+        let indexed = |name: &str| {
+            let column = table.column(name);
+            table.indexes.iter().flat_map(|index| &index.parts).any(|part| part.column == column)
+        };
+        let twice = conditions.iter().enumerate().any(|(at, condition)| {
+            conditions[..at].iter().any(|other| other.column.eq_ignore_ascii_case(&condition.column))
+        });
+        let null = conditions.iter().any(|condition| condition.test == Test::IsNull);
+        let plain = twice && !null && !conditions.iter().any(|condition| indexed(&condition.column));
+        self.context.flavour == Flavour::MariaDb && plain
     }
 
     /// A statement may run statements that run statements.
