@@ -37,6 +37,9 @@ fn tank() -> Arc<Table> {
         generated: false,
         default: None,
         default_is_expression: false,
+        formula: None,
+        on_update: false,
+        expression: None,
     };
     let primary = Index {
         name: "PRIMARY".to_owned(),
@@ -106,6 +109,7 @@ fn requests(bench: &mut Criterion) {
         in_transaction: true,
         foreign_keys: true,
         parents_first: true,
+        autoinc_lock_mode: 2,
     };
     let table = held(10_000);
     bench.bench_function("requests and conflict check, 10000 locks", |b| {

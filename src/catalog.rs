@@ -3,7 +3,10 @@
 //! It is loaded by `backend::catalog_loader` from `information_schema` and never changed in place: a new
 //! definition is a new [`Table`] with the next `generation`.
 
+use std::sync::Arc;
+
 use crate::id::{IndexId, TableId};
+use crate::sql::formula::Formula;
 
 /// A table, as it was when it was loaded.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,7 +21,7 @@ pub struct Table {
     pub name: String,
     /// `BASE TABLE` of the InnoDB engine? Other engines and views take no row locks that the model knows.
     pub kind: TableKind,
-    /// Columns in table order.
+    /// Columns in table order, then the expressions of functional indexes.
     pub columns: Vec<Column>,
     /// Indexes; the first is the clustered one: PRIMARY, or the first unique index without nullable
     /// columns, or (with no columns) the hidden row id (InnoDB manual, "Clustered and Secondary Indexes").
@@ -98,6 +101,13 @@ pub struct Column {
     pub default: Option<String>,
     /// `default` is an expression (`uuid()`, `CURRENT_TIMESTAMP`): its value is not known beforehand.
     pub default_is_expression: bool,
+    /// What gives it a value where the statement does not: the expression of its default, or of a generated
+    /// column. `None`: there is none, or it cannot be computed here.
+    pub formula: Option<Arc<Formula>>,
+    /// `ON UPDATE CURRENT_TIMESTAMP`
+    pub on_update: bool,
+    /// No column, but the expression of a functional index, as the server writes it.
+    pub expression: Option<String>,
 }
 
 /// How the values of a column compare.
@@ -139,7 +149,7 @@ pub struct Index {
 /// A part of an index.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyPart {
-    /// Position in [`Table::columns`]; `None` for an expression (functional index).
+    /// Position in [`Table::columns`]; `None` for an expression that could not be read.
     pub column: Option<usize>,
     /// Prefix length in characters, if only a prefix is indexed.
     pub prefix: Option<u32>,
@@ -205,6 +215,8 @@ pub struct ServerFacts {
     pub autoinc_lock_mode: u8,
     /// `lower_case_table_names`: 0 compares exactly, otherwise names are lower-cased.
     pub lower_case_table_names: u8,
+    /// Seconds that its clock, in its time zone, is ahead of this machine's in UTC.
+    pub clock_ahead: i64,
 }
 
 impl Default for ServerFacts {
@@ -219,6 +231,7 @@ impl Default for ServerFacts {
             rollback_on_timeout: false,
             autoinc_lock_mode: 2,
             lower_case_table_names: 0,
+            clock_ahead: 0,
         }
     }
 }

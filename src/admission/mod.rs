@@ -395,8 +395,7 @@ impl Admission {
 
     /// A COMMIT (or ROLLBACK) is about to be sent: nobody needs to be held behind it any more.
     pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool) {
-        let collisions = if commits { Vec::new() } else { self.scheduler.collisions(txn, refs) };
-        for report in collisions {
+        for report in self.scheduler.collisions(txn, refs, commits) {
             self.write_down(&report, self.places.name(report.request.index), Duration::ZERO);
         }
         let woken = self.scheduler.ending(txn, refs, commits, self.now());

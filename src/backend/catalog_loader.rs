@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::catalog_formula;
 use super::catalog_references::{self, References};
 use super::control::{Control, ControlError, Lane, TextRow};
 use super::literal::{identifier, string};
@@ -134,7 +135,7 @@ fn question(flavour: Flavour, schema: &str, name: &str) -> String {
         format!(
             "SELECT COLUMN_NAME AS c0, DATA_TYPE AS c1, COLLATION_NAME AS c2, NUMERIC_SCALE AS c3, \
              CHARACTER_OCTET_LENGTH AS c4, DATETIME_PRECISION AS c5, IS_NULLABLE AS c6, EXTRA AS c7, \
-             COLUMN_DEFAULT AS c8 FROM information_schema.COLUMNS \
+             COLUMN_DEFAULT AS c8, GENERATION_EXPRESSION AS c9 FROM information_schema.COLUMNS \
              WHERE TABLE_SCHEMA = {s} AND TABLE_NAME = {t} ORDER BY ORDINAL_POSITION"
         ),
         format!(
@@ -160,13 +161,13 @@ fn table(
 ) -> Loaded {
     let rows = |n: usize| answer.get(n).map_or(&[][..], Vec::as_slice);
     let Some(head) = rows(0).first() else { return Loaded::Absent };
-    let columns: Vec<Column> = rows(1).iter().map(|row| column(facts.flavour, row)).collect();
+    let mut columns: Vec<Column> = rows(1).iter().map(|row| column(facts.flavour, row)).collect();
     let kind = match (text(head, 0).as_str(), text(head, 1).to_ascii_lowercase().as_str()) {
         ("VIEW" | "SYSTEM VIEW", _) => TableKind::View,
         (_, "innodb") => TableKind::InnoDb,
         _ => TableKind::OtherEngine,
     };
-    let indexes = indexes(&columns, show_index, kind);
+    let indexes = indexes(facts.flavour, &mut columns, show_index, kind);
     Loaded::Table(Box::new(Table {
         id: TableId(0),
         generation: 0,
@@ -201,6 +202,13 @@ fn column(flavour: Flavour, row: &TextRow) -> Column {
         Flavour::MariaDb => mariadb_default(raw),
     };
     let default = default.map(|text| bits(&text).unwrap_or(text));
+    let expression = match (opt(row, 9).filter(|text| !text.is_empty()), &default) {
+        (Some(generated), _) => Some(generated),
+        (None, Some(default)) if default_is_expression => Some(default.clone()),
+        _ => None,
+    };
+    let formula = expression
+        .and_then(|text| catalog_formula::formula(flavour, &catalog_formula::plain(flavour, &text)));
     Column {
         name: text(row, 0),
         family,
@@ -210,6 +218,9 @@ fn column(flavour: Flavour, row: &TextRow) -> Column {
         generated: extra.contains(" generated"),
         default,
         default_is_expression,
+        formula,
+        on_update: extra.contains("on update"),
+        expression: None,
     }
 }
 
@@ -275,13 +286,26 @@ fn family(row: &TextRow) -> Family {
 }
 
 /// Indexes in the order of their definition, the clustered one first.
-fn indexes(columns: &[Column], rows: &[TextRow], kind: TableKind) -> Vec<Index> {
+fn indexes(flavour: Flavour, columns: &mut Vec<Column>, rows: &[TextRow], kind: TableKind) -> Vec<Index> {
     let mut indexes: Vec<Index> = Vec::new();
     for row in rows {
-        // SHOW INDEX: 1 Non_unique, 2 Key_name, 4 Column_name, 5 Collation, 7 Sub_part, 10 Index_type
+        // SHOW INDEX: 1 Non_unique, 2 Key_name, 4 Column_name, 5 Collation, 7 Sub_part, 10 Index_type,
+        // 14 Expression (MySQL)
         let name = text(row, 2);
+        let column = match (opt(row, 4), opt(row, 14)) {
+            (Some(c), _) => columns.iter().position(|k| k.name.eq_ignore_ascii_case(&c)),
+            (None, Some(expression)) => {
+                let hidden = catalog_formula::hidden(flavour, columns, &expression);
+                let known = columns.iter().position(|column| column.expression == hidden.expression);
+                Some(known.unwrap_or_else(|| {
+                    columns.push(hidden);
+                    columns.len() - 1
+                }))
+            }
+            (None, None) => None,
+        };
         let part = KeyPart {
-            column: opt(row, 4).and_then(|c| columns.iter().position(|k| k.name.eq_ignore_ascii_case(&c))),
+            column,
             prefix: opt(row, 7).and_then(|n| n.parse().ok()),
             descending: opt(row, 5).as_deref() == Some("D"),
         };

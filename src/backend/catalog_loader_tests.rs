@@ -20,12 +20,14 @@ fn index_row(text: &str) -> TextRow {
 
 /// Columns a (NOT NULL), n (NULL); the names of the indexes after loading.
 fn check_order(kind: TableKind, shown: &[&str], expected: &[&str]) {
-    let columns: Vec<Column> = rows(&["a|int|NULL|0|NULL|NULL|NO||NULL", "n|int|NULL|0|NULL|NULL|YES||NULL"])
-        .iter()
-        .map(|row| column(Flavour::MySql, row))
-        .collect();
+    let mut columns: Vec<Column> =
+        rows(&["a|int|NULL|0|NULL|NULL|NO||NULL", "n|int|NULL|0|NULL|NULL|YES||NULL"])
+            .iter()
+            .map(|row| column(Flavour::MySql, row))
+            .collect();
     let shown: Vec<TextRow> = shown.iter().map(|text| index_row(text)).collect();
-    let names: Vec<String> = indexes(&columns, &shown, kind).into_iter().map(|index| index.name).collect();
+    let found = indexes(Flavour::MySql, &mut columns, &shown, kind);
+    let names: Vec<String> = found.into_iter().map(|index| index.name).collect();
     assert_eq!(names, expected);
 }
 
@@ -41,7 +43,7 @@ fn the_clustered_index_comes_first() {
 
 #[test]
 fn parts_of_an_index_stay_together() {
-    let columns = vec![
+    let mut columns = vec![
         column(Flavour::MySql, &row("a|int|NULL|0|NULL|NULL|NO||NULL")),
         column(Flavour::MySql, &row("s|varchar|utf8mb4_bin|NULL|80|NULL|NO||NULL")),
     ];
@@ -52,7 +54,7 @@ fn parts_of_an_index_stay_together() {
         "t|1|f|1|NULL|A|0|NULL|NULL||BTREE",
         "t|1|x|1|s|NULL|0|NULL|NULL||FULLTEXT",
     ]);
-    let found = indexes(&columns, &shown, TableKind::InnoDb);
+    let found = indexes(Flavour::MySql, &mut columns, &shown, TableKind::InnoDb);
     let part = |column, prefix, descending| KeyPart { column, prefix, descending };
     assert_eq!(found[1].parts, [part(Some(1), Some(5), false), part(Some(0), None, true)]);
     assert_eq!(found[2].parts, [part(None, None, false)]);
@@ -104,6 +106,37 @@ fn extras_tell_generated_columns() {
     check("VIRTUAL GENERATED", (false, true));
     check("STORED GENERATED", (false, true));
     check("DEFAULT_GENERATED on update CURRENT_TIMESTAMP", (false, false));
+}
+
+#[test]
+fn what_defaults_and_generated_columns_compute() {
+    let column = |flavour, extra: &str, default: &str, generated: &str| {
+        column(flavour, &row(&format!("c|int|NULL|0|NULL|NULL|YES|{extra}|{default}|{generated}")))
+    };
+    let computes = |column: Column| column.formula.is_some();
+    assert!(computes(column(Flavour::MySql, "STORED GENERATED", "NULL", "((`b` * 2) + 1)")));
+    assert!(computes(column(Flavour::MariaDb, "STORED GENERATED", "NULL", "`b` * 2 + 1")));
+    assert!(computes(column(Flavour::MySql, "DEFAULT_GENERATED", "(1 + 2)", "")));
+    assert!(computes(column(Flavour::MariaDb, "", "(1 + 2)", "NULL")));
+    assert!(!computes(column(Flavour::MySql, "DEFAULT_GENERATED", "uuid()", "")));
+    assert!(!computes(column(Flavour::MySql, "", "7", "")));
+    let moment = column(Flavour::MariaDb, "on update current_timestamp()", "current_timestamp()", "NULL");
+    assert!(moment.on_update && moment.formula.is_some_and(|formula| formula.is_timed()));
+}
+
+#[test]
+fn a_functional_index_is_a_column_behind_the_others() {
+    let mut columns = vec![column(Flavour::MySql, &row("s|varchar|utf8mb4_bin|NULL|80|NULL|NO||NULL|"))];
+    let shown = rows(&[
+        "t|0|PRIMARY|1|s|A|0|NULL|NULL||BTREE|||YES|NULL",
+        "t|0|low|1|NULL|A|0|NULL|NULL|YES|BTREE|||YES|lower(`s`)",
+        "t|1|both|1|NULL|A|0|NULL|NULL|YES|BTREE|||YES|lower(`s`)",
+        "t|1|both|2|s|A|0|NULL|NULL||BTREE|||YES|NULL",
+    ]);
+    let found = indexes(Flavour::MySql, &mut columns, &shown, TableKind::InnoDb);
+    assert_eq!(columns.len(), 2);
+    assert_eq!(columns[1].expression.as_deref(), Some("lower(`s`)"));
+    assert_eq!((found[1].parts[0].column, found[2].parts[0].column), (Some(1), Some(1)));
 }
 
 #[test]

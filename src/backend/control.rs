@@ -9,7 +9,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
@@ -120,6 +120,10 @@ struct Shared {
     facts: Mutex<Option<Arc<ServerFacts>>>,
     /// `lower_case_table_names` of `facts`, read for every name that is looked up; 255 is unknown.
     lower_case: AtomicU8,
+    /// As in the facts; `i64::MIN` before it is known.
+    clock_ahead: AtomicI64,
+    /// As in the facts, read for every statement that locks; 255 is unknown.
+    autoinc_lock_mode: AtomicU8,
     backoff: Mutex<Backoff>,
 }
 
@@ -171,6 +175,8 @@ impl Control {
                 probe: pool(options.probe_timeout),
                 facts: Mutex::new(None),
                 lower_case: AtomicU8::new(u8::MAX),
+                clock_ahead: AtomicI64::new(i64::MIN),
+                autoinc_lock_mode: AtomicU8::new(u8::MAX),
                 backoff: Mutex::new(Backoff::default()),
             }),
         })
@@ -198,6 +204,16 @@ impl Control {
     /// `lower_case_table_names`, once it is known.
     pub fn lower_case_table_names(&self) -> Option<u8> {
         Some(self.shared.lower_case.load(Ordering::Relaxed)).filter(|value| *value != u8::MAX)
+    }
+
+    /// How far the server's clock, in its time zone, is ahead of this machine's in UTC, in seconds, once it is known.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        Some(self.shared.clock_ahead.load(Ordering::Relaxed)).filter(|ahead| *ahead != i64::MIN)
+    }
+
+    /// `innodb_autoinc_lock_mode`, once it is known.
+    pub fn autoinc_lock_mode(&self) -> Option<u8> {
+        Some(self.shared.autoinc_lock_mode.load(Ordering::Relaxed)).filter(|mode| *mode != u8::MAX)
     }
 
     /// Sends one text, which may hold several statements, and gives the rows of each result.
@@ -258,6 +274,8 @@ impl Shared {
                     tracing::info!("control connection is back");
                 }
                 self.lower_case.store(facts.lower_case_table_names, Ordering::Relaxed);
+                self.clock_ahead.store(facts.clock_ahead, Ordering::Relaxed);
+                self.autoinc_lock_mode.store(facts.autoinc_lock_mode, Ordering::Relaxed);
                 *self.facts.lock() = Some(Arc::new(facts));
                 Ok(conn)
             }

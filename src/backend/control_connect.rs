@@ -1,6 +1,6 @@
 //! One control connection: TLS, log-in, session settings, and what the server says of itself.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, DriverError, Error, Opts, OptsBuilder, SslOpts};
@@ -22,6 +22,9 @@ pub struct Connector {
 const FACTS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'transaction_isolation', \
      'tx_isolation', 'autocommit', 'innodb_lock_wait_timeout', 'innodb_rollback_on_timeout', \
      'innodb_autoinc_lock_mode', 'lower_case_table_names')";
+
+/// Seconds since 1970 on the server's clock, in its time zone.
+const CLOCK: &str = "SELECT TIMESTAMPDIFF(SECOND, '1970-01-01 00:00:00', NOW())";
 
 impl Connector {
     /// Fails if the URL cannot be used.
@@ -47,7 +50,8 @@ impl Connector {
     pub async fn connect(&self, statement_timeout: Duration) -> Result<(Conn, ServerFacts), ControlError> {
         let whole = async {
             let mut conn = self.log_in().await?;
-            let facts = facts(conn.query(FACTS).await?);
+            let mut facts = facts(conn.query(FACTS).await?);
+            facts.clock_ahead = clock_ahead(conn.query_first(CLOCK).await?);
             conn.query_drop(settings(facts.flavour, statement_timeout)).await?;
             Ok((conn, facts))
         };
@@ -111,6 +115,12 @@ fn settings(flavour: Flavour, statement_timeout: Duration) -> String {
     )
 }
 
+/// How far a clock is ahead of this machine's in UTC.
+fn clock_ahead(theirs: Option<i64>) -> i64 {
+    let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    theirs.map_or(0, |theirs| theirs - i64::try_from(ours).unwrap_or(0))
+}
+
 /// Reads the answer to [`FACTS`]; what is missing keeps its default.
 fn facts(variables: Vec<(String, String)>) -> ServerFacts {
     let mut facts = ServerFacts::default();
@@ -168,8 +178,17 @@ mod tests {
                 rollback_on_timeout: true,
                 autoinc_lock_mode: 1,
                 lower_case_table_names: 2,
+                clock_ahead: 0,
             }
         );
+    }
+
+    #[test]
+    fn a_clock_is_ahead_by_its_time_zone() {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
+        let hours = clock_ahead(Some(now + 2 * 3_600));
+        assert!((2 * 3_600 - 2..=2 * 3_600).contains(&hours), "{hours}");
+        assert_eq!(clock_ahead(None), 0);
     }
 
     #[test]

@@ -3,9 +3,19 @@
 //! Control connections run with an empty `sql_mode` and `utf8mb4`, so the backslash escapes and the double
 //! quote is a string.
 
+use crate::catalog::Column;
+
 /// A name in backticks.
 pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
+}
+
+/// What stands for a column: its name, or the expression that an index is made of.
+pub fn expression(column: &Column) -> String {
+    match &column.expression {
+        Some(expression) => format!("({expression})"),
+        None => identifier(&column.name),
+    }
 }
 
 /// A text in quotes.

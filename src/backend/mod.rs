@@ -1,5 +1,6 @@
 //! Connections to the server.
 
+mod catalog_formula;
 pub mod catalog_loader;
 mod catalog_name;
 mod catalog_references;

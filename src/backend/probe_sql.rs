@@ -13,7 +13,7 @@
 //! descending part turns them round, and NULL stands before every value.
 
 use super::control::TextRow;
-use super::literal::{bytes, identifier, string};
+use super::literal::{bytes, expression, identifier, string};
 use crate::catalog::{Column, Family, Index, KeyPart, Table};
 
 /// A value of an index part, as a probe asks for it and answers with it.
@@ -142,7 +142,7 @@ fn parts<'a>(table: &'a Table, index: &Index) -> Vec<Part<'a>> {
     let usable = |part: &KeyPart| {
         let column = table.columns.get(part.column?)?;
         let whole = part.prefix.is_none() && column.family != Family::Other;
-        whole.then(|| Part { name: identifier(&column.name), column, descending: part.descending })
+        whole.then(|| Part { name: expression(column), column, descending: part.descending })
     };
     index.parts.iter().map_while(usable).collect()
 }
@@ -278,6 +278,9 @@ mod tests {
             generated: false,
             default: None,
             default_is_expression: false,
+            formula: None,
+            on_update: false,
+            expression: None,
         }
     }
 

@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use super::control::{Control, Lane, TextRow};
-use super::literal::identifier;
+use super::literal::{expression, identifier};
 use super::probe_sql::{self, ProbeValue};
 use crate::catalog::{Column, Family, Index, Table};
 
@@ -35,7 +35,12 @@ pub struct Span {
     pub high: Option<(String, bool)>,
     /// The next part matches this pattern.
     pub like: Option<String>,
+    /// Only the entries at the beginning are wanted, or (true) those at the end.
+    pub end: Option<bool>,
 }
+
+/// Entries at an end that are read: the first or last, and the one next to it.
+const AT_END: usize = 2;
 
 /// A scan that can be sent.
 #[derive(Clone, PartialEq, Debug)]
@@ -114,7 +119,7 @@ pub fn build(
     let list: Vec<String> = columns
         .iter()
         .map(|(column, family)| {
-            let name = identifier(&table.columns[*column].name);
+            let name = expression(&table.columns[*column]);
             // BIT comes as raw bytes otherwise.
             if *family == Family::Integer { format!("{name} + 0") } else { name }
         })
@@ -141,7 +146,9 @@ pub fn build(
             if let (true, Some(condition)) = (filter, condition) {
                 inside = format!("{inside} AND ({condition})");
             }
-            branches.push(branch(view, 0, n, &inside, &matches, order(&parts, false), MAX_ENTRIES + 1));
+            let most = if span.end.is_some() { AT_END } else { MAX_ENTRIES + 1 };
+            let order_by = order(&parts, span.end == Some(true));
+            branches.push(branch(view, 0, n, &inside, &matches, order_by, most));
             if let Some(before) = outside(&parts, span, false) {
                 branches.push(branch(view, 1, n, &before, "1", order(&parts, true), 1));
             }
@@ -168,7 +175,7 @@ fn entry_parts<'a>(table: &'a Table, index: &Index, clustered: &Index) -> Option
     let mut parts: Vec<Part<'a>> = Vec::new();
     for part in index.parts.iter().chain(&clustered.parts) {
         let column = table.columns.get(part.column?)?;
-        let name = identifier(&column.name);
+        let name = expression(column);
         if !parts.iter().any(|known| known.name == name) {
             parts.push(Part { name, column, descending: part.descending });
         }
@@ -339,6 +346,9 @@ mod tests {
             generated: false,
             default: None,
             default_is_expression: false,
+            formula: None,
+            on_update: false,
+            expression: None,
         };
         let part = |column, descending| KeyPart { column: Some(column), prefix: None, descending };
         let index = |name: &str, parts| Index { name: name.to_owned(), unique: false, parts, btree: true };

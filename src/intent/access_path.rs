@@ -12,7 +12,7 @@ use crate::catalog::{Index, PlanStep, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
-use crate::sql::statement::{Condition, Predicate, Scalar, Test, Value};
+use crate::sql::statement::{Condition, Predicate, Scalar, TableAccess, Test, Value};
 
 /// Most points that one search is split into; a longer IN list becomes the range from its least to its
 /// greatest value.
@@ -35,6 +35,8 @@ pub struct Path<'v> {
     pub backward: bool,
     /// Nothing but the index is read.
     pub covering: bool,
+    /// Only the first entry is read, or (true) the last: MIN and MAX.
+    pub extreme: Option<bool>,
 }
 
 /// How a search reads its index.
@@ -85,6 +87,39 @@ pub fn unique<'v>(
         .map(|path| Path { certainty: Certainty::Certain, ..path })
 }
 
+/// The way to the least or greatest value of a column, which needs no plan either: an index in which it follows what
+/// is compared for equality. The server reads one entry there, before it makes a plan (manual, "Optimizing …
+/// MIN() and MAX()").
+pub fn extreme<'v>(
+    table: &Table,
+    access: &TableAccess,
+    values: &'v dyn Values,
+    joined: Joined<'_, 'v>,
+) -> Option<Path<'v>> {
+    let predicate = &access.predicate;
+    let wanted = access.extreme.as_ref().filter(|_| predicate.exact)?;
+    let column = table.column(&wanted.column)?;
+    let indexes = table.indexes.iter().enumerate().filter(|(_, index)| usable(index));
+    let mut paths = indexes.filter_map(|(at, index)| {
+        let depth =
+            index.parts.iter().position(|part| part.column == Some(column) && part.prefix.is_none())?;
+        let path = match predicate.conditions.as_slice() {
+            [] => Path { covers: true, ..Path::all(at, Certainty::Certain) },
+            _ => read(table, at, predicate, values, joined, usize::MAX)?,
+        };
+        let [span] = path.spans.as_slice() else { return None };
+        let fits = path.covers && span.equal.len() == depth && span.like.is_none();
+        let greatest = wanted.greatest != index.parts[depth].descending;
+        fits.then_some(Path {
+            certainty: Certainty::Certain,
+            covering: true,
+            extreme: Some(greatest),
+            ..path
+        })
+    });
+    paths.next()
+}
+
 /// The ways that the server says it takes. Empty: its answer does not fit the table.
 pub fn planned<'v>(
     table: &Table,
@@ -111,14 +146,42 @@ pub fn planned<'v>(
     for (nth, index) in step.keys.iter().filter_map(named).enumerate() {
         // A rowid filter is read as a range of its own.
         let parts = if nth == 0 { parts } else { usize::MAX };
-        let path =
-            if access == "index" { None } else { read(table, index, predicate, values, joined, parts) };
+        let path = match access {
+            "index" => None,
+            _ => read(table, index, predicate, values, joined, parts)
+                .or_else(|| either(table, index, predicate, values, joined)),
+        };
         paths.push(match path {
             Some(path) => Path { certainty: sure, covering, backward, ..path },
             None => whole(index),
         });
     }
     paths
+}
+
+/// The parts of an index that the sides of an OR allow, of those that it serves: an index merge reads each index for
+/// its own. `None`: the OR was not read, or no side names a leading part.
+fn either<'v>(
+    table: &Table,
+    index: usize,
+    predicate: &Predicate,
+    values: &'v dyn Values,
+    joined: Joined<'_, 'v>,
+) -> Option<Path<'v>> {
+    let of_side = |side: &Vec<Condition>| {
+        let predicate = Predicate { conditions: side.clone(), ..Predicate::default() };
+        read(table, index, &predicate, values, joined, usize::MAX)
+    };
+    let mut sides = predicate.sides.iter().filter_map(of_side);
+    let mut path = sides.next()?;
+    for side in sides {
+        if side.way != path.way {
+            path.way = Way::Interval;
+        }
+        path.spans.extend(side.spans);
+    }
+    let spans = in_order(table, &table.indexes[index], path.spans);
+    (spans.len() <= MAX_POINTS).then_some(Path { covers: false, spans, ..path })
 }
 
 /// Can the search go several ways? An UPDATE or DELETE need not go the way of the SELECT that was explained.
@@ -208,6 +271,7 @@ fn read<'v>(
     if depth == 0 && !ranged {
         return None;
     }
+    let spans = in_order(table, index, spans);
     let way = match () {
         () if unique => Way::Unique,
         () if ranged => Way::Interval,
@@ -215,7 +279,23 @@ fn read<'v>(
     };
     let covers = predicate.exact && used == predicate.conditions.len() && whole;
     let certainty = Certainty::Likely;
-    Some(Path { index: at, way, spans, covers, certainty, backward: false, covering: false })
+    Some(Path { index: at, way, spans, covers, certainty, ..Path::all(at, certainty) })
+}
+
+/// The spans in the order in which the server reads them, each once: that of the index, whatever the text says.
+fn in_order<'v>(table: &Table, index: &Index, spans: Vec<Span<'v>>) -> Vec<Span<'v>> {
+    if spans.len() < 2 {
+        return spans;
+    }
+    let ranges: Option<Vec<Range>> = spans.iter().map(|span| Some(span.range(table, index)?.0)).collect();
+    let Some(ranges) = ranges else { return spans };
+    if ranges.is_sorted_by(|a, b| a.low < b.low) {
+        return spans;
+    }
+    let mut pairs: Vec<(Range, Span<'v>)> = ranges.into_iter().zip(spans).collect();
+    pairs.sort_by(|(a, _), (b, _)| a.low.cmp(&b.low));
+    pairs.dedup_by(|(later, _), (first, _)| later == first);
+    pairs.into_iter().map(|(_, span)| span).collect()
 }
 
 /// The conditions on one part of an index.
@@ -312,7 +392,16 @@ impl<'v> Path<'v> {
     /// The whole of an index.
     pub fn all(index: usize, certainty: Certainty) -> Path<'v> {
         let spans = vec![Span::default()];
-        Path { index, way: Way::All, spans, covers: false, certainty, backward: false, covering: false }
+        Path {
+            index,
+            way: Way::All,
+            spans,
+            covers: false,
+            certainty,
+            backward: false,
+            covering: false,
+            extreme: None,
+        }
     }
 
     /// The spans as ranges of keys, with the certainty of the comparison. `None`: some value does not

@@ -13,18 +13,21 @@
 //!
 //! Observed on MySQL 9.7 and MariaDB 10.11.
 
+use super::assignment::{To, assigned, with_moments};
 use super::duplicate;
+use super::entry::{Entry, entry};
 use super::footprint::Search;
 use super::foreign_key::{self, Child, Goes, Place};
 use super::known::{Known, SeenEntry};
 use super::outcome::{Answered, Rules};
 use super::read::{Searched, Tables, request};
-use super::{Context, Intent, Values, scalar, value};
+use super::{Context, Intent, Values, computed, scalar, value};
 use crate::catalog::{Flavour, Index, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
+use crate::sql::formula::{Formula, Inputs};
 use crate::sql::statement::{Condition, Statement, TableAccess, Test, Update, Value};
 use std::sync::Arc;
 
@@ -41,8 +44,10 @@ const TAKEN: &str = "taken-key";
 pub(super) struct Change<'a> {
     pub(super) table: &'a Table,
     pub(super) context: &'a Context,
-    /// Columns that are set, with their new values where those are known.
-    pub(super) assigned: Vec<(usize, Option<Value<'a>>)>,
+    /// Columns that are set, in text order.
+    assigned: Vec<(usize, To<'a>)>,
+    /// The statement's values.
+    values: Option<&'a dyn Values>,
     /// The rows are deleted.
     pub(super) deletes: bool,
     /// What was read from the server.
@@ -50,6 +55,8 @@ pub(super) struct Change<'a> {
     pub(super) find: Tables<'a>,
     /// What WHERE says of the row.
     given: Vec<(usize, Value<'a>)>,
+    /// How many foreign keys it has come down.
+    pub(super) depth: u8,
 }
 
 impl<'a> Change<'a> {
@@ -71,7 +78,10 @@ impl<'a> Change<'a> {
             _ => return None,
         };
         let given = given(searched.table, table, values);
-        Some(Change { table, context: search.context, assigned, deletes, known, find, given })
+        let assigned = with_moments(table, assigned, deletes);
+        let values = Some(values);
+        let context = search.context;
+        Some(Change { table, context, assigned, values, deletes, known, find, given, depth: 0 })
     }
 
     /// The same for the row that an INSERT … ON DUPLICATE KEY UPDATE or REPLACE has met.
@@ -83,8 +93,27 @@ impl<'a> Change<'a> {
         known: &'a Known,
         find: Tables<'a>,
     ) -> Change<'a> {
-        let assigned = set.iter().filter_map(|name| Some((table.column(name)?, None))).collect();
-        Change { table, context, assigned, deletes, known, find, given: Vec::new() }
+        let assigned = set.iter().filter_map(|name| Some((table.column(name)?, To::Value(None)))).collect();
+        let assigned = with_moments(table, assigned, deletes);
+        let (values, given) = (None, Vec::new());
+        Change { table, context, assigned, values, deletes, known, find, given, depth: 0 }
+    }
+
+    /// The same for the children of a row, that go with it or get another key. `set`: the columns of the key, and
+    /// whether they become NULL.
+    pub(super) fn cascaded<'c>(
+        &self,
+        table: &'c Table,
+        deletes: bool,
+        (set, to_null): (&[String], bool),
+    ) -> Change<'c>
+    where
+        'a: 'c,
+    {
+        let to = || To::Value(to_null.then_some(Value::Null));
+        let assigned = set.iter().filter_map(|name| Some((table.column(name)?, to()))).collect();
+        let (context, known, find, depth) = (self.context, self.known, self.find, self.depth + 1);
+        Change { table, context, assigned, values: None, deletes, known, find, given: Vec::new(), depth }
     }
 
     /// A column's value in the row as it is, as far as WHERE tells.
@@ -104,15 +133,39 @@ impl<'a> Change<'a> {
 
     fn sets(&self, index: &Index) -> bool {
         index.parts.iter().any(|part| match part.column {
-            Some(column) => self.is_set(column) || self.table.columns[column].generated,
+            Some(column) => self.is_set(column) || self.generates(column),
             // An expression: of which columns is not known.
             None => true,
         })
     }
 
+    /// Does a generated column hang on one that is set?
+    fn generates(&self, column: usize) -> bool {
+        let column = &self.table.columns[column];
+        column.generated
+            && column.formula.as_ref().is_none_or(|formula| {
+                let of = |name: &str| self.table.column(name);
+                formula
+                    .columns()
+                    .into_iter()
+                    .any(|name| of(name).is_none_or(|c| self.is_set(c) || self.generates(c)))
+            })
+    }
+
     /// Is the column set?
     pub(super) fn is_set(&self, column: usize) -> bool {
         self.assigned.iter().any(|(c, _)| *c == column)
+    }
+
+    /// Does the clock say where the new entry stands?
+    fn is_clocked(&self, at: usize) -> bool {
+        let timed = |to: &To<'a>| match to {
+            To::Now => true,
+            To::Computed(formula) => formula.is_timed(),
+            To::Value(_) => false,
+        };
+        let of = |column: usize| self.assigned.iter().any(|(c, to)| *c == column && timed(to));
+        self.table.indexes[at].parts.iter().filter_map(|part| part.column).any(of)
     }
 
     /// Indexes whose entries change: secondary ones, in the order in which the server sees to them.
@@ -137,19 +190,15 @@ impl<'a> Change<'a> {
         self.row(&old, via, 0, &mut likely, intent);
     }
 
-    /// The rows have been read.
+    /// The rows have been read. False: the statement fails with one.
     pub(super) fn exact(
         &self,
         found: &[&SeenEntry],
         via: Option<usize>,
         mut certainty: Certainty,
         intent: &mut Intent,
-    ) {
-        for entry in found {
-            if !self.entry(entry, via, &mut certainty, intent) {
-                return;
-            }
-        }
+    ) -> bool {
+        found.iter().all(|entry| self.entry(entry, via, &mut certainty, intent))
     }
 
     /// A row has been read. False: the statement fails with it.
@@ -169,11 +218,59 @@ impl<'a> Change<'a> {
 
     /// A column's value when the row has been changed.
     fn new_value(&self, old: &dyn Fn(usize) -> Option<Value<'a>>, column: usize) -> Option<Value<'a>> {
-        match self.assigned.iter().rfind(|(c, _)| *c == column) {
-            Some((_, value)) => value.clone(),
-            None if self.table.columns[column].generated => None,
-            None => old(column),
+        self.set_before(self.assigned.len(), old, column)
+    }
+
+    /// A column's value when the first `count` of the columns that are set have been set: a later expression sees
+    /// what an earlier one has made of the row.
+    fn set_before(
+        &self,
+        count: usize,
+        old: &dyn Fn(usize) -> Option<Value<'a>>,
+        column: usize,
+    ) -> Option<Value<'a>> {
+        let Some(at) = self.assigned[..count].iter().rposition(|(c, _)| *c == column) else {
+            if self.generates(column) {
+                let value_of = |c: usize| self.set_before(count, old, c);
+                return computed::own(self.table, column, self.values.and_then(Values::now), &value_of);
+            }
+            return old(column);
+        };
+        match &self.assigned[at].1 {
+            To::Value(value) => value.clone(),
+            To::Computed(formula) => {
+                let value_of = |c: usize| self.set_before(at, old, c);
+                let named = |name: &str| computed::named(self.table, name, &value_of);
+                computed::value(formula, self.values?, 0, &named)
+            }
+            To::Now => {
+                let stays = |(column, to): &(usize, To<'a>)| {
+                    matches!(to, To::Now) || {
+                        let new = self.set_before(at, old, *column);
+                        new.is_some() && new == old(*column)
+                    }
+                };
+                if self.assigned[..at].iter().all(stays) {
+                    return old(column);
+                }
+                let now = self.values.and_then(Values::now);
+                Formula::Now(true).value(&Inputs { slot: &|_| None, column: &|_| None, now })
+            }
         }
+    }
+
+    /// The value of a column of the row as it is; one that is generated can be computed from the others.
+    fn old_value(&self, old: &dyn Fn(usize) -> Option<Value<'a>>, column: usize) -> Option<Value<'a>> {
+        old(column).or_else(|| computed::own_generated(self.table, column, old))
+    }
+
+    /// Is the column set to something that differs from what it is, as far as that is known?
+    pub(super) fn is_changed<'v>(&self, column: usize, old: &dyn Fn(usize) -> Option<Value<'v>>) -> bool {
+        let to = self.assigned.iter().rfind(|(c, _)| *c == column);
+        to.is_some_and(|(_, to)| match to {
+            To::Value(Some(to)) => old(column).as_ref() != Some(to),
+            _ => true,
+        })
     }
 
     /// The unique keys that a row gets, and its new parents: whether they are there can be asked about.
@@ -223,6 +320,8 @@ impl<'a> Change<'a> {
         sure: &mut Certainty,
         intent: &mut Intent,
     ) -> bool {
+        let read = old;
+        let old: &dyn Fn(usize) -> Option<Value<'a>> = &|column| self.old_value(read, column);
         let new = |column: usize| self.new_value(old, column);
         let differs = |column: usize| self.differs(old, column);
         let comes = |goes: Goes, sure: &mut Certainty| {
@@ -245,6 +344,9 @@ impl<'a> Change<'a> {
         let certain = |built: &Entry, sure: Certainty| {
             if built.whole { sure.min(built.certainty) } else { Certainty::Unknown }
         };
+        // The session's time zone may be another than the server's.
+        let clocked =
+            |at: usize, sure: Certainty| if self.is_clocked(at) { sure.min(Certainty::Likely) } else { sure };
         if self.moves() {
             let (before, after) = (entry(self.table, 0, old), entry(self.table, 0, &new));
             if !(before.whole && after.whole && before.key == after.key) {
@@ -274,7 +376,7 @@ impl<'a> Change<'a> {
                 let range = Range::entries(key);
                 push(intent, request(self.table, at, Mode::S, range, kind, Certainty::Likely, SAME_KEY));
             }
-            let goes = self.put(at, [&before, &after], earlier, certain(&after, *sure), intent);
+            let goes = self.put(at, [&before, &after], earlier, clocked(at, certain(&after, *sure)), intent);
             if !comes(goes, sure) {
                 return false;
             }
@@ -335,18 +437,6 @@ impl<'a> Change<'a> {
     }
 }
 
-/// The columns that an UPDATE sets in a table.
-pub(super) fn assigned<'v>(
-    update: &Update,
-    access: &TableAccess,
-    table: &Table,
-    values: &'v dyn Values,
-) -> Vec<(usize, Option<Value<'v>>)> {
-    let own = |alias: &str| alias.is_empty() || alias.eq_ignore_ascii_case(&access.alias);
-    let set = update.assignments.iter().filter(|(alias, ..)| own(alias));
-    set.filter_map(|(_, column, to)| Some((table.column(column)?, scalar(to, values, 0)))).collect()
-}
-
 /// The columns whose value WHERE tells.
 pub(super) fn given<'v>(
     access: &TableAccess,
@@ -363,7 +453,7 @@ pub(super) fn given<'v>(
 
 /// The values of a row's new entry whose place in an index is `wanted`, as far as the text tells.
 pub(super) fn values_of<'v>(
-    update: &Update,
+    update: &'v Update,
     access: &TableAccess,
     values: &'v dyn Values,
     table: &Table,
@@ -375,7 +465,8 @@ pub(super) fn values_of<'v>(
     for part in &index.parts {
         let column = part.column?;
         let new = match set.iter().rfind(|(c, _)| *c == column) {
-            Some((_, value)) => value.clone()?,
+            Some((_, To::Value(value))) => value.clone()?,
+            Some(_) => return None,
             None => given.iter().find(|(c, _)| *c == column)?.1.clone(),
         };
         value::push(&mut key, &table.columns[column], part, &new)?;
@@ -389,60 +480,6 @@ fn push(intent: &mut Intent, request: Request) {
     if !intent.requests.contains(&request) {
         intent.add(request, None);
     }
-}
-
-/// An entry of an index, as far as the values of its columns are known.
-pub(super) struct Entry {
-    /// Its key, or the beginning of it.
-    pub(super) key: Key,
-    /// All of it is known, the clustered key at its end included.
-    pub(super) whole: bool,
-    /// The index's own columns are known.
-    pub(super) own: bool,
-    /// The own columns alone, if the index is unique and none of them is NULL.
-    pub(super) unique: Option<Key>,
-    /// How sure the comparison is.
-    pub(super) certainty: Certainty,
-}
-
-impl Entry {
-    /// The part of the index that it lies in.
-    pub(super) fn range(&self) -> Range {
-        if self.key.is_lowest() { Range::all() } else { Range::entries(&self.key) }
-    }
-}
-
-/// The entry of a row in an index.
-pub(super) fn entry<'v>(table: &Table, at: usize, value_of: &dyn Fn(usize) -> Option<Value<'v>>) -> Entry {
-    let index = &table.indexes[at];
-    let clustered: &[_] = if at == 0 { &[] } else { &table.indexes[0].parts };
-    let mut built =
-        Entry { key: Key::default(), whole: true, own: true, unique: None, certainty: Certainty::Certain };
-    let mut null = false;
-    let own = index.parts.len();
-    for (n, part) in index.parts.iter().chain(clustered).enumerate() {
-        if n == own && index.unique && !null {
-            built.unique = Some(built.key.clone());
-        }
-        let known = part.column.and_then(|column| {
-            let value = value_of(column)?;
-            null |= value == Value::Null;
-            value::push(&mut built.key, &table.columns[column], part, &value)
-        });
-        match known {
-            Some(certainty) => built.certainty = built.certainty.min(certainty),
-            None => {
-                built.whole = false;
-                built.own &= n >= own;
-                return built;
-            }
-        }
-    }
-    if at == 0 && index.unique && own > 0 {
-        built.unique = Some(built.key.clone());
-    }
-    built.whole &= own > 0 && (at == 0 || !clustered.is_empty());
-    built
 }
 
 /// Is this a lock of these rules?

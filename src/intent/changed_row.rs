@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::known::Known;
 use super::read::{Searched, Tables, searched};
-use super::{Context, Values, change, write};
+use super::{Context, Values, assignment, change, write};
 use crate::catalog::{Table, TableKind, TriggerEvent};
 use crate::sql::statement::{Insert, Statement, Value};
 
@@ -101,7 +101,7 @@ fn changed(
     }
     let (event, assigned) = match statement {
         Statement::Update(update) => {
-            (TriggerEvent::Update, change::assigned(update, searched.table, table, values))
+            (TriggerEvent::Update, assignment::assigned(update, searched.table, table, values))
         }
         Statement::Delete(_) => (TriggerEvent::Delete, Vec::new()),
         _ => return,
@@ -114,7 +114,7 @@ fn changed(
             let stays = |column: &usize| !assigned.iter().any(|(c, _)| c == column);
             let kept = old.iter().filter(|(c, _)| stays(c) && !table.columns[*c].generated);
             new.extend(kept.cloned());
-            let set = assigned.iter().filter_map(|(c, value)| Some((*c, value.as_ref()?.outliving())));
+            let set = assigned.iter().filter_map(|(c, to)| Some((*c, to.value()?.outliving())));
             new.extend(set);
         }
         rows.push(ChangedRow { table: table.clone(), event, sure: true, old, new });

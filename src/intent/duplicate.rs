@@ -14,6 +14,7 @@
 //! Observed on MySQL 9.7 and MariaDB 10.11.
 
 use super::change::Change;
+use super::foreign_key::HAS_CHILDREN;
 use super::known::{Known, SeenEntry, SeenSpan};
 use super::outcome::{Answered, Rules};
 use super::read::{Tables, request};
@@ -68,7 +69,7 @@ impl<'a> Row<'a> {
         Some(Change::upsert(self.table, self.context, set, self.insert.replace, self.known, self.find))
     }
 
-    /// The row's key is there: requests `from` on are those that it has made so far.
+    /// The row's key is there: requests `from` on are those that it has made so far. False: it comes no further.
     pub(super) fn meets(
         &self,
         at: usize,
@@ -76,7 +77,7 @@ impl<'a> Row<'a> {
         (span, entry): (&SeenSpan, &SeenEntry),
         from: usize,
         intent: &mut Intent,
-    ) {
+    ) -> bool {
         for request in intent.requests[from..].iter_mut().filter(|r| r.kind.inserts()) {
             request.rule = UNDONE;
         }
@@ -92,7 +93,7 @@ impl<'a> Row<'a> {
             let reach = Range { low, high: range.high.clone() };
             intent.add(of(at, mode, range, Kind::NextKey, DUPLICATE), Some(reach));
         }
-        let Some(change) = change else { return };
+        let Some(change) = change else { return false };
         if at != 0 {
             intent.add(of(0, Mode::X, Range::entries(&entry.clustered), Kind::Record, ROW), None);
         }
@@ -103,7 +104,7 @@ impl<'a> Row<'a> {
             let reach = Range { low: entry.key.after(), high: next.key.after() };
             intent.add(of(at, Mode::X, Range::entries(&next.key), Kind::NextKey, NEXT), Some(reach));
         }
-        change.exact(&[entry], Some(at), Certainty::Likely, intent);
+        change.exact(&[entry], Some(at), Certainty::Likely, intent)
     }
 
     /// Nobody has looked: whatever a duplicate would lock is unknown.
@@ -137,6 +138,17 @@ pub(super) fn settle(
     let rows = rows(requests, table);
     let told = told(insert, requests, &rows, answered);
     let mut settled = vec![Settled::Kept; requests.len()];
+    let entry = |row: usize, index: u16| {
+        let part = rows.get(row).map_or(&[][..], |row| &requests[row.clone()]);
+        part.iter().find(|r| of_row(r) && r.index.index == index).map(|r| &r.range)
+    };
+    let of_own = |failed: &usize, index: u16, number: usize| {
+        let key = entry(*failed, index);
+        key.is_some()
+            && number <= *failed
+            && (0..*failed).any(|row| entry(row, index) == key)
+            && entry(number, index) == key
+    };
     let mut given = 0;
     for (number, row) in rows.iter().enumerate() {
         let part = &requests[row.clone()];
@@ -154,6 +166,13 @@ pub(super) fn settle(
                 Told::Refused => Settled::Released,
                 _ if !of_row(request) => Settled::Kept,
                 Told::New | Told::Replaced => became(request, generated),
+                // A row of the statement itself had the key: it is taken out again, and the check on it is a lock on
+                // the gap where it stood.
+                Told::Failed(failed, Some(index))
+                    if of_own(failed, *index, number) && request.index.index == *index =>
+                {
+                    Settled::Undone
+                }
                 Told::Failed(failed, _) if number < *failed => undone(rules),
                 Told::Failed(failed, _) if number > *failed => Settled::Released,
                 Told::Failed(_, index) => duplicate(insert, request, *index, part, rules),
@@ -198,10 +217,13 @@ fn told(insert: &Insert, requests: &[Request], rows: &[std::ops::Range<usize>], 
     match answered {
         Answered::Duplicate { index, entry } => {
             let same = |r: &Request| Some(r.index.index) == *index && spelled(&r.range.low) == *entry;
-            let row = rows.iter().position(|row| requests[row.clone()].iter().any(same));
+            // Of two rows with this key the second: the first has put it.
+            let row = rows.iter().rposition(|row| requests[row.clone()].iter().any(same));
             Told::Failed(row.unwrap_or(rows.len() - 1), *index)
         }
         Answered::Failed(1062) => Told::Failed(rows.len() - 1, None),
+        // A row that it would replace has children: it was met, and stays locked.
+        Answered::Failed(HAS_CHILDREN) if insert.replace => Told::Failed(rows.len() - 1, None),
         Answered::Failed(_) => Told::Refused,
         Answered::Changed { affected: 0, .. } if matches!(insert.rows, Rows::Select(_)) && !insert.ignore => {
             Told::Refused
@@ -256,7 +278,10 @@ fn duplicate(
 /// The entry that was there already.
 pub(super) fn met(request: &Request, mode: Mode) -> Settled {
     let kind = if request.index.index == 0 { Kind::Record } else { Kind::NextKey };
-    Settled::Met { mode, kind, certainty: request.certainty.max(Certainty::Likely) }
+    // Where only the server has computed the key, what it met there is no better known.
+    let nowhere = request.range.low.is_lowest();
+    let certainty = if nowhere { Certainty::Unknown } else { request.certainty.max(Certainty::Likely) };
+    Settled::Met { mode, kind, certainty }
 }
 
 /// An entry that was there for a moment.

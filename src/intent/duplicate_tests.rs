@@ -168,3 +168,25 @@ fn a_refused_row_holds_nothing() {
     let refused = settled(&Known::default(), INSERT, &Answered::Failed(1048), RULES);
     assert!(refused.iter().all(|(_, settled)| *settled == Settled::Released), "{refused:?}");
 }
+
+#[test]
+fn a_row_of_the_statement_itself_has_the_key() {
+    let rows = "INSERT INTO t VALUES (15, 15, 25, 1), (35, 35, 25, 1)";
+    let failed = Answered::Duplicate { index: Some(2), entry: "25".to_owned() };
+    let settled = settled(&Known::default(), rows, &failed, MARIADB);
+    let of_u: Vec<&Settled> =
+        settled.iter().filter(|(of, _)| of == "insert-unique 2").map(|(_, s)| s).collect();
+    assert_eq!(of_u, [&Settled::Undone, &Settled::Undone], "the gap where the first stood");
+    assert!(settled.iter().all(|(of, s)| of == "insert-unique 2" || *s == Settled::Released), "{settled:?}");
+}
+
+#[test]
+fn a_row_that_has_children_is_not_replaced_but_locked() {
+    let sql = "REPLACE INTO t VALUES (15, 15, 20, 1)";
+    let wide = settled(&Known::default(), sql, &Answered::Failed(HAS_CHILDREN), MARIADB);
+    assert_eq!(*of(&wide, "duplicate-row 0"), Settled::Kept);
+    let somewhere = Settled::Met { mode: Mode::X, kind: Kind::NextKey, certainty: Certainty::Unknown };
+    assert_eq!(*of(&wide, "insert-unique 2"), somewhere);
+    let read = settled(&looked(15, 20), sql, &Answered::Failed(HAS_CHILDREN), MARIADB);
+    assert_eq!(*of(&read, "duplicate 2"), Settled::Kept);
+}

@@ -7,6 +7,7 @@
 //! | `gap-behind` | the gap between the last entry and the next one |
 //! | `entry-beyond` | the entry behind the range: every secondary range, MariaDB's primary key; with its row for UPDATE and DELETE |
 //! | `missing` | nothing was found: the gap where it would be |
+//! | `one-end` | MIN, MAX: the entry at that end of the range, or the next one beyond if there is none |
 //! | `clustered-record` | the row behind each secondary entry |
 //! | `passed-over` | READ COMMITTED: asked for, then released because the row does not match or lies beyond |
 //!
@@ -27,6 +28,9 @@ use crate::sql::statement::Statement;
 
 /// Rule of a lock that is released when its row turns out not to match.
 pub const PASSED_OVER: &str = "passed-over";
+
+/// Rule of the one entry that MIN or MAX reads.
+pub const EXTREME: &str = "one-end";
 
 /// More entries of one span are one request, from the first to the last.
 const MAX_SINGLE: usize = 32;
@@ -91,7 +95,14 @@ impl<'a> Search<'a> {
             return true;
         }
         let index = &self.table.indexes[path.index];
-        let Some((column, descending)) = self.order.first() else { return false };
+        // What is the same in all entries orders nothing.
+        let equal = path.spans.iter().map(|span| span.equal.len()).min().unwrap_or(0);
+        let same = |name: &str| {
+            let place = self.table.column(name);
+            index.parts.iter().take(equal).any(|part| part.column == place)
+        };
+        let ordering = |(column, _): &&(String, bool)| path.spans.len() > 1 || !same(column);
+        let Some((column, descending)) = self.order.iter().find(ordering) else { return false };
         let place = self.table.column(column);
         let part = index.parts.iter().find(|part| part.column == place);
         !known.plan.notes("Using filesort") && part.is_some_and(|part| *descending != part.descending)
@@ -109,7 +120,11 @@ pub(super) fn exact(
     let ranges = path.ranges(search.table);
     let sorted = known.plan.notes("Using filesort") || known.plan.notes("Using temporary");
     let mut left = known.limit.filter(|_| search.stops && !sorted && !search.several);
-    for (at, span) in seen.iter().enumerate() {
+    let backward = search.backward(path, known);
+    let order: Box<dyn Iterator<Item = usize>> =
+        if backward { Box::new((0..seen.len()).rev()) } else { Box::new(0..seen.len()) };
+    for at in order {
+        let span = &seen[at];
         let range = ranges.as_ref().and_then(|ranges| ranges.get(at)).map(|(range, _)| range.clone());
         let exact = Exact::new(search, path, span, range, known);
         if search.context.locks_gaps() {
@@ -191,6 +206,9 @@ impl<'a> Exact<'a> {
         }
         if self.path.way == Way::Unique {
             return self.unique(intent);
+        }
+        if let Some(greatest) = self.path.extreme {
+            return self.one_end(greatest, intent);
         }
         // How many entries are read before the limit ends the search.
         let matching = |entry: &&SeenEntry| entry.matches;
@@ -342,6 +360,36 @@ impl<'a> Exact<'a> {
         }
     }
 
+    /// The least or greatest entry alone. Where there is none in the range, the next one in that direction is read to
+    /// see that.
+    fn one_end(&self, greatest: bool, intent: &mut Intent) {
+        let (entries, span) = (&self.span.entries, self.span);
+        let (read, below) = if greatest {
+            let before = entries.len().checked_sub(2).map(|at| &entries[at]).or(span.below.as_ref());
+            match entries.last() {
+                Some(last) => (Some(last), Some(before.map_or(Key::lowest(), |entry| entry.key.after()))),
+                // What stands before the entry before was not read.
+                None => (span.below.as_ref(), None),
+            }
+        } else {
+            (entries.first().or(span.above.as_ref()), Some(self.low.clone()))
+        };
+        let mut from = self.low.clone();
+        if let Some(read) = read {
+            let named = Range::entries(&read.key);
+            from = named.high.clone();
+            let reach = below.map(|low| Range { low, high: named.high.clone() });
+            self.add(named, Kind::NextKey, EXTREME, reach, intent);
+            if self.locks_rows() {
+                self.clustered(read, EXTREME, intent);
+            }
+        }
+        let behind = Range { low: from, high: self.high.clone() };
+        if (greatest || read.is_none()) && !behind.is_empty() {
+            self.add(behind.clone(), Kind::Gap, EXTREME, Some(behind), intent);
+        }
+    }
+
     /// That an entry lies beyond the range a SELECT sees before it reads the row, unless it reads nothing but the
     /// index.
     fn locks_row_beyond(&self) -> bool {
@@ -351,7 +399,27 @@ impl<'a> Exact<'a> {
 
     // ## READ COMMITTED, READ UNCOMMITTED
 
+    fn one_end_committed(&self, greatest: bool, intent: &mut Intent) {
+        let entries = &self.span.entries;
+        let (within, beyond) = match greatest {
+            true => (entries.last(), &self.span.below),
+            false => (entries.first(), &self.span.above),
+        };
+        // One that lies beyond the range is kept as well where others are equal to it in the first columns only.
+        let grouped = self.path.spans.iter().any(|span| !span.equal.is_empty());
+        let read = within.or(beyond.as_ref().filter(|_| grouped));
+        if let Some(read) = read {
+            self.add(Range::entries(&read.key), Kind::Record, EXTREME, None, intent);
+            if self.locks_rows() {
+                self.clustered(read, EXTREME, intent);
+            }
+        }
+    }
+
     fn read_committed(&self, left: &mut Option<u64>, intent: &mut Intent) {
+        if let Some(greatest) = self.path.extreme {
+            return self.one_end_committed(greatest, intent);
+        }
         let entries: Box<dyn Iterator<Item = &SeenEntry>> = if self.backward {
             Box::new(self.span.entries.iter().rev())
         } else {
@@ -368,8 +436,9 @@ impl<'a> Exact<'a> {
             }
             let unique = self.path.way == Way::Unique;
             // An UPDATE that reads the clustered index looks at the committed version of a locked row
-            // first, and passes over it without waiting if that does not match.
-            if !entry.matches && update && !self.secondary() && !unique {
+            // first, and passes over it without waiting if that does not match, or if there is none.
+            let passes = !entry.matches || !entry.committed;
+            if passes && update && !self.secondary() && !unique {
                 continue;
             }
             let kept = entry.matches || unique && select || self.secondary() && self.mariadb();
@@ -395,7 +464,7 @@ impl<'a> Exact<'a> {
             let (kind, rule) =
                 if kept { (Kind::Record, "entry-beyond") } else { (Kind::Passed, PASSED_OVER) };
             self.add(Range::entries(&above.key), kind, rule, None, intent);
-            if update_or_delete(self.search.statement) && self.locks_rows() {
+            if self.locks_row_beyond() {
                 if kept {
                     self.clustered(above, "entry-beyond", intent);
                 } else {
@@ -406,14 +475,13 @@ impl<'a> Exact<'a> {
     }
 }
 
-/// Is it a statement that changes what it finds?
-fn update_or_delete(statement: &Statement) -> bool {
-    matches!(statement, Statement::Update(_) | Statement::Delete(_))
-}
-
 /// The part of a range that lies in another; a place in it if there is none.
 fn clip(range: &Range, within: &Range) -> Range {
     let low = range.low.clone().max(within.low.clone());
     let high = range.high.clone().min(within.high.clone());
     if low < high { Range { low, high } } else { within.clone() }
 }
+
+#[cfg(test)]
+#[path = "footprint_tests.rs"]
+mod tests;

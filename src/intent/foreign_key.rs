@@ -14,7 +14,8 @@
 
 use std::sync::Arc;
 
-use super::change::{Change, Entry, entry};
+use super::change::Change;
+use super::entry::{Entry, entry};
 use super::known::{Known, SeenEntry};
 use super::outcome::Answered;
 use super::read::{Tables, request};
@@ -38,7 +39,7 @@ const CASCADED_ROW: &str = "cascaded-row";
 /// ER_NO_REFERENCED_ROW_2
 const NO_PARENT: u16 = 1452;
 /// ER_ROW_IS_REFERENCED_2
-const HAS_CHILDREN: u16 = 1451;
+pub(super) const HAS_CHILDREN: u16 = 1451;
 
 /// Tables that a foreign key joins with this one, by schema and name, each once: parents, then children.
 pub fn relatives(table: &Table) -> Vec<(&str, &str)> {
@@ -52,6 +53,15 @@ pub fn relatives(table: &Table) -> Vec<(&str, &str)> {
         }
     }
     found
+}
+
+/// The tables that change when a row of this one goes or gets another key, by schema and name.
+pub fn children_of(table: &Table) -> Vec<(&str, &str)> {
+    let follows = |key: &&ForeignKey| {
+        key.on_delete != ReferentialAction::Restrict || key.on_update != ReferentialAction::Restrict
+    };
+    let children = table.referenced_by.iter().filter(follows).map(|key| &key.child);
+    children.map(|(schema, name)| (schema.as_str(), name.as_str())).collect()
 }
 
 /// Part of an index of another table.
@@ -200,6 +210,43 @@ fn serves(table: &Table, columns: &[usize]) -> Option<usize> {
     table.indexes.iter().position(begins)
 }
 
+/// Foreign keys that a change is followed down, one after the other.
+const MAX_DEPTH: u8 = 5;
+
+/// What happens to the children behind a foreign key.
+fn below<'c>(
+    change: &Change<'c>,
+    key: &ForeignKey,
+    action: ReferentialAction,
+    child: &'c Table,
+) -> Change<'c> {
+    let goes = change.deletes && action == ReferentialAction::Cascade;
+    let set: &[String] = if goes { &[] } else { &key.child_columns };
+    change.cascaded(child, goes, (set, action == ReferentialAction::SetNull))
+}
+
+/// The places of the children of a row, and of theirs as far as those were seen.
+pub(super) fn places<'v>(
+    change: &Change<'_>,
+    old: &dyn Fn(usize) -> Option<Value<'v>>,
+    found: &mut Vec<Place>,
+) {
+    for (key, action, place) in children(change, old) {
+        let Some(place) = place.filter(|place| place.key.is_some()) else { continue };
+        let span = place.key.as_ref().and_then(|key| change.known.place(place.table.id, place.index, key));
+        if let (Some(span), true) = (span, action != ReferentialAction::Restrict && change.depth < MAX_DEPTH)
+        {
+            let child = place.table.clone();
+            let below = below(change, key, action, &child);
+            for row in span.entries.iter().flat_map(|entry| &entry.rows) {
+                let read = |c: usize| row.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
+                places(&below, &read, found);
+            }
+        }
+        found.push(place);
+    }
+}
+
 /// The children of a row that is deleted, or whose key changes: where they are looked for, and what becomes of
 /// them. `old`: the row's values.
 pub(super) fn children<'k, 'v>(
@@ -214,11 +261,7 @@ pub(super) fn children<'k, 'v>(
     for key in &table.referenced_by {
         let columns: Option<Vec<usize>> = key.parent_columns.iter().map(|name| table.column(name)).collect();
         let Some(columns) = columns else { continue };
-        let set = |column: &usize| {
-            let to = change.assigned.iter().rfind(|(c, _)| c == column);
-            to.is_some_and(|(_, to)| to.is_none() || *to != old(*column))
-        };
-        if !change.deletes && !columns.iter().any(set) {
+        if !change.deletes && !columns.iter().any(|column| change.is_changed(*column, old)) {
             continue;
         }
         let action = if change.deletes { key.on_delete } else { key.on_update };
@@ -252,7 +295,10 @@ pub(super) fn parent_goes<'v>(
             }
             continue;
         }
-        cascade(change, key, &place, sure, intent);
+        let below = below(change, key, action, &place.table);
+        if cascade(change, &below, key, &place, sure, intent) == Goes::NoFurther {
+            return Goes::NoFurther;
+        }
     }
     goes
 }
@@ -285,7 +331,15 @@ fn restrict(change: &Change<'_>, place: &Place, sure: Certainty, intent: &mut In
 }
 
 /// The children that change with their parent.
-fn cascade(change: &Change<'_>, key: &ForeignKey, place: &Place, sure: Certainty, intent: &mut Intent) {
+fn cascade(
+    change: &Change<'_>,
+    below: &Change<'_>,
+    key: &ForeignKey,
+    place: &Place,
+    sure: Certainty,
+    intent: &mut Intent,
+) -> Goes {
+    let deeper = change.depth < MAX_DEPTH;
     let mariadb = change.context.flavour == Flavour::MariaDb;
     let (table, gaps) = (&place.table, change.context.locks_gaps());
     let mode = if mariadb { Mode::S } else { Mode::X };
@@ -295,13 +349,17 @@ fn cascade(change: &Change<'_>, key: &ForeignKey, place: &Place, sure: Certainty
         add(intent, of_index(place.range(), kind, sure.min(Certainty::Likely)));
         let via = Kind::Clustered { via: place.index as u16 };
         add(intent, request(table, 0, Mode::X, Range::all(), via, Certainty::Unknown, CASCADED_ROW));
-        return others(change, key, place, &|_| None, Certainty::Unknown, intent);
+        others(change, key, place, &|_| None, Certainty::Unknown, intent);
+        if deeper {
+            parent_goes(below, &|_| None::<Value<'_>>, Certainty::Unknown, intent);
+        }
+        return Goes::Perhaps;
     };
     let behind = |entry: &SeenEntry| entry.key.after();
-    let below = span.below.as_ref().map(behind).unwrap_or_default();
+    let before = span.below.as_ref().map(behind).unwrap_or_default();
     let above = span.above.as_ref().map_or(Key::supremum(), |entry| entry.key.clone());
     if kind == Kind::NextKey {
-        let reach = Range { low: below.clone(), high: above.clone() };
+        let reach = Range { low: before.clone(), high: above.clone() };
         intent.add(of_index(place.range(), kind, sure), Some(reach));
     }
     for entry in &span.entries {
@@ -313,12 +371,17 @@ fn cascade(change: &Change<'_>, key: &ForeignKey, place: &Place, sure: Certainty
         for values in &entry.rows {
             let read = |c: usize| values.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
             others(change, key, place, &read, sure, intent);
+            // The children of the children.
+            if deeper && parent_goes(below, &read, sure, intent) == Goes::NoFurther {
+                return Goes::NoFurther;
+            }
         }
     }
-    let gap = Range { low: span.entries.last().map_or(below, behind), high: above };
+    let gap = Range { low: span.entries.last().map_or(before, behind), high: above };
     if gaps && mariadb && !gap.is_empty() {
         intent.add(of_index(gap.clone(), Kind::Gap, sure), Some(gap));
     }
+    Goes::On
 }
 
 /// The entries of a child's other indexes: all if the row goes, else those with a column of the key.

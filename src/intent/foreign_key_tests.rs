@@ -165,3 +165,36 @@ fn the_answer_tells_whether_it_was_there() {
     is(settled(parent, Answered::Failed(HAS_CHILDREN), Flavour::MariaDb), Kind::Record);
     assert_eq!(settled(parent, done(0), Flavour::MySql), Settled::Released);
 }
+
+#[test]
+fn children_of_children_go_too() {
+    let cascade = ReferentialAction::Cascade;
+    let mut tables = family(cascade);
+    let name = |table: &str| ("s".to_owned(), table.to_owned());
+    let of = ForeignKey { child: name("grand"), parent: name("child"), ..tables[1].foreign_keys[0].clone() };
+    let grand = Table {
+        id: crate::id::TableId(3),
+        name: "grand".to_owned(),
+        foreign_keys: vec![of.clone()],
+        ..tables[1].clone()
+    };
+    tables[1].referenced_by = vec![of];
+    tables.push(grand);
+    let asks = |known: &Known| {
+        let (_, requests) = requests(&tables, &REPEATABLE_READ, known, "DELETE FROM t WHERE id = 5");
+        words(&tables, &requests)
+    };
+    let wide = asks(&Known::default());
+    assert!(wide.iter().any(|w| w == "cascaded-entry X next-key of grand.parent all (unknown)"), "{wide:?}");
+    let mut known = seen();
+    let grandchildren = SeenSpan { entries: vec![entry(&[1, 40], 40, &[40, 1])], ..SeenSpan::default() };
+    let place = SeenPlace { table: crate::id::TableId(3), index: 1, key: key(&[1]), span: grandchildren };
+    known.places.push(place);
+    let exact = asks(&known);
+    for expect in [
+        "cascaded-entry X next-key of grand.parent at 1 (certain)",
+        "cascaded-row X record of grand.PRIMARY at 40 (certain)",
+    ] {
+        assert!(exact.iter().any(|w| w == expect), "{exact:?}");
+    }
+}

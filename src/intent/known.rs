@@ -105,7 +105,15 @@ impl Plan {
     /// No row is read at all.
     pub fn reads_nothing(&self) -> bool {
         let Plan::Steps(steps) = self else { return false };
-        steps.first().is_some_and(|step| step.table.is_empty() && step.notes("Impossible WHERE"))
+        // A subquery that was read to find that out is locked all the same.
+        let nothing = |step: &PlanStep| step.table.is_empty() && step.notes("Impossible WHERE");
+        !steps.is_empty() && steps.iter().all(nothing)
+    }
+
+    /// All of one table is read.
+    pub fn scan(alias: &str) -> Plan {
+        let step = PlanStep { table: alias.to_owned(), access: "ALL".to_owned(), ..PlanStep::default() };
+        Plan::Steps([step].into())
     }
 
     /// Do the notes of any step say so?

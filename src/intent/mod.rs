@@ -9,11 +9,14 @@
 //! not know it says ([`Intent::unknown`]); it never invents a lock.
 
 pub mod value;
+mod computed;
 pub mod access_path;
 pub mod known;
 pub mod footprint;
 pub mod read;
 pub mod write;
+mod assignment;
+mod entry;
 mod change;
 pub mod changed_row;
 mod duplicate;
@@ -44,6 +47,10 @@ pub trait Values {
     fn rows(&self) -> usize;
     /// The value of a slot in the n-th row, counted from 0.
     fn row_value(&self, row: usize, slot: usize) -> Value<'_>;
+    /// Seconds since 1970 on the server's clock, in its time zone; `None`: not known.
+    fn now(&self) -> Option<i64> {
+        None
+    }
 }
 
 impl Values for Binding<'_> {
@@ -62,6 +69,10 @@ impl Values for Binding<'_> {
     fn row_value(&self, row: usize, slot: usize) -> Value<'_> {
         self.row_value(row, slot)
     }
+
+    fn now(&self) -> Option<i64> {
+        self.now()
+    }
 }
 
 /// What a statement runs under.
@@ -78,6 +89,8 @@ pub struct Context {
     /// The parents of a row are checked before anything of it is inserted (MySQL from 9.6 on), and not entry
     /// by entry.
     pub parents_first: bool,
+    /// `innodb_autoinc_lock_mode`
+    pub autoinc_lock_mode: u8,
 }
 
 impl Context {
@@ -123,7 +136,10 @@ impl Intent {
 
     /// Is any request of a search wider than what will be locked, so that asking the server would tell more?
     pub fn is_wide(&self) -> bool {
-        let wide = |request: &Request| !request.kind.inserts() && request.certainty < Certainty::Certain;
+        let wide = |request: &Request| {
+            let row = !request.kind.inserts() && !request.index.is_whole();
+            row && request.certainty < Certainty::Certain
+        };
         self.may_pass_over || self.requests.iter().any(wide)
     }
 }
@@ -245,6 +261,7 @@ pub fn scalar<'v>(scalar: &Scalar, values: &'v dyn Values, row: usize) -> Option
             _ => return None,
         },
         Scalar::Null => Value::Null,
+        Scalar::Computed(formula) => return computed::value(formula, values, row, &|_| None),
         Scalar::ListSlot(_) | Scalar::Default | Scalar::Unknown => return None,
     };
     (value != Value::Unknown).then_some(value)

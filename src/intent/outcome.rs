@@ -4,6 +4,7 @@
 //! full unique key a record. Where the answer does not tell, the request stays as it was asked for.
 
 use super::footprint::PASSED_OVER;
+use super::write::AUTO_INC;
 use super::{change, duplicate, foreign_key};
 use crate::catalog::Flavour;
 use crate::lock::mode::Certainty;
@@ -96,6 +97,8 @@ pub fn settle(
         .iter()
         .zip(written)
         .map(|(request, written)| match (request.kind, written) {
+            // It ends with the statement.
+            _ if request.rule == AUTO_INC => Settled::Released,
             _ if change::is_of(request) => change::settle(request, answered, none, rules),
             _ if foreign_key::is_of(request) => foreign_key::settle(request, answered, none, flavour),
             _ if let Some(unique) = rejects
@@ -138,7 +141,7 @@ pub fn settle_exact(
         if change::is_of(request) || foreign_key::is_of(request) || duplicate::is_of(request) {
             continue;
         }
-        if request.rule == PASSED_OVER {
+        if request.rule == PASSED_OVER || request.rule == AUTO_INC {
             *settled = Settled::Released;
         } else if !refused && !request.kind.inserts() {
             *settled = Settled::Kept;
@@ -166,7 +169,7 @@ pub fn settle_all(
         _ => false,
     };
     settled.extend(inner.iter().map(|request| match request.kind {
-        _ if none || request.rule == PASSED_OVER => Settled::Released,
+        _ if none || request.rule == PASSED_OVER || request.rule == AUTO_INC => Settled::Released,
         // What it had inserted is undone with the statement.
         kind if kind.inserts() && matches!(answered, Answered::Failed(_)) => Settled::Released,
         kind if kind.inserts() => Settled::Became(Kind::Record, request.range.clone()),

@@ -21,6 +21,7 @@
 //! | `beyond-range` | the entry behind a range | next-key there: secondary indexes, and MariaDB's primary key |
 //! | `clustered-record` | the row behind a secondary entry | the record |
 //! | `full-scan` | every record | next-key on all of them, and the supremum |
+//! | `one-end` | MIN, MAX: the first or last entry of a range | next-key there, and the gap behind a last one |
 //! | `possible-path` | an index that the optimizer may choose | not known before it is asked |
 //!
 //! At READ COMMITTED and below the records alone. `+filter`: the rest of WHERE may reject what was read.
@@ -100,7 +101,10 @@ pub(super) fn searches(
     if known.plan.reads_nothing() {
         return;
     }
-    for searched in searched(statement, context) {
+    let mut all = searched(statement, context);
+    // What MIN or MAX in a subquery reads is read before there is a plan.
+    all.sort_by_key(|searched| !(searched.table.nested && searched.table.extreme.is_some()));
+    for searched in all {
         let Some(table) = find(&searched.table.table) else {
             intent.unknown = Some("table_not_loaded");
             continue;
@@ -185,7 +189,9 @@ fn changes(
         (Some(rows), Some(at)) if change.goes_with_search(at) => {
             as_it_goes(change, &rows, at, certainty, first, intent);
         }
-        (Some(rows), _) => change.exact(&rows, via, certainty, intent),
+        (Some(rows), _) => {
+            change.exact(&rows, via, certainty, intent);
+        }
     }
 }
 
@@ -245,8 +251,7 @@ pub fn places(
         let entries = (0..paths.len()).flat_map(seen).flat_map(|span| &span.entries);
         for row in entries.filter(|entry| entry.matches).flat_map(|entry| &entry.rows) {
             let read = |c: usize| row.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
-            let children = foreign_key::children(&change, &read).into_iter();
-            places.extend(children.filter_map(|(.., place)| place).filter(|place| place.key.is_some()));
+            foreign_key::places(&change, &read, &mut places);
             for place in change.places(&table, &read) {
                 let same = |known: &Place| {
                     (known.table.id, known.index, &known.key) == (place.table.id, place.index, &place.key)
@@ -275,6 +280,9 @@ pub fn paths<'v>(
     {
         return vec![path];
     }
+    if let Some(path) = access_path::extreme(table, searched.table, values, joined) {
+        return vec![path];
+    }
     match known.plan.step(&searched.table.alias, searched.nth) {
         Some(step) => access_path::planned(table, predicate, values, joined, step),
         None => Vec::new(),
@@ -284,6 +292,16 @@ pub fn paths<'v>(
 /// The requests of a search whose path is known, but not what it finds there.
 fn planned(search: &Search<'_>, path: &Path<'_>, known: &Known, intent: &mut Intent) {
     let limited = search.stops && !known.asked;
+    if path.extreme.is_some() {
+        // Which entry stands at the end only the server knows.
+        let kind = if search.context.locks_gaps() { Kind::NextKey } else { Kind::Record };
+        let anywhere = search.request(path.index, Range::all(), kind, Certainty::Unknown, footprint::EXTREME);
+        intent.add(anywhere, None);
+        if path.index != 0 && search.mode == Mode::X {
+            clustered(search, path.index, intent);
+        }
+        return;
+    }
     on_index(search, path, limited, intent);
     let gaps = search.context.locks_gaps();
     let secondary = path.index != 0;

@@ -18,6 +18,7 @@ pub(super) const REPEATABLE_READ: Context = Context {
     in_transaction: true,
     foreign_keys: true,
     parents_first: true,
+    autoinc_lock_mode: 2,
 };
 
 fn column(name: &str) -> Column {
@@ -29,6 +30,9 @@ fn column(name: &str) -> Column {
         generated: false,
         default: None,
         default_is_expression: false,
+        formula: None,
+        on_update: false,
+        expression: None,
     }
 }
 
@@ -101,7 +105,7 @@ pub(super) fn words(tables: &[Table], requests: &[Request]) -> Vec<String> {
             (true, _) => "all".to_owned(),
             _ => format!("at {}", r.range.low),
         };
-        let index = &table.indexes[usize::from(r.index.index)].name;
+        let index = table.indexes.get(usize::from(r.index.index)).map_or("AUTO-INC", |index| &index.name);
         let sure = format!("{:?}", r.certainty).to_lowercase();
         format!("{} {:?} {} of {}.{index} {place} ({sure})", r.rule, r.mode, r.kind.name(), table.name)
     };

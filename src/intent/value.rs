@@ -185,6 +185,9 @@ mod tests {
             generated: false,
             default: None,
             default_is_expression: false,
+            formula: None,
+            on_update: false,
+            expression: None,
         }
     }
 

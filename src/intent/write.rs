@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `insert-entry` | a secondary index that is not unique | gap locks of others at the spot |
 //! | `insert-unique` | a unique index, the primary key included | gap locks, and any lock on an equal key |
+//! | `auto-increment` | the table's AUTO-INC lock, in its old modes (MariaDB's default) | `INSERT … SELECT` under way |
+//! | `insert-somewhere` | an index whose key only the server computes | whoever it turns out to meet: nobody is told |
 //!
 //! The locks on new records are implicit in InnoDB (no lock object until somebody meets them); for who
 //! waits for whom they count as held.
@@ -13,14 +15,17 @@ use std::sync::Arc;
 use super::foreign_key::{Child, Goes, Place};
 use super::known::Known;
 use super::value;
-use super::{Context, Intent, Values, duplicate, scalar};
-use crate::catalog::{Column, Index, Table, TableKind};
+use super::{Context, Intent, Values, computed, duplicate, scalar};
+use crate::catalog::{Column, Family, Index, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
 use crate::sql::statement::{Insert, Rows, Scalar, TableName, Value};
+
+/// Rule of the AUTO-INC lock.
+pub(super) const AUTO_INC: &str = "auto-increment";
 
 /// Most rows of one statement that are followed one by one; more make the rest `unknown`.
 const MAX_ROWS: usize = 64;
@@ -49,6 +54,7 @@ pub(super) fn insert(
     if values.rows() > MAX_ROWS {
         intent.unknown = Some("many_rows");
     }
+    auto_increment(insert, &table, row, values, context, intent);
     let met = duplicate::Row { insert, table: &table, context, known, find };
     // Whether a query finds anything is not known.
     let queried = matches!(&insert.rows, Rows::Select(source) if !source.tables.is_empty());
@@ -59,6 +65,38 @@ pub(super) fn insert(
             return;
         }
     }
+}
+
+/// The table's AUTO-INC lock (manual, "AUTO_INCREMENT Handling in InnoDB"). A statement that does not know how many
+/// rows it inserts has it until it ends; others take it only if somebody has it, and not beyond their own numbers.
+/// Mode 0: all have it until they end; mode 2: nobody takes it.
+fn auto_increment(
+    insert: &Insert,
+    table: &Table,
+    scalars: &[Scalar],
+    values: &dyn Values,
+    context: &Context,
+    intent: &mut Intent,
+) {
+    let generates = |number| {
+        let row = Row { table, insert, scalars, values, number };
+        let mut columns = table.columns.iter().enumerate();
+        columns.any(|(at, column)| {
+            column.auto_increment && matches!(row.new_value(at, column), New::NextAutoIncrement)
+        })
+    };
+    if context.autoinc_lock_mode > 1 || !(0..values.rows().min(MAX_ROWS)).any(generates) {
+        return;
+    }
+    let whole = context.autoinc_lock_mode == 0 || matches!(insert.rows, Rows::Select(_));
+    let (mode, kind) = if whole { (Mode::X, Kind::Record) } else { (Mode::S, Kind::Passed) };
+    let certainty = if whole { Certainty::Likely } else { Certainty::Certain };
+    let index = IndexId::auto_increment(table.id);
+    let request = Request { index, mode, range: Range::all(), kind, certainty, rule: AUTO_INC };
+    // It is asked for with the first row that is read, before those that the statement may wait for.
+    intent.reaches.resize(intent.requests.len(), None);
+    intent.requests.insert(0, request);
+    intent.reaches.insert(0, None);
 }
 
 /// The unique keys of the new rows, and those of their parents: whether they are there can be asked about.
@@ -78,7 +116,10 @@ pub(super) fn places(
         let row = Row { table: &table, insert, scalars, values, number };
         let unique = table.indexes.iter().enumerate().filter(|(_, index)| index.btree && index.unique);
         for (at, index) in unique {
-            let Some(request) = row.request(at, index).filter(|r| r.kind.check().is_some()) else { continue };
+            let request = row.request(at, index);
+            if request.kind.check().is_none() {
+                continue;
+            }
             let place = values_of(insert, values, &table, index, &request.range.low);
             let Some(found) = place else { continue };
             let values = found.iter().take(index.parts.len()).map(Value::outliving).collect();
@@ -162,8 +203,20 @@ enum New<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The insert intention in one index; `None` if not even its first column is known.
-    fn request(self, at: usize, index: &Index) -> Option<Request> {
+    /// The insert intention in an index of which not even the first column is known.
+    fn somewhere(self, at: usize) -> Request {
+        Request {
+            index: IndexId { table: self.table.id, index: at as u16 },
+            mode: Mode::X,
+            range: Range::all(),
+            kind: Kind::Insert { check: None },
+            certainty: Certainty::Unknown,
+            rule: "insert-somewhere",
+        }
+    }
+
+    /// The insert intention in one index.
+    fn request(self, at: usize, index: &Index) -> Request {
         let mut key = Key::default();
         let mut certainty = Certainty::Certain;
         let mut unique = index.unique;
@@ -175,20 +228,31 @@ impl<'a> Row<'a> {
             if n >= own && unique {
                 break;
             }
-            let column = &self.table.columns[part.column?];
-            match self.new_value(part.column?, column) {
-                New::Is(value) => {
-                    unique &= value != Value::Null;
-                    certainty = certainty.min(value::push(&mut key, column, part, &value)?);
-                }
+            let Some(place) = part.column else { return self.somewhere(at) };
+            let column = &self.table.columns[place];
+            let given = self.given(place, column);
+            let new = match self.value_given(given, place, column) {
+                New::Is(value) => match value::push(&mut key, column, part, &value) {
+                    Some(sure) => {
+                        unique &= value != Value::Null;
+                        certainty =
+                            certainty.min(if is_timed(given, column) { Certainty::Likely } else { sure });
+                        continue;
+                    }
+                    // What does not compare stands somewhere.
+                    None => New::Unknown,
+                },
+                new => new,
+            };
+            match new {
                 New::NextAutoIncrement => {
                     key.push_end();
                     end = true;
                     unique = false;
                     break;
                 }
-                New::Unknown if n == 0 => return None,
-                New::Unknown => {
+                New::Unknown if n == 0 => return self.somewhere(at),
+                New::Unknown | New::Is(_) => {
                     key.push_end();
                     certainty = Certainty::Likely;
                     unique = false;
@@ -203,14 +267,14 @@ impl<'a> Row<'a> {
             unique = false;
         }
         let range = if end { Range { high: key.after(), low: key } } else { Range::entries(&key) };
-        Some(Request {
+        Request {
             index: IndexId { table: self.table.id, index: at as u16 },
             mode: Mode::X,
             range,
             kind: Kind::Insert { check: unique.then_some(self.check()) },
             certainty: if self.table.partitioned { certainty.min(Certainty::Likely) } else { certainty },
             rule: if unique { "insert-unique" } else { "insert-entry" },
-        })
+        }
     }
 
     /// The row's requests, in the order in which the server asks. False: the statement ends with it.
@@ -227,13 +291,13 @@ impl<'a> Row<'a> {
             if !context.parents_first && !self.parents(Some(at), sure, met, intent) {
                 return false;
             }
-            let Some(mut request) = self.request(at, &self.table.indexes[at]) else { continue };
+            let mut request = self.request(at, &self.table.indexes[at]);
             request.certainty = request.certainty.min(*sure);
             let unique = request.kind.check().is_some();
             match unique.then(|| met.seen(at, &request.range.low)).flatten() {
                 Some(Some(seen)) => {
-                    met.meets(at, &request.range.low, seen, from, intent);
-                    if !self.insert.replace {
+                    let goes_on = met.meets(at, &request.range.low, seen, from, intent);
+                    if !self.insert.replace || !goes_on {
                         return self.insert.ignore || self.insert.on_duplicate.is_some();
                     }
                     continue;
@@ -292,13 +356,23 @@ impl<'a> Row<'a> {
         if changes { Mode::X } else { Mode::S }
     }
 
-    fn new_value(self, at: usize, column: &Column) -> New<'a> {
+    /// What the statement gives a column.
+    fn given(self, at: usize, column: &Column) -> &'a Scalar {
         let given = match &self.insert.columns {
             Some(names) => names.iter().position(|name| name.eq_ignore_ascii_case(&column.name)),
             None => Some(at),
         };
-        let given = given.and_then(|n| self.scalars.get(n)).unwrap_or(&Scalar::Default);
+        given.and_then(|n| self.scalars.get(n)).unwrap_or(&Scalar::Default)
+    }
+
+    fn new_value(self, at: usize, column: &'a Column) -> New<'a> {
+        self.value_given(self.given(at, column), at, column)
+    }
+
+    fn value_given(self, given: &'a Scalar, at: usize, column: &'a Column) -> New<'a> {
         let value = match given {
+            // What is given for a generated column can only be DEFAULT.
+            _ if column.generated => return self.own_value(at),
             Scalar::Default => None,
             given => match scalar(given, self.values, self.number) {
                 Some(value) => Some(value),
@@ -308,14 +382,27 @@ impl<'a> Row<'a> {
         match (value, &column.default) {
             (None | Some(Value::Null | Value::Int(0)), _) if column.auto_increment => New::NextAutoIncrement,
             (Some(value), _) => New::Is(value),
-            (None, None) if column.generated => New::Unknown,
             (None, None) => New::Is(Value::Null),
-            (None, Some(default))
-                if !column.default_is_expression && default.bytes().all(|b| b.is_ascii_digit()) =>
-            {
-                default.parse().map_or(New::Unknown, |n| New::Is(Value::Int(n)))
-            }
-            (None, Some(_)) => New::Unknown,
+            (None, Some(_)) if column.default_is_expression => self.own_value(at),
+            (None, Some(default)) => match default.parse() {
+                Ok(number) if column.family == Family::Integer => New::Is(Value::Int(number)),
+                _ => New::Is(Value::Text(default.as_bytes().into())),
+            },
         }
+    }
+
+    /// What the column's own formula gives.
+    fn own_value(self, at: usize) -> New<'a> {
+        let value_of = |column: usize| self.value(column);
+        computed::own(self.table, at, self.values.now(), &value_of).map_or(New::Unknown, New::Is)
+    }
+}
+
+/// Does the clock say what the column's value is? The session's time zone may be another than the server's.
+fn is_timed(given: &Scalar, column: &Column) -> bool {
+    match given {
+        Scalar::Computed(formula) => formula.is_timed(),
+        Scalar::Default => computed::is_timed(column),
+        _ => false,
     }
 }

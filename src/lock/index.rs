@@ -43,6 +43,8 @@ pub struct Held {
     pub insert: bool,
     /// The holder wrote this record: it exists for others once the transaction has committed.
     pub inserted: bool,
+    /// The holder has deleted this record: it is gone for others once the transaction has committed.
+    pub deleted: bool,
     /// How sure the model is of this lock.
     pub certainty: Certainty,
     /// The statement that took it.
@@ -156,6 +158,7 @@ impl IndexLocks {
             exact: got.exact,
             frozen: false,
             inserted: false,
+            deleted: false,
             insert: request.kind.inserts(),
             own_row: request.kind.of_own_row(),
             certainty: request.certainty,
@@ -201,6 +204,24 @@ impl IndexLocks {
     pub fn new_entry(&self, handle: Handle) -> Option<Range> {
         let (_, held) = self.tree.get(handle)?;
         held.inserted.then(|| held.named.clone())
+    }
+
+    /// The transaction has deleted what it has locked in this range.
+    pub fn delete(&mut self, txn: TxnId, range: &Range) {
+        let own =
+            |held: &Held| held.txn == txn && held.mode == Mode::X && held.kind.records() && !held.tentative;
+        for handle in self.tree.handles(range, |held| own(held) && range.covers(&held.named)) {
+            if let Some((_, held)) = self.tree.get_mut(handle) {
+                held.deleted = true;
+            }
+        }
+    }
+
+    /// The place of an entry that the holder of this lock has deleted, if it is one and there is none again.
+    pub fn gone_entry(&self, handle: Handle) -> Option<Range> {
+        let (_, held) = self.tree.get(handle)?;
+        let gone = held.deleted && held.named.is_entries() && !self.has_put(held.txn, &held.named.low);
+        gone.then(|| held.named.clone())
     }
 
     /// A lock that was noted in the place of another has been used as that one was.
@@ -260,6 +281,8 @@ impl IndexLocks {
                 true
             }
             Settled::Met { mode, kind, certainty } => {
+                // The row is another's.
+                self.searches += usize::from(std::mem::take(&mut held.own_row));
                 (held.mode, held.kind, held.certainty) = (*mode, *kind, *certainty);
                 held.insert = false;
                 let named = held.named.clone();
@@ -373,9 +396,18 @@ impl IndexLocks {
         if gap.is_empty() {
             return;
         }
-        for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.frozen && !held.exact) {
+        for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.exact) {
+            let Some((_, held)) = self.tree.get(handle) else { continue };
+            // A record that the holder has put into its own gap bounds nothing. Others cannot have put one there.
+            let (frozen, txn) = (held.frozen, held.txn);
+            let bounds = |edge: &&Key| !frozen || !self.has_put(txn, edge);
+            let [below, above] = [&seen.below, &seen.above].map(|edge| edge.as_ref().filter(bounds));
+            let gap = Range {
+                low: below.map_or(Key::lowest(), Key::after),
+                high: above.cloned().unwrap_or(Key::supremum()),
+            };
             let Some((extent, held)) = self.tree.get_mut(handle) else { continue };
-            let inside = gap.covers(&held.named);
+            let inside = !frozen && gap.covers(&held.named);
             held.exact |= inside && !seen.present && held.kind != Kind::NextKey;
             let extent = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
             self.tree.set_range(handle, extent, true);
@@ -408,6 +440,16 @@ impl IndexLocks {
                 held.asked = Range { high: named.low.clone(), low: named.low };
             }
         }
+    }
+
+    /// May the transaction have put this record there?
+    fn has_put(&self, txn: TxnId, record: &Key) -> bool {
+        let mut put = false;
+        let place = Range::entries(record);
+        self.tree.visit(&place, &place, &mut |_, _, held| {
+            put |= held.txn == txn && held.insert && !held.deleted && held.named.intersects(&place);
+        });
+        put
     }
 
     /// The holder has put a record into gaps of its own: both halves stay locked.

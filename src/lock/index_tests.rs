@@ -176,3 +176,44 @@ fn an_entry_that_its_owner_has_deleted_is_put_back_without_asking_for_the_gap() 
     let beside = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 4);
     assert_eq!(met(&mut locks, 1, &beside), Some((Wait, Likely)));
 }
+
+#[test]
+fn a_record_of_somebody_else_bounds_a_gap_that_was_filled() {
+    let looked = |below: i128| {
+        let mut locks = gap_at_nine(false);
+        let put = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
+        assert!(locks.settle(put, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9));
+        let seen = Neighbours { place: key(30), present: false, below: Some(key(below)), above: None };
+        locks.learn(&seen, 9);
+        met(&mut locks, 2, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 30))
+    };
+    assert_eq!(looked(12), None, "12 was there before the gap was locked");
+    assert_eq!(looked(9), Some((Wait, Likely)), "9 is the holder's own, and its gap reaches beyond");
+}
+
+#[test]
+fn a_deleted_record_is_gone_unless_it_was_put_again() {
+    let mut locks = IndexLocks::default();
+    let found = enter(&mut locks, &request(Kind::Record, Mode::X, 9));
+    assert!(locks.settle(found, &Settled::Kept, 9));
+    assert_eq!(locks.gone_entry(found), None, "it was only locked");
+    locks.delete(TxnId(2), &Range::all());
+    assert_eq!(locks.gone_entry(found), None, "that was somebody else");
+    locks.delete(TxnId(1), &Range::all());
+    assert_eq!(locks.gone_entry(found), Some(Range::entries(&key(9))));
+    enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
+    assert_eq!(locks.gone_entry(found), None);
+}
+
+#[test]
+fn what_was_put_and_deleted_again_stands_there_marked() {
+    let mut locks = IndexLocks::default();
+    let put = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
+    assert!(locks.settle(put, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9));
+    // A search that was told that nothing is there.
+    let nothing = Request { range: Range { low: key(5), high: key(12) }, ..request(Kind::Gap, Mode::X, 9) };
+    assert_eq!(met(&mut locks, 2, &nothing), None);
+    locks.delete(TxnId(1), &Range::all());
+    assert_eq!(met(&mut locks, 2, &nothing), Some((Wait, Likely)));
+    assert_eq!(met(&mut locks, 1, &nothing), None, "its own");
+}

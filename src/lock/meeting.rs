@@ -97,6 +97,10 @@ impl IndexLocks {
         {
             return Some((Relation::Wait, certainty));
         }
+        // What its holder has put and deleted again no look shows, but it stands there marked, and is waited for.
+        if request.kind == Kind::Gap && held.insert && held.deleted && held.named.intersects(&request.range) {
+            return Some((Relation::Wait, Certainty::Likely));
+        }
         if is_shared(&asking.by, request, held) {
             return Some((Relation::Hazard, Certainty::Likely));
         }

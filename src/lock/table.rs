@@ -213,6 +213,18 @@ impl LockTable {
         self.indexes.get(&lock.index)?.new_entry(lock.handle)
     }
 
+    /// See [`IndexLocks::gone_entry`].
+    pub fn gone_entry(&self, lock: LockRef) -> Option<Range> {
+        self.indexes.get(&lock.index)?.gone_entry(lock.handle)
+    }
+
+    /// See [`IndexLocks::delete`].
+    pub fn delete(&self, txn: TxnId, index: IndexId, range: &Range) {
+        if let Some(mut locks) = self.indexes.get_mut(&index) {
+            locks.delete(txn, range);
+        }
+    }
+
     /// Locks are given up. Returns what there is to learn from them.
     pub fn release(&self, refs: &[LockRef], committed: bool, now: u64) -> EvidenceList {
         let believe_until = now + self.fence_lifetime;

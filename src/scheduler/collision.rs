@@ -7,6 +7,9 @@
 //! record is taken out again, each of those who wait keeps a lock on the gap where it stood, and then inserts
 //! into it: with two of them, each waits for the other's gap. (MySQL 9.7 and MariaDB 10.11, primary and unique
 //! keys, at every isolation level; moved entries as new ones.)
+//!
+//! After a COMMIT the same happens to inserts of a key that the transaction has deleted: all get the shared lock of
+//! their duplicate check on the record that is marked as deleted, and then each asks for more.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,14 +60,16 @@ impl Scheduler {
         });
     }
 
-    /// The circles that close among those who wait for `txn`, if it is rolled back now; `refs` are its locks.
-    pub fn collisions(&self, txn: TxnId, refs: &[LockRef]) -> Vec<Report> {
+    /// The circles that close among those who wait for `txn`, if it is committed or rolled back now; `refs` are its
+    /// locks.
+    pub fn collisions(&self, txn: TxnId, refs: &[LockRef], commits: bool) -> Vec<Report> {
         let mut found = Vec::new();
         if self.server_queue.is_empty() {
             return found;
         }
         for lock in refs {
-            let Some(place) = self.locks.new_entry(*lock) else { continue };
+            let place = if commits { self.locks.gone_entry(*lock) } else { self.locks.new_entry(*lock) };
+            let Some(place) = place else { continue };
             let mut first: Option<TxnId> = None;
             self.server_queue.each_behind(txn, &self.graph, |waiting| {
                 let submission = &waiting.submission;

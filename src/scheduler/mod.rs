@@ -341,6 +341,11 @@ impl Scheduler {
         self.locks.forget(index, range);
     }
 
+    /// The transaction has deleted what it has locked in this range.
+    pub fn deleted(&self, txn: TxnId, index: IndexId, range: &Range) {
+        self.locks.delete(txn, index, range);
+    }
+
     /// The locks of a statement turn out to be these: see [`LockTable::replace`].
     pub fn replace(
         &self,

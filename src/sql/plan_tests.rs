@@ -4,7 +4,7 @@ use super::digest::Digest;
 use super::lexer::Reading;
 use super::parse::parse;
 use super::sketch::sketch_of;
-use super::statement::{NamedLock, Scalar, Statement};
+use super::statement::{Condition, NamedLock, Scalar, Statement, TableAccess};
 
 fn statement_of(text: &str) -> Statement {
     let digest = Digest::of(text.as_bytes(), Reading::default());
@@ -165,6 +165,42 @@ fn locking_clauses() {
     );
 }
 
+/// The only table of a SELECT.
+fn read_table(sql: &str) -> TableAccess {
+    match statement_of(sql) {
+        Statement::Select(mut select) => select.tables.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_extreme() {
+    let extreme = |sql: &str| read_table(sql).extreme.map(|e| (e.column, e.greatest));
+    let is = |column: &str, greatest| Some((column.to_owned(), greatest));
+    assert_eq!(extreme("SELECT MAX(a) FROM t WHERE b = 1 FOR UPDATE"), is("a", true));
+    assert_eq!(extreme("SELECT COALESCE(MIN(t.a), 0) + 1 AS n FROM t"), is("a", false));
+    assert_eq!(extreme("SELECT MAX(a), b FROM t"), None);
+    assert_eq!(extreme("SELECT MAX(a), MIN(a) FROM t"), None);
+    assert_eq!(extreme("SELECT MAX(a), COUNT(*) FROM t"), None);
+    assert_eq!(extreme("SELECT MAX(a + 1) FROM t"), None);
+    assert_eq!(extreme("SELECT MAX(a) FROM t GROUP BY b"), None);
+    assert_eq!(extreme("SELECT MAX(a) FROM t, u"), None);
+}
+
+#[test]
+fn sides_of_an_or() {
+    let sides = |sql: &str| {
+        let named = |side: Vec<Condition>| side.into_iter().map(|c| c.column).collect::<Vec<_>>().join(" ");
+        read_table(sql).predicate.sides.into_iter().map(named).collect::<Vec<_>>()
+    };
+    let mut both = sides("SELECT 1 FROM t WHERE (a = 1 AND c > 2 OR b = 2) AND d = 3");
+    both.sort();
+    assert_eq!(both, ["a c", "b"]);
+    // A list on one column is one.
+    assert!(sides("SELECT 1 FROM t WHERE a = 1 OR a = 2").is_empty());
+    assert!(sides("SELECT 1 FROM t WHERE a = 1 OR NOT b").is_empty());
+}
+
 #[test]
 fn predicates() {
     check("SELECT 1 FROM t WHERE a=5 AND b<=>'x' AND c IS NULL", "select t{a=1 & b=2 & c null}");
@@ -185,7 +221,8 @@ fn predicates() {
         "SELECT 1 FROM t WHERE a = @x AND b = NOW() - INTERVAL 1 DAY AND c = d + 1",
         "select t{a=_ & b=_ & c?…}",
     );
-    check("SELECT 1 FROM t WHERE LOWER(a) = 'x'", "select t{…}");
+    check("SELECT 1 FROM t WHERE LOWER(a) = 'x'", "select t{Lower(a)=1}");
+    check("SELECT 1 FROM t WHERE LEFT(a, 3) = 'x'", "select t{…}");
     check(
         "SELECT 1 FROM t WHERE a = DATE '2020-01-01' AND b = x'4D' AND c = _utf8mb4'x'",
         "select t{a=1 & b=2 & c=3}",

@@ -1,12 +1,18 @@
 //! WHERE and ON: what they say about each table's columns.
 
+use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator, Value, Visit, Visitor};
 
 use super::digest::{Digest, FoldKind};
+use super::formula_reader::formula;
 use super::rewrite::slot;
 use super::statement::{Condition, Scalar, TableAccess, Test};
+
+/// Most sides of an OR that are followed one by one.
+const MAX_SIDES: usize = 8;
 
 /// A condition of WHERE or ON and the tables whose rows it can keep from being read: the ON of a LEFT JOIN
 /// restricts only the tables on its right.
@@ -31,7 +37,15 @@ pub(super) fn apply(own: &mut [TableAccess], sources: usize, conjuncts: Vec<Conj
                     pending.push(right);
                     pending.push(left);
                 }
-                atom => place(own, sources, &reach, read(atom, digest)),
+                atom => {
+                    let found = read(atom, digest);
+                    if let (None, Some(table)) =
+                        (&found, reach.clone().next().filter(|_| sources == 1 && own.len() == 1))
+                    {
+                        own[table].predicate.sides = sides(atom, digest).unwrap_or_default();
+                    }
+                    place(own, sources, &reach, found);
+                }
             }
         }
     }
@@ -44,7 +58,9 @@ fn place(own: &mut [TableAccess], sources: usize, reach: &Range<usize>, found: O
             Some(table) if reach.contains(&table) => {
                 let predicate = &mut own[table].predicate;
                 predicate.exact &= *test != Test::Other && found.as_ref().is_some_and(|found| found.exact);
-                predicate.conditions.push(Condition { column: column.name.to_owned(), test: test.clone() });
+                predicate
+                    .conditions
+                    .push(Condition { column: column.name.clone().into_owned(), test: test.clone() });
             }
             // The ON of an outer join does not restrict its outer side.
             Some(_) => {}
@@ -67,10 +83,11 @@ struct Found<'e> {
 }
 
 /// A column as the text names it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Column<'e> {
     qualifier: Option<&'e str>,
-    name: &'e str,
+    /// For an expression that a functional index can be made of, its spelling.
+    name: Cow<'e, str>,
 }
 
 impl Column<'_> {
@@ -89,18 +106,26 @@ impl Column<'_> {
 
 fn column(expr: &Expr) -> Option<Column<'_>> {
     match expr {
-        Expr::Identifier(ident) if !variable(ident) => Some(Column { qualifier: None, name: &ident.value }),
+        Expr::Identifier(ident) if !variable(ident) => {
+            Some(Column { qualifier: None, name: Cow::from(&ident.value) })
+        }
         Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            [.., table, column] => Some(Column { qualifier: Some(&table.value), name: &column.value }),
+            [.., table, column] => {
+                Some(Column { qualifier: Some(&table.value), name: Cow::from(&column.value) })
+            }
             _ => None,
         },
         Expr::Nested(inner) => column(inner),
+        Expr::Function(_) | Expr::Substring { .. } | Expr::Trim { .. } | Expr::Cast { .. } => {
+            let formula = formula(expr).filter(|formula| !formula.columns().is_empty())?;
+            Some(Column { qualifier: None, name: formula.spelling()?.into() })
+        }
         _ => None,
     }
 }
 
 /// `@x` and `@@x` reach the parser as words.
-fn variable(ident: &Ident) -> bool {
+pub(super) fn variable(ident: &Ident) -> bool {
     ident.quote_style.is_none() && ident.value.starts_with('@')
 }
 
@@ -165,11 +190,12 @@ fn comparison<'e>(
     match (column(left), column(right)) {
         (Some(left), Some(right)) => {
             let equal = matches!(op, BinaryOperator::Eq | BinaryOperator::Spaceship);
-            let test = |other: Column<'_>| match other.qualifier {
-                Some(alias) if equal => Test::EqColumn(alias.to_owned(), other.name.to_owned()),
+            let test = |other: &Column<'_>| match other.qualifier {
+                Some(alias) if equal => Test::EqColumn(alias.to_owned(), other.name.clone().into_owned()),
                 _ => Test::Other,
             };
-            Some(Found { conditions: vec![(left, test(right)), (right, test(left))], exact: true })
+            let (of_left, of_right) = (test(&right), test(&left));
+            Some(Found { conditions: vec![(left, of_left), (right, of_right)], exact: true })
         }
         (Some(column), None) => {
             let test = scalar(right).map_or(Test::Other, |value| test(op, value));
@@ -265,8 +291,8 @@ fn alternatives<'e>(expr: &'e Expr, digest: &Digest) -> Option<Found<'e>> {
             atom => {
                 let mut found = read(atom, digest).filter(|found| found.conditions.len() == 1)?;
                 let (column, test) = found.conditions.pop()?;
-                let same = only.is_none_or(|only| {
-                    only.name.eq_ignore_ascii_case(column.name) && only.qualifier == column.qualifier
+                let same = only.as_ref().is_none_or(|only| {
+                    only.name.eq_ignore_ascii_case(&column.name) && only.qualifier == column.qualifier
                 });
                 match test {
                     Test::Eq(value) if same => values.push(value),
@@ -278,6 +304,39 @@ fn alternatives<'e>(expr: &'e Expr, digest: &Digest) -> Option<Found<'e>> {
         }
     }
     Some(Found { conditions: vec![(only?, Test::In(values))], exact: true })
+}
+
+/// What each side of an OR says of the only table, as far as it can be read. `None`: no OR, or a side says nothing.
+fn sides(expr: &Expr, digest: &Digest) -> Option<Vec<Vec<Condition>>> {
+    let Expr::BinaryOp { op: BinaryOperator::Or, .. } = expr else { return None };
+    let mut pending = vec![expr];
+    let mut all = Vec::new();
+    while let Some(expr) = pending.pop() {
+        match expr {
+            Expr::Nested(inner) => pending.push(inner),
+            Expr::BinaryOp { left, op: BinaryOperator::Or, right } => pending.extend([&**left, &**right]),
+            side => all.push(conjunction(side, digest)),
+        }
+        if all.len() > MAX_SIDES {
+            return None;
+        }
+    }
+    (!all.iter().any(Vec::is_empty)).then_some(all)
+}
+
+/// The conditions of a conjunction that can be read.
+fn conjunction(expr: &Expr, digest: &Digest) -> Vec<Condition> {
+    match expr {
+        Expr::Nested(inner) => conjunction(inner, digest),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            [left, right].into_iter().flat_map(|side| conjunction(side, digest)).collect()
+        }
+        atom => {
+            let found = read(atom, digest).map(|found| found.conditions).unwrap_or_default();
+            let named = found.into_iter().filter(|(_, test)| *test != Test::Other);
+            named.map(|(column, test)| Condition { column: column.name.into_owned(), test }).collect()
+        }
+    }
 }
 
 /// A value of a list.
@@ -316,8 +375,13 @@ pub(super) fn scalar(expr: &Expr) -> Option<Scalar> {
             Some(Scalar::Default)
         }
         Expr::Subquery(_) => Some(Scalar::Unknown),
-        expr => expr.visit(&mut ColumnFinder).is_continue().then_some(Scalar::Unknown),
+        expr => expr.visit(&mut ColumnFinder).is_continue().then(|| computed(expr)),
     }
+}
+
+/// The value of an expression, if it can be computed.
+pub(super) fn computed(expr: &Expr) -> Scalar {
+    formula(expr).map_or(Scalar::Unknown, |formula| Scalar::Computed(Arc::new(formula)))
 }
 
 /// Stops at the first column.

@@ -3,14 +3,14 @@
 use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{
-    Expr, GroupByExpr, JoinConstraint, JoinOperator, LockClause, LockType, NonBlock, ObjectName, OrderBy,
-    OrderByExpr, OrderByKind, OrderBySort, Query, Select as Block, SelectItem, SetExpr, TableFactor,
-    TableWithJoins, Visit, Visitor,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator,
+    LockClause, LockType, NonBlock, ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderBySort, Query,
+    Select as Block, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::digest::Digest;
 use super::predicate::{Conjunct, apply};
-use super::statement::{Predicate, RowLock, Select, TableAccess, TableName, WaitPolicy};
+use super::statement::{Extreme, Predicate, RowLock, Select, TableAccess, TableName, WaitPolicy};
 
 /// Reads the queries of one statement.
 pub(super) struct Reader<'d> {
@@ -155,6 +155,9 @@ impl<'d> Reader<'d> {
         for table in &mut from.own {
             table.lock = locks.iter().find(|clause| reaches(clause, &table.alias)).map(row_lock);
         }
+        if let ([table], 1) = (from.own.as_mut_slice(), from.sources) {
+            table.extreme = extreme(block);
+        }
         out.append(&mut from.own);
         out.append(&mut from.nested);
         self.subqueries(&block.projection, out);
@@ -236,6 +239,65 @@ impl<'d> Reader<'d> {
     }
 }
 
+/// The one extreme that a query block is after.
+fn extreme(block: &Block) -> Option<Extreme> {
+    let grouped = match &block.group_by {
+        GroupByExpr::All(_) => true,
+        GroupByExpr::Expressions(columns, _) => !columns.is_empty(),
+    };
+    if grouped || block.distinct.is_some() || block.having.is_some() {
+        return None;
+    }
+    let mut finder = ExtremeFinder { found: None, columns: 0 };
+    let ControlFlow::Continue(()) = block.projection.visit(&mut finder) else { return None };
+    finder.found.filter(|_| finder.columns == 1)
+}
+
+/// Finds the MIN or MAX of a projection; breaks where there is more.
+struct ExtremeFinder {
+    found: Option<Extreme>,
+    /// Columns named, that of the extreme included.
+    columns: usize,
+}
+
+impl Visitor for ExtremeFinder {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => return ControlFlow::Break(()),
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
+                self.columns += usize::from(plain_name(expr).is_some())
+            }
+            Expr::Function(function) => {
+                let name = last_part(&function.name).unwrap_or_default().to_ascii_uppercase();
+                let greatest = match name.as_str() {
+                    "MIN" => false,
+                    "MAX" => true,
+                    name if AGGREGATES.iter().any(|known| known.strip_suffix('(') == Some(name)) => {
+                        return ControlFlow::Break(());
+                    }
+                    _ => return ControlFlow::Continue(()),
+                };
+                let FunctionArguments::List(list) = &function.args else { return ControlFlow::Break(()) };
+                let [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] = list.args.as_slice() else {
+                    return ControlFlow::Break(());
+                };
+                let (Some(column), None) = (plain_name(of), &self.found) else {
+                    return ControlFlow::Break(());
+                };
+                self.found = Some(Extreme { column, greatest });
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// Gives the outermost queries inside a node to the reader, which looks into them itself.
 struct QueryFinder<'r, 'd> {
     reader: &'r mut Reader<'d>,
@@ -283,8 +345,9 @@ pub(super) fn access(table: TableName, alias: Option<String>, nested: bool) -> T
         table,
         alias,
         lock: None,
-        predicate: Predicate { conditions: Vec::new(), exact: true },
+        predicate: Predicate { exact: true, ..Predicate::default() },
         nested,
+        extreme: None,
     }
 }
 

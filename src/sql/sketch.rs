@@ -149,6 +149,6 @@ fn scalar(scalar: &Scalar) -> String {
         Scalar::Null => "null".into(),
         Scalar::Default => "default".into(),
         Scalar::Negative(slot) => format!("-{slot}"),
-        Scalar::Unknown => "_".into(),
+        Scalar::Computed(_) | Scalar::Unknown => "_".into(),
     }
 }

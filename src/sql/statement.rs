@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use super::formula::Formula;
+
 /// A statement that was read, ready to be kept in the digest cache.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Statement {
@@ -258,6 +260,17 @@ pub struct TableAccess {
     pub predicate: Predicate,
     /// True for a table inside a subquery, derived table or CTE.
     pub nested: bool,
+    /// Only the row with the least or greatest value of a column is wanted: `SELECT MAX(c) …`.
+    pub extreme: Option<Extreme>,
+}
+
+/// `MIN(c)` or `MAX(c)`, and no other aggregate and no other column.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Extreme {
+    /// The column.
+    pub column: String,
+    /// `MAX`
+    pub greatest: bool,
 }
 
 /// The lock of a locking read.
@@ -287,6 +300,8 @@ pub struct Predicate {
     pub conditions: Vec<Condition>,
     /// False if the text has more conditions than `conditions` shows (OR, functions, other tables, …).
     pub exact: bool,
+    /// Of an OR that `conditions` cannot show, what each of its sides says, as a conjunction.
+    pub sides: Vec<Vec<Condition>>,
 }
 
 /// A condition on one column (or on a row constructor's columns, as several conditions).
@@ -335,7 +350,9 @@ pub enum Scalar {
     Default,
     /// A number that the text computes from a literal, as `-5`: slot with the sign turned.
     Negative(usize),
-    /// User variables, functions, expressions: not known without the server.
+    /// An expression that can be computed from literals and, where a row is changed, from its columns.
+    Computed(Arc<Formula>),
+    /// User variables, other functions and expressions: not known without the server.
     Unknown,
 }
 

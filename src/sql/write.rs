@@ -5,7 +5,7 @@ use sqlparser::ast::{
     TableObject,
 };
 
-use super::predicate::{Conjunct, scalar};
+use super::predicate::{Conjunct, computed, scalar};
 use super::read::{From, Reader, last_part, plain_name, plain_order_list, table_name};
 use super::statement::{
     Delete, Insert, RowLock, Rows, Scalar, Select, TableAccess, Test, Update, WaitPolicy,
@@ -92,7 +92,7 @@ fn value(expr: &ast::Expr) -> Scalar {
         {
             Scalar::Default
         }
-        expr => scalar(expr).unwrap_or(Scalar::Unknown),
+        expr => scalar(expr).unwrap_or_else(|| computed(expr)),
     }
 }
 

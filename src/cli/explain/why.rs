@@ -25,6 +25,9 @@ pub fn why(rule: &str) -> &'static str {
         "parent-row" => "the parent must stay as long as its child may come",
         "child-entries" => "a row with children must not go",
         "insert-entry" => "the new entry goes here",
+        "insert-somewhere" => "the new entry goes where the server computes it to go",
+        "one-end" => "only the first or last entry is read, or the next one beyond if there is none",
+        "auto-increment" => "its numbers must follow each other",
         "insert-unique" => "the new entry goes here, and must be the only one with its key",
         _ => "",
     }

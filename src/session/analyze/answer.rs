@@ -239,6 +239,9 @@ impl Analyzer {
             // A record that was found is known for a moment; this one is going.
             for request in &intent.requests {
                 self.shared.admission.scheduler().forget(request.index, &request.range);
+                if errno.is_none() {
+                    self.shared.admission.scheduler().deleted(txn, request.index, &request.range);
+                }
             }
         }
         let locks = matches!(statement, Statement::LockTables(_)) || besides::locks_everything(statement);

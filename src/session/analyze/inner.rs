@@ -73,7 +73,7 @@ impl<'a> Asker<'a> {
             if inner.reads && !self.context.locks_gaps() {
                 continue;
             }
-            let values = inner.analysed.bind(&inner.text, &run.running.params);
+            let values = inner.analysed.bind(&inner.text, &run.running.params).at(values.now());
             let asker = Asker { schema: Some(&run.schema), ..*self };
             let one = asker.known(inner, &values, known.inner.get(at), depth + 1);
             // Where a value that it looks for is not known, it looks somewhere.
@@ -260,9 +260,10 @@ fn is_blind(statement: &Statement, values: &dyn Values) -> bool {
 }
 
 fn looks_for_unknown(predicate: &Predicate, values: &dyn Values) -> bool {
-    let unknown = |scalar: &Scalar| match scalar {
+    let unknown = |wanted: &Scalar| match wanted {
         Scalar::Slot(slot) | Scalar::Negative(slot) => values.value(*slot) == Value::Unknown,
         Scalar::ListSlot(slot) => values.list(*slot).contains(&Value::Unknown),
+        Scalar::Computed(_) => intent::scalar(wanted, values, 0).is_none(),
         Scalar::Unknown => true,
         Scalar::Null | Scalar::Default => false,
     };

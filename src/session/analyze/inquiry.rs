@@ -15,8 +15,10 @@ use crate::backend::explain::PlanKey;
 use crate::backend::literal::{bytes, string};
 use crate::backend::probe_sql::ProbeValue;
 use crate::backend::scan;
-use crate::catalog::{Table, TableKind};
+use crate::catalog::{Flavour, Table, TableKind};
+use crate::id::TableId;
 use crate::intent::access_path::{Path, Span, Way, like_head};
+use crate::intent::foreign_key::Place;
 use crate::intent::known::{Known, Plan, SeenEntry, SeenPath, SeenPlace, SeenSpan};
 use crate::intent::read::{self, Searched};
 use crate::intent::{self, Context, Intent, value};
@@ -27,6 +29,9 @@ use crate::sql::statement::{Statement, TableName, Test, Value};
 
 /// Most spans of one path that are read; longer IN lists stay wide.
 const MAX_SPANS: usize = 16;
+
+/// Foreign keys that are followed down from a row.
+const MAX_ROUNDS: usize = 4;
 
 /// Statements that one runs which are asked about.
 const MAX_INNER: usize = 16;
@@ -39,6 +44,8 @@ pub(super) struct Inquiry {
     pub(super) params: Vec<Value<'static>>,
     pub(super) schema: Option<String>,
     pub(super) context: Context,
+    /// When it ran, on the server's clock.
+    pub(super) now: Option<i64>,
     /// How many statements run each other down to this one.
     pub(super) depth: u8,
 }
@@ -50,7 +57,7 @@ impl Inquiry {
 
     /// What the statement asks for, with what is known.
     pub(super) fn intent(&self, known: &Known) -> Intent {
-        let values = self.analysed.bind(&self.text, &self.params);
+        let values = self.analysed.bind(&self.text, &self.params).at(self.now);
         self.asker().intent(self.statement(), &values, known)
     }
 
@@ -69,6 +76,9 @@ impl Inquiry {
             if let Some(key) = plan_key(&self.shared, self.schema.as_deref(), &self.analysed) {
                 let steps = knowledge.explainer.plan(key, &plain.select).await;
                 known.plan = steps.map_or(Plan::Unavailable, Plan::Steps);
+                if known.plan.reads_nothing() && self.reads_all_the_same() {
+                    known.plan = Plan::scan(&accesses(self.statement())[0].alias);
+                }
             }
         }
         let mut read = Read { inquiry: self, knowledge, plain: plain.as_ref(), columns: Vec::new() };
@@ -78,6 +88,25 @@ impl Inquiry {
             known.inner.push(inner.ask_boxed().await);
         }
         known
+    }
+
+    /// MariaDB sees that two conditions on a column exclude each other in a SELECT only: an UPDATE or DELETE reads all
+    /// rows, unless an index has the column.
+    fn reads_all_the_same(&self) -> bool {
+        let changes = matches!(self.statement(), Statement::Update(_) | Statement::Delete(_));
+        let [access] = accesses(self.statement()) else { return false };
+        let Some(table) = self.table_named(&access.table).filter(|_| changes) else { return false };
+        let conditions = &access.predicate.conditions;
+        let indexed = |name: &str| {
+            let column = table.column(name);
+            table.indexes.iter().flat_map(|index| &index.parts).any(|part| part.column == column)
+        };
+        let twice = conditions.iter().enumerate().any(|(at, condition)| {
+            conditions[..at].iter().any(|other| other.column.eq_ignore_ascii_case(&condition.column))
+        });
+        let null = conditions.iter().any(|condition| condition.test == Test::IsNull);
+        let plain = twice && !null && !conditions.iter().any(|condition| indexed(&condition.column));
+        self.context.flavour == Flavour::MariaDb && plain
     }
 
     /// A statement may run statements that run statements.
@@ -90,7 +119,7 @@ impl Inquiry {
         if self.depth >= MAX_DEPTH || !runs_more(self.statement(), &|name| self.table_named(name)) {
             return Vec::new();
         }
-        let values = self.analysed.bind(&self.text, &self.params);
+        let values = self.analysed.bind(&self.text, &self.params).at(self.now);
         let (runs, _) = self.asker().runs(self.statement(), &values, known);
         let inquiry = |run: inner::Run| Inquiry {
             shared: self.shared.clone(),
@@ -99,6 +128,7 @@ impl Inquiry {
             params: run.running.params,
             schema: Some(run.schema.to_string()),
             context: self.context,
+            now: self.now,
             depth: self.depth + 1,
         };
         runs.into_iter().take(MAX_INNER).map(inquiry).collect()
@@ -108,25 +138,38 @@ impl Inquiry {
         find(&self.shared, self.schema.as_deref(), name)
     }
 
-    /// Reads the places beside the searches.
+    /// Reads the places beside the searches; what is seen there may lead to others (the children of children).
     async fn places(&self, knowledge: &Knowledge, known: &mut Known) {
-        let places = {
-            let values = self.analysed.bind(&self.text, &self.params);
-            let table = |name: &TableName| find(&self.shared, self.schema.as_deref(), name);
-            intent::places(self.statement(), &values, &self.context, &table, known)
-        };
-        for place in places.into_iter().take(MAX_SPANS) {
-            let (table, index) = (&place.table, place.index);
-            let span = Span { equal: place.values, ..Span::default() };
-            let Some(span) = span_sql(table, index, &span) else { continue };
-            let Some(sql) = scan::build(table, index, &[span], None, false, &table.name, &[]) else {
-                continue;
+        let mut asked: Vec<(TableId, usize, Option<Key>)> = Vec::new();
+        for _ in 0..MAX_ROUNDS {
+            let places = {
+                let values = self.analysed.bind(&self.text, &self.params).at(self.now);
+                let table = |name: &TableName| find(&self.shared, self.schema.as_deref(), name);
+                intent::places(self.statement(), &values, &self.context, &table, known)
             };
-            let Some(seen) = knowledge.scanner.scan(&sql).await else { continue };
-            let span = seen.first().and_then(|seen| seen_span(table, index, seen, true));
-            if let (Some(span), Some(key)) = (span, place.key) {
-                known.places.push(SeenPlace { table: table.id, index, key, span });
+            let before = asked.len();
+            for place in places {
+                let mark = (place.table.id, place.index, place.key.clone());
+                if asked.len() - before < MAX_SPANS && !asked.contains(&mark) {
+                    asked.push(mark);
+                    self.place(knowledge, place, known).await;
+                }
             }
+            if asked.len() == before {
+                return;
+            }
+        }
+    }
+
+    async fn place(&self, knowledge: &Knowledge, place: Place, known: &mut Known) {
+        let (table, index) = (&place.table, place.index);
+        let span = Span { equal: place.values, ..Span::default() };
+        let Some(span) = span_sql(table, index, &span) else { return };
+        let Some(sql) = scan::build(table, index, &[span], None, false, &table.name, &[]) else { return };
+        let Some(seen) = knowledge.scanner.scan(&sql).await else { return };
+        let span = seen.first().and_then(|seen| seen_span(table, index, seen, true));
+        if let (Some(span), Some(key)) = (span, place.key) {
+            known.places.push(SeenPlace { table: table.id, index, key, span });
         }
     }
 
@@ -200,7 +243,8 @@ impl Read<'_> {
     }
 
     async fn table(&mut self, searched: &Searched<'_>, table: &Arc<Table>, known: &mut Known) {
-        let values = self.inquiry.analysed.bind(&self.inquiry.text, &self.inquiry.params);
+        let values =
+            self.inquiry.analysed.bind(&self.inquiry.text, &self.inquiry.params).at(self.inquiry.now);
         let questions: Vec<(usize, Option<Question>)> = {
             let columns = &self.columns;
             let joined = |alias: &str, column: &str| {
@@ -244,8 +288,12 @@ impl Read<'_> {
     fn question(&self, searched: &Searched<'_>, table: &Table, path: &Path<'_>) -> Option<Question> {
         let locks_gaps = self.inquiry.context.locks_gaps();
         let limited = self.plain.is_some_and(|plain| plain.limit.is_some());
-        let everything =
-            path.way == Way::All && path.index == 0 && locks_gaps && !limited && !self.is_joined(searched);
+        let everything = path.way == Way::All
+            && path.extreme.is_none()
+            && path.index == 0
+            && locks_gaps
+            && !limited
+            && !self.is_joined(searched);
         let index = &table.indexes[path.index];
         if everything && index.parts.is_empty() {
             return Some(Question::Nothing);
@@ -264,7 +312,8 @@ impl Read<'_> {
         if index.parts.is_empty() {
             return None;
         }
-        let (spans, index) = (spans?, path.index);
+        let (mut spans, index) = (spans?, path.index);
+        spans.iter_mut().for_each(|span| span.end = path.extreme);
         let scan = |filter, otherwise| {
             let sql = scan::build(table, index, &spans, condition, filter, alias, &more)?;
             Some(Question::Scan { sql, index, covers: path.covers || condition.is_none(), otherwise })
@@ -274,6 +323,7 @@ impl Read<'_> {
         let update = matches!(self.inquiry.statement(), Statement::Update(_));
         match () {
             () if everything => scan(false, Some(Box::new(Question::Nothing))),
+            () if path.extreme.is_some() => scan(false, None),
             () if path.way == Way::All && !locks_gaps && update => scan(true, None),
             () if path.way == Way::All && !locks_gaps => scan(false, scan(true, None).map(Box::new)),
             () => scan(false, None),
@@ -348,6 +398,7 @@ pub(super) fn span_sql(table: &Table, index: usize, span: &Span<'_>) -> Option<s
             Some(pattern) => Some(literal(pattern)??),
             None => None,
         },
+        end: None,
     };
     if let Some(prefix) = table.indexes[index].parts.get(span.equal.len()).and_then(|part| part.prefix) {
         widen(&mut sql, span, prefix as usize)?;

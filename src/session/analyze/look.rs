@@ -15,7 +15,7 @@ use crate::backend::scan;
 use crate::catalog::{Family, Flavour, Table};
 use crate::id::TxnId;
 use crate::intent::access_path::Span;
-use crate::intent::foreign_key::relatives;
+use crate::intent::foreign_key::{children_of as children, relatives};
 use crate::intent::known::Plan;
 use crate::intent::{self, Context, Intent, value};
 use crate::lock::index::Neighbours;
@@ -28,6 +28,9 @@ use crate::txn::effect::Effect;
 
 /// Names of tables that were waited for in vain, per session; with more, none is waited for.
 const MAX_TRIED: usize = 256;
+
+/// Tables that hang together by foreign keys which are loaded with one of them.
+const MAX_RELATIVES: usize = 32;
 
 /// Most statements whose locks one look narrows.
 const MAX_NARROWED: usize = 16;
@@ -93,9 +96,17 @@ impl Analyzer {
                         table = behind;
                     }
                     // Its foreign keys lock there too.
-                    let relatives = relatives(&table);
-                    let loads = relatives.into_iter().map(|(schema, name)| load(schema, name));
-                    futures_util::future::join_all(loads).await;
+                    let mut loaded = vec![(table.schema.clone(), table.name.clone())];
+                    let mut wanted: Vec<(String, String)> = owned(relatives(&table));
+                    while !wanted.is_empty() && loaded.len() < MAX_RELATIVES {
+                        let loads = wanted.iter().map(|(schema, name)| load(schema, name));
+                        let found = futures_util::future::join_all(loads).await;
+                        loaded.append(&mut wanted);
+                        // What goes with a child goes with its parent.
+                        let next = found.iter().flatten().flat_map(|table| owned(children(table)));
+                        wanted = next.filter(|name| !loaded.contains(name)).collect();
+                        wanted.dedup();
+                    }
                     // So do the statements of its triggers.
                     let asker = Asker { shared: &shared, schema: Some(&schema), context, reading };
                     let named = asker.trigger_tables(&table);
@@ -193,6 +204,7 @@ impl Analyzer {
             params: execution.params.iter().map(Value::outliving).collect(),
             schema: self.state.schema().map(str::to_owned),
             context,
+            now: self.now(),
             depth: 0,
         }
     }
@@ -247,7 +259,7 @@ impl Analyzer {
         if request.range.low.is_end() && request.index.index == 0 {
             return self.look_at_end(table, request);
         }
-        let binding = execution.analysed.bind(execution.text, execution.params);
+        let binding = execution.analysed.bind(execution.text, execution.params).at(self.now());
         let values = intent::values_of(statement, &binding, &table, request)?;
         let index = request.index;
         if request.kind.inserts() && index.index != 0 {
@@ -316,6 +328,10 @@ impl Analyzer {
             shared.admission.learn(index, &Neighbours { place, present: false, below, above });
         }))
     }
+}
+
+fn owned(names: Vec<(&str, &str)>) -> Vec<(String, String)> {
+    names.into_iter().map(|(schema, name)| (schema.to_owned(), name.to_owned())).collect()
 }
 
 /// A value as a probe of a column of this family asks for it.

@@ -21,6 +21,7 @@ use crate::id::{SearchId, TxnId};
 use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::LockRefs;
+use crate::sql::statement::Statement;
 
 /// Such a statement.
 pub(super) struct Search {
@@ -156,7 +157,11 @@ impl Search {
         let mut state = self.state.lock();
         state.narrowing = None;
         let Some(refs) = state.refs.take() else { return };
-        if state.answered.as_ref().is_some_and(|(answered, _)| known.contradicts(answered.rows())) {
+        // MAX gives a row where there is none.
+        let statement = &self.inquiry.analysed.plan.statement;
+        let aggregated = matches!(statement, Statement::Select(select) if select.aggregated);
+        let found = |answered: &Answered| answered.rows().filter(|_| !aggregated);
+        if state.answered.as_ref().is_some_and(|(answered, _)| known.contradicts(found(answered))) {
             // Its own transaction has inserted or deleted there since: the wide locks stay.
             state.refs = Some(refs);
             return admission.searches.close(self.id);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::super::analysis::Verdict;
 use super::super::place::place;
@@ -380,7 +380,7 @@ impl Analyzer {
         let context = self.context(effect);
         let table = |name: &TableName| find(&self.shared, self.state.schema(), name);
         let asker = self.asker(context, execution.analysed.reading);
-        let binding = execution.analysed.bind(execution.text, execution.params);
+        let binding = execution.analysed.bind(execution.text, execution.params).at(self.now());
         match &execution.analysed.plan.statement {
             Statement::Multi(parts) => {
                 let (mut all, mut counts) = (Intent::default(), VecDeque::new());
@@ -409,6 +409,13 @@ impl Analyzer {
         }
     }
 
+    /// Seconds since 1970 on the server's clock, in its time zone.
+    pub(super) fn now(&self) -> Option<i64> {
+        let ahead = self.shared.knowledge.as_ref()?.control.clock_ahead()?;
+        let here = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+        Some(i64::try_from(here).ok()? + ahead)
+    }
+
     /// Who asks for a statement's locks.
     pub(super) fn asker(&self, context: Context, reading: Reading) -> Asker<'_> {
         Asker { shared: &self.shared, schema: self.state.schema(), context, reading }
@@ -416,12 +423,15 @@ impl Analyzer {
 
     /// What the statement runs under.
     pub(super) fn context(&self, effect: Effect) -> Context {
+        let knowledge = self.shared.knowledge.as_ref();
         Context {
             isolation: effect.isolation,
             flavour: self.flavour,
             in_transaction: effect.runs == Runs::Transaction,
             foreign_keys: self.state.foreign_key_checks(),
             parents_first: self.flavour == Flavour::MySql && self.server_version >= FOREIGN_KEYS_IN_SERVER,
+            // Without knowledge the mode in which nobody takes the lock.
+            autoinc_lock_mode: knowledge.and_then(|known| known.control.autoinc_lock_mode()).unwrap_or(2),
         }
     }
 
