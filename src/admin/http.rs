@@ -219,7 +219,7 @@ mod tests {
         };
         check("/healthz", "200", "\r\n\r\nok\n").await;
         check("/metrics", "200", "\r\n\r\na_total 1\n").await;
-        check("/api/status", "200", "\"rejected\":0}").await;
+        check("/api/status", "200", "\"restarted\":0}").await;
         check("/api/locks", "200", "{\"locks\":[],\"truncated\":false}").await;
         check("/api/locks?table=orders&limit=5", "200", "{\"locks\":[],\"truncated\":false}").await;
         check("/api/locks?colour=red", "400", "{\"error\":\"locks has no column colour\"}").await;

@@ -20,6 +20,8 @@ pub mod deadlock;
 pub mod document;
 pub mod state;
 pub mod pattern;
+mod tag_value;
+mod room;
 mod budget;
 mod dry_run;
 mod replay;
@@ -56,6 +58,7 @@ pub use look::Looking;
 use place::Places;
 use record::Resource;
 use registry::{Entry, Registry};
+use room::Room;
 use wake::Delivery;
 pub use wake::HoldLook;
 
@@ -81,6 +84,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a record that was met is believed to exist.
     pub fence_lifetime: Duration,
+    /// Locks that are followed, over all sessions.
+    pub max_locks: usize,
     /// Conflicts kept in memory.
     pub keep: usize,
     /// Hide literals in all that is kept.
@@ -113,6 +118,7 @@ pub struct Admission {
     vain_looks: AtomicU32,
     log_lines: Budget,
     looks: Allowance,
+    room: Room,
     waits: Budget,
     scenes: Budget,
     /// Statements that exclude others from tables.
@@ -171,6 +177,7 @@ impl Admission {
             vain_looks: AtomicU32::new(0),
             log_lines: Budget::new(LOG_LINES_PER_SECOND),
             looks: Allowance::default(),
+            room: Room::default(),
             waits: Budget::new(WAITS_PER_SECOND),
             scenes: Budget::new(SCENES_PER_SECOND),
             excluding: AtomicUsize::new(0),
@@ -211,6 +218,12 @@ impl Admission {
     /// May the request lock a gap into which its transaction inserts later?
     pub fn may_lock_gap(&self, request: &Request) -> bool {
         self.scheduler.locks().may_lock_gap(request, self.now())
+    }
+
+    /// Is there room for so many more locks? What asks for them is to be followed only if there is.
+    pub fn has_room(&self, locks: usize) -> bool {
+        let settings = self.settings.load();
+        self.room.take(locks, settings.max_locks, self.now(), || self.scheduler.locks().len())
     }
 
     /// Lets a statement on if nothing is in its way.
@@ -285,6 +298,7 @@ impl Admission {
 
     /// The locks of a statement turn out to be these.
     pub fn replace(&self, txn: TxnId, refs: &[LockRef], exact: Exact<'_>) -> LockRefs {
+        self.room.taken(exact.requests.len());
         let (noted, woken) = self.scheduler.replace(txn, refs, exact, self.now());
         self.deliver(woken);
         noted

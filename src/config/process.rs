@@ -40,6 +40,8 @@ pub struct LimitsConfig {
     pub history: usize,
     /// Savepoints of one transaction that are followed; with more, the oldest is forgotten.
     pub savepoints: usize,
+    /// Locks of all sessions together in the lock table; further ones are not followed.
+    pub locks: usize,
     /// Locks of one transaction in the lock table; with more it becomes uncertain.
     pub locks_per_transaction: usize,
 }
@@ -51,6 +53,7 @@ impl Default for LimitsConfig {
             plans: 10_000,
             history: 200,
             savepoints: 64,
+            locks: 1_000_000,
             locks_per_transaction: 10_000,
         }
     }

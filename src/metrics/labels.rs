@@ -177,6 +177,8 @@ label! {
         PreparedLimit = "prepared_limit",
         /// More locks than `limits.locks_per_transaction`.
         LockLimit = "lock_limit",
+        /// More locks of all sessions together than `limits.locks`.
+        LockTableFull = "lock_table_full",
         /// More savepoints than `limits.savepoints`.
         SavepointLimit = "savepoint_limit",
         /// The definition of a table is not known.

@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use super::label::Label;
-use super::labels::Prediction;
+use super::labels::{Prediction, Restarted};
 use crate::lock::mode::Certainty;
 use crate::scheduler::conflict::{ConflictKind, Taken};
 
@@ -17,6 +17,8 @@ pub struct Outcomes {
     pub did_not_happen: u64,
     /// Refused.
     pub rejected: u64,
+    /// Came, and the victim was run again.
+    pub restarted: u64,
 }
 
 impl Metrics {
@@ -32,6 +34,7 @@ impl Metrics {
             happened: came(Prediction::Hit),
             did_not_happen: came(Prediction::FalseAlarm),
             rejected: kinds.iter().map(rejected).sum(),
+            restarted: self.restarts.get(Restarted::Done),
         }
     }
 }
