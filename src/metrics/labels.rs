@@ -147,6 +147,8 @@ label! {
         HotRow = "hot_row",
         /// Overlapping searches of many rows.
         OverlappingRanges = "overlapping_ranges",
+        /// What once ended in a deadlock was about to form again: its signature says so, where is not known.
+        KnownDeadlock = "known_deadlock",
         /// None of these.
         Other = "other",
     }
