@@ -227,6 +227,21 @@ fn digests_and_conflicts() {
             waiting.join().expect("it goes on");
         }
         assert_eq!(interlock.conflicts().len(), 2, "the newest are kept");
+        // A long list comes in parts.
+        let part = |after: u64| -> Value {
+            let (_, body) =
+                interlock.get(&format!("/api/conflicts?after={after}&limit=1")).expect("an answer");
+            serde_json::from_str(&body).expect("JSON")
+        };
+        let (mut after, mut seen) = (0, Vec::new());
+        for _ in 0..3 {
+            let answer = part(after);
+            let records = answer["conflicts"].as_array().expect("a list");
+            seen.extend(records.iter().map(|record| record["seq"].as_u64().expect("a number")));
+            after = answer["next"].as_u64().expect("a number");
+        }
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert!(seen[0] < seen[1] && after >= seen[1], "{seen:?}, {after}");
         assert!(interlock.status()["conflicts"].as_u64() >= Some(5));
     });
 }

@@ -53,7 +53,7 @@ impl Default for LimitsConfig {
             plans: 10_000,
             history: 200,
             savepoints: 64,
-            locks: 1_000_000,
+            locks: 250_000,
             locks_per_transaction: 10_000,
         }
     }
