@@ -93,6 +93,11 @@ soak:
 	@tests/support/setup
 	SOAK_SECONDS=$(SECONDS_OF_SOAK) cargo test --release --quiet --test chaos -- --include-ignored --nocapture soak
 
+# The Debian package, built and held to what it promises: target/debian/interlock_*.deb.
+.PHONY: deb
+deb:
+	@deploy/deb
+
 # Manifests, units, image and scripts of deploy/, by the tools that exist for them.
 .PHONY: deploy-check
 deploy-check:

@@ -25,6 +25,7 @@ const CANARIES: &[&str] = &[
     "canary-new-account",
     "canary-comment",
     "canary-like",
+    "canary-tag",
     "canary-deadlock",
     "canary-admin-token",
     // The hash of the console's password.
@@ -93,6 +94,9 @@ fn work(server: &Server, interlock: &Interlock) {
         first.query("BEGIN");
         first.query(locking);
         second.query(&format!("BEGIN; {locking} /* canary-comment */; ROLLBACK"));
+        second.query(&format!(
+            "{locking} /*customer='canary-tag',route='%2Fusers%2F770077007%2F%3Fname=canary-tag'*/"
+        ));
         first.query("ROLLBACK");
         !interlock.conflicts().is_empty()
     });

@@ -115,6 +115,42 @@ fn savepoints_locks_and_statements_of_a_transaction() {
 }
 
 #[test]
+fn the_lock_table() {
+    both(|server| {
+        prepare(server);
+        let interlock = Interlock::start_with(server, &[], &[("INTERLOCK__LIMITS__LOCKS", "10")]);
+        let update = |client: &mut RawClient, id: u32| {
+            run(client, &format!("UPDATE t SET n = n + 1 WHERE id = {id}"));
+        };
+        let mut clients: Vec<RawClient> = (0..5).map(|_| client(&interlock)).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            run(client, "BEGIN");
+            (1..=10).for_each(|id| update(client, number as u32 * 20 + id));
+        }
+        let locks = || interlock.status()["locks"].as_u64().expect("a number");
+        assert!((1..=10).contains(&locks()), "{} locks", locks());
+        assert!(
+            passed_on(&interlock, "lock_table_full") >= 40.0,
+            "{}",
+            passed_on(&interlock, "lock_table_full")
+        );
+        // Nobody notices, and what is given back is there for others.
+        clients.iter_mut().for_each(|client| run(client, "COMMIT"));
+        assert_eq!(clients[0].rows("SELECT SUM(n) FROM t")[0][0].as_deref(), Some("50"));
+        let mut next = client(&interlock);
+        wait_until("it has room again", SOON, || {
+            run(&mut next, "BEGIN");
+            update(&mut next, 100);
+            let followed = locks() > 0;
+            run(&mut next, "COMMIT");
+            followed
+        });
+        drop((clients, next));
+        interlock.assert_nothing_is_left();
+    });
+}
+
+#[test]
 fn long_and_deep_statements() {
     limited(|interlock| {
         let mut client = client(interlock);
@@ -191,6 +227,21 @@ fn digests_and_conflicts() {
             waiting.join().expect("it goes on");
         }
         assert_eq!(interlock.conflicts().len(), 2, "the newest are kept");
+        // A long list comes in parts.
+        let part = |after: u64| -> Value {
+            let (_, body) =
+                interlock.get(&format!("/api/conflicts?after={after}&limit=1")).expect("an answer");
+            serde_json::from_str(&body).expect("JSON")
+        };
+        let (mut after, mut seen) = (0, Vec::new());
+        for _ in 0..3 {
+            let answer = part(after);
+            let records = answer["conflicts"].as_array().expect("a list");
+            seen.extend(records.iter().map(|record| record["seq"].as_u64().expect("a number")));
+            after = answer["next"].as_u64().expect("a number");
+        }
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert!(seen[0] < seen[1] && after >= seen[1], "{seen:?}, {after}");
         assert!(interlock.status()["conflicts"].as_u64() >= Some(5));
     });
 }

@@ -381,6 +381,7 @@ fn a_deadlock_that_happened_does_not_happen_again_even_after_a_restart() {
         let known = conflicts.iter().find(|conflict| conflict["signature"].is_string());
         let known = known.unwrap_or_else(|| panic!("{conflicts:#?}"));
         assert_eq!((&known["action"], &known["resource"]["range"]), (&"held".into(), &"".into()));
+        assert_eq!(known["pattern"], "known_deadlock");
         drop((a, b));
         interlock.assert_nothing_is_left();
     });

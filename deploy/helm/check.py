@@ -34,6 +34,7 @@ MODES = {
     },
     "sidecar-of-another-chart": {"mode": "sidecar"},
 }
+IMAGE = {"repository": "registry.example/interlock", "tag": "7"}
 # What each mode must contain.
 KINDS = {
     "shared": {"ConfigMap", "Secret", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"},
@@ -53,7 +54,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     chart = helm_python.Chart.load(str(CHART))
     for mode, values in MODES.items():
-        rendered = chart.render(values, name="demo", namespace="demo")
+        rendered = chart.render({"image": IMAGE, **values}, name="demo", namespace="demo")
         documents = [d for text in rendered.values() for d in yaml.safe_load_all(text) if d]
         kinds = {d["kind"] for d in documents}
         assert kinds == KINDS[mode], f"{mode}: {kinds}"
@@ -61,6 +62,7 @@ def main():
             if document["kind"] != "Deployment":
                 continue
             (interlock,) = containers(document)
+            assert interlock["image"] == "registry.example/interlock:7", interlock["image"]
             assert interlock["securityContext"]["readOnlyRootFilesystem"], mode
             assert {"startupProbe", "livenessProbe", "readinessProbe", "resources"} <= set(interlock), mode
             assert (interlock.get("restartPolicy") == "Always") == (mode == "sidecar"), mode
@@ -69,6 +71,13 @@ def main():
         file = out / f"{mode}.yaml"
         file.write_text(yaml.safe_dump_all(known))
         subprocess.run(["kubernetes-validate", "--strict", "--quiet", str(file)], check=True)
+    # Whose image it would be is not guessed.
+    try:
+        chart.render(MODES["shared"], name="demo", namespace="demo")
+    except Exception as error:  # noqa: BLE001: the binding names no class of its own
+        assert "image.repository" in str(error), error
+    else:
+        raise AssertionError("it renders without an image")
     print(f"{len(MODES)} modes")
 
 

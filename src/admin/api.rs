@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/api/status` | figures |
 //! | `/api/locks`, `waits`, `transactions`, `sessions`, `holds`, `digests`, `signatures` | rows of a table |
-//! | `/api/conflicts?after=SEQ` | conflict records after a number |
+//! | `/api/conflicts?after=SEQ` | conflict records after a number, at most `limit` |
 //! | `/api/conflicts/SEQ` | one of them |
 //! | `/api/groups` | conflicts of one kind counted together, each with its newest example |
 //! | `/api/groups/ID` | one of them |
@@ -22,7 +22,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::events::Events;
@@ -61,6 +61,15 @@ pub(super) fn router(sources: &Sources) -> Router {
         .with_state(Arc::new(Api { sources: sources.clone(), events }))
 }
 
+/// An answer that takes time to make, or is large: made in turn, on a thread that serves nobody else.
+async fn made<T: Serialize>(api: &Api, make: impl FnOnce() -> T + Send + 'static) -> Response {
+    let text = api.sources.turns.take(move || serde_json::to_vec(&make())).await;
+    match text {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        _ => error(StatusCode::INTERNAL_SERVER_ERROR, "this went wrong; the log says how"),
+    }
+}
+
 async fn status(State(api): State<Arc<Api>>) -> Response {
     axum::Json(api.sources.view.status()).into_response()
 }
@@ -88,14 +97,13 @@ async fn table(
     let view = api.sources.view.clone();
     let look = move || {
         let fits = |row: &Row| wanted.iter().all(|(column, value)| plain(&row[column]) == *value);
-        (table.rows)(&view, scan).into_iter().filter(fits).take(limit + 1).collect::<Vec<Row>>()
+        let all = (table.rows)(&view, scan).into_iter().filter(fits).take(limit + 1);
+        let mut rows: Vec<Value> = all.map(Value::Object).collect();
+        let truncated = rows.len() > limit;
+        rows.truncate(limit);
+        Row::from_iter([(table.name.to_owned(), rows.into()), ("truncated".to_owned(), truncated.into())])
     };
-    let Ok(mut rows) = api.sources.turns.take(look).await else {
-        return error(StatusCode::INTERNAL_SERVER_ERROR, "this went wrong; the log says how");
-    };
-    let truncated = rows.len() > limit;
-    rows.truncate(limit);
-    axum::Json(json!({ table.name: rows, "truncated": truncated })).into_response()
+    made(&api, look).await
 }
 
 /// A value as a parameter writes it.
@@ -112,12 +120,22 @@ struct After {
     /// Records with larger numbers are wanted.
     #[serde(default)]
     after: u64,
+    /// The most records of the answer.
+    #[serde(default = "default_limit")]
+    limit: usize,
+}
+
+fn default_limit() -> usize {
+    DEFAULT_LIMIT
 }
 
 async fn conflicts(State(api): State<Arc<Api>>, query: Result<Query<After>, QueryRejection>) -> Response {
     match query {
-        Ok(Query(After { after })) => axum::Json((api.sources.conflicts)(after)).into_response(),
-        Err(_) => error(StatusCode::BAD_REQUEST, "after must be a whole number, 0 or more"),
+        Ok(Query(After { after, limit })) => {
+            let view = api.sources.view.clone();
+            made(&api, move || view.admission.ledger.page(after, limit.clamp(1, MAX_LIMIT))).await
+        }
+        Err(_) => error(StatusCode::BAD_REQUEST, "after and limit must be whole numbers, 0 or more"),
     }
 }
 
@@ -129,7 +147,8 @@ async fn conflict(State(api): State<Arc<Api>>, Path(seq): Path<u64>) -> Response
 }
 
 async fn groups(State(api): State<Arc<Api>>) -> Response {
-    axum::Json(json!({ "groups": api.sources.view.admission.ledger.groups() })).into_response()
+    let view = api.sources.view.clone();
+    made(&api, move || BTreeMap::from([("groups", view.admission.ledger.groups())])).await
 }
 
 async fn group(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
@@ -140,7 +159,8 @@ async fn group(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response 
 }
 
 async fn hazards(State(api): State<Arc<Api>>) -> Response {
-    axum::Json(json!({ "hazards": api.sources.view.admission.order.hazards() })).into_response()
+    let view = api.sources.view.clone();
+    made(&api, move || BTreeMap::from([("hazards", view.admission.order.hazards())])).await
 }
 
 async fn release(State(api): State<Arc<Api>>, Path(hold): Path<u64>) -> Response {

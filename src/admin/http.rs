@@ -21,7 +21,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
@@ -45,8 +45,6 @@ pub struct Sources {
     pub metrics: Scrape,
     /// Asked for `/readyz`, once a second at most.
     pub ready: Ready,
-    /// The answer of `/api/conflicts` for records after a number.
-    pub conflicts: Arc<dyn Fn(u64) -> Value + Send + Sync>,
     /// The rows of every other table.
     pub view: View,
     /// What can be done.
@@ -173,7 +171,6 @@ mod tests {
                 let result = if flag.load(Ordering::Relaxed) { Ok(()) } else { Err("refused".to_owned()) };
                 Box::pin(async move { result })
             }),
-            conflicts: Arc::new(|after| json!({ "next": after, "conflicts": [] })),
             operator: operator(&view),
             view,
             access: Arc::new(ArcSwap::from_pointee(Access::new(Some("0123456789abcdef"), Vec::new()))),
@@ -219,16 +216,20 @@ mod tests {
         };
         check("/healthz", "200", "\r\n\r\nok\n").await;
         check("/metrics", "200", "\r\n\r\na_total 1\n").await;
-        check("/api/status", "200", "\"rejected\":0}").await;
+        check("/api/status", "200", "\"restarted\":0}").await;
         check("/api/locks", "200", "{\"locks\":[],\"truncated\":false}").await;
         check("/api/locks?table=orders&limit=5", "200", "{\"locks\":[],\"truncated\":false}").await;
         check("/api/locks?colour=red", "400", "{\"error\":\"locks has no column colour\"}").await;
         check("/api/waits?limit=-1", "400", "whole number, 0 or more\"}").await;
         check("/api/rocks", "404", "{\"error\":\"no such table\"}").await;
         check("/api/conflicts", "200", "{\"next\":0,\"conflicts\":[]}").await;
-        check("/api/conflicts?after=7", "200", "{\"next\":7,\"conflicts\":[]}").await;
-        check("/api/conflicts?after=x", "400", "{\"error\":\"after must be a whole number, 0 or more\"}")
-            .await;
+        check("/api/conflicts?after=7&limit=3", "200", "{\"next\":0,\"conflicts\":[]}").await;
+        check(
+            "/api/conflicts?after=x",
+            "400",
+            "{\"error\":\"after and limit must be whole numbers, 0 or more\"}",
+        )
+        .await;
         check("/nothing", "404", "{\"error\":\"no such page\"}").await;
         assert!(get(&served, "/metrics").await.contains("content-type: text/plain; version=0.0.4"));
     }

@@ -31,7 +31,8 @@ pub fn document() -> Value {
     let page = json!({ "type": "object", "required": ["next", "conflicts"], "properties": {
         "next": { "type": "integer", "description": "Ask for conflicts after this number next time." },
         "conflicts": { "type": "array", "items": record } } });
-    let after = json!([{ "name": "after", "in": "query", "description": "Records with larger numbers are wanted.", "schema": { "type": "integer", "minimum": 0, "default": 0 } }]);
+    let after = json!([{ "name": "after", "in": "query", "description": "Records with larger numbers are wanted.", "schema": { "type": "integer", "minimum": 0, "default": 0 } },
+        { "name": "limit", "in": "query", "description": "The most records of the answer; ask again after its `next` for those behind them.", "schema": { "type": "integer", "minimum": 1, "maximum": 10000, "default": 1000 } }]);
     paths.insert(
         "/api/status".into(),
         get("interlock's state in figures.", json!([]), json!({ "$ref": "#/components/schemas/Status" })),

@@ -121,6 +121,16 @@ pub fn of(pattern: Pattern, place: &Resource, scripts: &[Script]) -> Vec<Advice>
                 "searches lock what they read, not what they return",
             ),
         ],
+        Pattern::KnownDeadlock => vec![
+            advice(
+                "look at the deadlock that the signature remembers, and change what its record advises",
+                "kept apart as wholes, these transactions wait even where they would not have met",
+            ),
+            advice(
+                "once it is repaired, forget it: interlock signatures drop",
+                "a signature whose holds are needless loses its force, but only after a while",
+            ),
+        ],
         Pattern::Other => Vec::new(),
     }
 }

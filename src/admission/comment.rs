@@ -1,11 +1,14 @@
 //! What a statement's comment says of where it comes from: sqlcommenter (`/*route='%2Forders',framework='x'*/`)
 //! and the older form of Rails (`/*application:shop,controller:orders*/`).
 //!
+//! While literals are redacted, values that may be some are not kept: see [`tag_value`](super::tag_value).
 //! Only a comment at the very end or the very beginning is read, so a statement without one costs nothing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use super::tag_value::redacted;
 
 /// Names and values, as many as are kept.
 pub type Tags = Option<Arc<BTreeMap<String, String>>>;
@@ -15,8 +18,8 @@ const MAX_TAGS: usize = 16;
 const MAX_NAME: usize = 64;
 const MAX_VALUE: usize = 256;
 
-/// The tags of a statement's text.
-pub fn tags(text: &[u8]) -> Tags {
+/// The tags of a statement's text. With `redact`, their values are only shown as far as they name code.
+pub fn tags(text: &[u8], redact: bool) -> Tags {
     let text = text.trim_ascii();
     let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
     let body = if let Some(rest) = text.strip_suffix(b"*/") {
@@ -32,12 +35,13 @@ pub fn tags(text: &[u8]) -> Tags {
     if body.starts_with(['!', '+', 'M']) && !body.contains('=') && !body.contains(':') {
         return None;
     }
-    let found: BTreeMap<String, String> = body.split(',').filter_map(pair).take(MAX_TAGS).collect();
+    let found: BTreeMap<String, String> =
+        body.split(',').filter_map(|text| pair(text, redact)).take(MAX_TAGS).collect();
     (!found.is_empty()).then(|| Arc::new(found))
 }
 
 /// `name='value'` or `name:value`.
-fn pair(text: &str) -> Option<(String, String)> {
+fn pair(text: &str, redact: bool) -> Option<(String, String)> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, value.trim().strip_prefix('\'')?.strip_suffix('\'')?),
         None => text.split_once(':')?,
@@ -46,7 +50,12 @@ fn pair(text: &str) -> Option<(String, String)> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let is_name = !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(plain);
     // What asks interlock to do something is not a tag.
-    (is_name && name != "interlock").then(|| (name.into_owned(), shortened(&value)))
+    if !is_name || name == "interlock" {
+        return None;
+    }
+    let value = if redact { redacted(&name, &value) } else { Cow::Borrowed(&*value) };
+    let value = shortened(&value);
+    Some((name.into_owned(), value))
 }
 
 fn shortened(value: &str) -> String {
@@ -81,7 +90,7 @@ mod tests {
     use super::tags;
 
     fn check(text: &str, expected: &[(&str, &str)]) {
-        let found = tags(text.as_bytes());
+        let found = tags(text.as_bytes(), false);
         let found: Vec<(&str, &str)> =
             found.iter().flat_map(|tags| tags.iter()).map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(found, expected, "{text}");
@@ -107,10 +116,18 @@ mod tests {
     }
 
     #[test]
+    fn literals_in_tags_are_redacted() {
+        let text = b"SELECT 1 /*route='%2Forders%2F4711',customer='anna',framework='x'*/";
+        let found = tags(text, true).unwrap();
+        let found: Vec<String> = found.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(found, ["customer=?", "framework=x", "route=/orders/?"]);
+    }
+
+    #[test]
     fn tags_are_bounded() {
         let long = format!("SELECT 1 /*a='{}'*/", "x".repeat(10_000));
-        assert_eq!(tags(long.as_bytes()).unwrap()["a"].len(), 256);
+        assert_eq!(tags(long.as_bytes(), false).unwrap()["a"].len(), 256);
         let many: Vec<String> = (0..1000).map(|n| format!("t{n}='v'")).collect();
-        assert_eq!(tags(format!("SELECT 1 /*{}*/", many.join(",")).as_bytes()).unwrap().len(), 16);
+        assert_eq!(tags(format!("SELECT 1 /*{}*/", many.join(",")).as_bytes(), false).unwrap().len(), 16);
     }
 }

@@ -114,11 +114,14 @@ impl Ledger {
         self.keep.store(keep.max(1), Ordering::Relaxed);
     }
 
-    /// Conflicts after a number, oldest first.
-    pub fn page(&self, after: u64) -> Page {
+    /// Conflicts after a number, oldest first, at most `limit`.
+    pub fn page(&self, after: u64, limit: usize) -> Page {
         let ring = self.ring.lock();
-        let conflicts = ring.records.iter().filter(|r| r.seq > after).cloned().collect();
-        Page { next: ring.last, conflicts }
+        let mut wanted = ring.records.iter().filter(|record| record.seq > after);
+        let conflicts: Vec<Record> = wanted.by_ref().take(limit).cloned().collect();
+        let more = wanted.next().is_some();
+        let next = conflicts.last().filter(|_| more).map_or(ring.last, |record| record.seq);
+        Page { next, conflicts }
     }
 
     /// The newest conflicts, newest first, at most `limit`.

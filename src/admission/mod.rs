@@ -20,16 +20,21 @@ pub mod deadlock;
 pub mod document;
 pub mod state;
 pub mod pattern;
+mod tag_value;
+mod room;
 mod budget;
 mod dry_run;
 mod replay;
 mod restart;
 mod ring;
 mod hold;
+mod look;
+mod report;
+mod wake;
 pub mod search;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -37,22 +42,25 @@ use dashmap::DashMap;
 use tokio::sync::oneshot;
 
 use crate::id::{Counter, IndexId, SessionId, Token, TxnId};
-use crate::lock::index::Neighbours;
 use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::{LockRef, LockRefs};
 use crate::metrics::Metrics;
-use crate::metrics::labels::{FailOpen, Predicted, TimeSpent};
+use crate::metrics::labels::FailOpen;
 use crate::scheduler::Scheduler;
-use crate::scheduler::conflict::{ConflictKind, Decision, Doubts, HoldEnd, Report, Submission, Taken, Woken};
+use crate::scheduler::conflict::{Decision, Doubts, Report, Submission, Taken};
 use crate::scheduler::policy::{Action, Limits};
 use budget::{Allowance, Budget};
 use dry_run::DryRun;
 pub use hold::Hold;
-use ledger::{Happened, Ledger, Witness};
+use ledger::Ledger;
 use lock_order::LockOrder;
+pub use look::Looking;
 use place::Places;
 use record::Resource;
 use registry::{Entry, Registry};
+use room::Room;
+use wake::Delivery;
+pub use wake::HoldLook;
 
 /// Conflicts that are logged each second; the rest are counted in the next line.
 const LOG_LINES_PER_SECOND: u64 = 10;
@@ -63,9 +71,6 @@ const WAITS_PER_SECOND: u64 = 100;
 
 /// Deadlocks each second of which the parties are looked for.
 const SCENES_PER_SECOND: u64 = 20;
-
-/// Most holds end sooner than this: they need no look.
-const FIRST_LOOK: Duration = Duration::from_millis(2);
 
 /// How admission works.
 #[derive(Clone, Debug)]
@@ -79,6 +84,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a record that was met is believed to exist.
     pub fence_lifetime: Duration,
+    /// Locks that are followed, over all sessions.
+    pub max_locks: usize,
     /// Conflicts kept in memory.
     pub keep: usize,
     /// Hide literals in all that is kept.
@@ -111,6 +118,7 @@ pub struct Admission {
     vain_looks: AtomicU32,
     log_lines: Budget,
     looks: Allowance,
+    room: Room,
     waits: Budget,
     scenes: Budget,
     /// Statements that exclude others from tables.
@@ -148,44 +156,6 @@ pub enum Admitted {
     },
 }
 
-/// A held statement as a look at it shows it.
-#[derive(Clone, Copy, Debug)]
-pub struct HoldLook {
-    /// Its place in the queue.
-    pub token: Token,
-    /// Whose statement it is.
-    pub session: SessionId,
-    /// The transaction that it belongs to.
-    pub txn: TxnId,
-    /// Since when it is held.
-    pub since: Instant,
-    /// The longest that it will be.
-    pub patience: Duration,
-    /// The conflict's number in the ledger.
-    pub conflict: u64,
-}
-
-/// A statement is kept back for a look at the server, for as long as this lives.
-#[derive(Debug)]
-pub struct Looking {
-    admission: Arc<Admission>,
-    since: Instant,
-}
-
-impl Drop for Looking {
-    fn drop(&mut self) {
-        let Looking { admission, since } = self;
-        admission.looks.end(admission.now(), since.elapsed(), admission.settings.load().look_time);
-    }
-}
-
-/// What a held statement waits for.
-#[derive(Debug)]
-struct Delivery {
-    woken: Woken,
-    at: Instant,
-}
-
 /// The names that a report shows for an index.
 pub type Names<'a> = &'a dyn Fn(IndexId) -> Resource;
 
@@ -207,6 +177,7 @@ impl Admission {
             vain_looks: AtomicU32::new(0),
             log_lines: Budget::new(LOG_LINES_PER_SECOND),
             looks: Allowance::default(),
+            room: Room::default(),
             waits: Budget::new(WAITS_PER_SECOND),
             scenes: Budget::new(SCENES_PER_SECOND),
             excluding: AtomicUsize::new(0),
@@ -234,12 +205,6 @@ impl Admission {
         self.settings.store(Arc::new(settings));
     }
 
-    /// A shutdown: what is held goes on now, and nothing is held any more.
-    pub fn release_all(&self) {
-        let woken = self.scheduler.release_all(self.now());
-        self.deliver(woken);
-    }
-
     /// A number for a new session.
     pub fn session(&self) -> SessionId {
         SessionId(self.sessions.next())
@@ -253,6 +218,12 @@ impl Admission {
     /// May the request lock a gap into which its transaction inserts later?
     pub fn may_lock_gap(&self, request: &Request) -> bool {
         self.scheduler.locks().may_lock_gap(request, self.now())
+    }
+
+    /// Is there room for so many more locks? What asks for them is to be followed only if there is.
+    pub fn has_room(&self, locks: usize) -> bool {
+        let settings = self.settings.load();
+        self.room.take(locks, settings.max_locks, self.now(), || self.scheduler.locks().len())
     }
 
     /// Lets a statement on if nothing is in its way.
@@ -322,45 +293,6 @@ impl Admission {
         (admitted, contended.report)
     }
 
-    /// A statement may be kept back for a look, if there is time left for that.
-    fn looking(self: &Arc<Self>) -> Option<Looking> {
-        let begun = self.looks.begin(self.now(), self.settings.load().look_time);
-        begun.then(|| Looking { admission: self.clone(), since: Instant::now() })
-    }
-
-    /// The statements held now, oldest first.
-    pub fn holds(&self) -> Vec<HoldLook> {
-        let mut holds: Vec<HoldLook> = self.holds.iter().map(|hold| *hold).collect();
-        holds.sort_unstable_by_key(|hold| hold.token);
-        holds
-    }
-
-    /// Lets a held statement go on, whatever is in its way. False: it is not held (any more).
-    pub fn release(&self, token: Token) -> bool {
-        // Looked up first: if its session goes in this moment, the delivery finds nobody and gives the locks back.
-        let Some(txn) = self.holds.get(&token).map(|hold| hold.txn) else { return false };
-        let Some((refs, mut woken)) = self.scheduler.expire(token, self.now()) else { return false };
-        woken.push(Woken {
-            token,
-            txn,
-            decision: Decision::Forward { refs, waits: true },
-            end: HoldEnd::Operator,
-        });
-        self.deliver(woken);
-        true
-    }
-
-    /// `KILL QUERY` was carried out: if the session's statement is held here, and so not at the server, it ends here.
-    /// False: it is not held.
-    pub fn kill_query(&self, server_thread: u32) -> bool {
-        let Some(session) = self.registry.by_thread(server_thread) else { return false };
-        let Some((token, txn)) = self.scheduler.held_of(session.id) else { return false };
-        let Some(mut woken) = self.scheduler.cancel(token, self.now()) else { return false };
-        woken.push(Woken { token, txn, decision: Decision::Reject, end: HoldEnd::Killed });
-        self.deliver(woken);
-        true
-    }
-
     /// A statement was answered. Returns the locks that stay.
     pub fn answered(&self, txn: TxnId, refs: LockRefs, settled: &[Settled]) -> LockRefs {
         let (kept, woken) = self.scheduler.answered(txn, refs, settled, self.now());
@@ -377,15 +309,10 @@ impl Admission {
 
     /// The locks of a statement turn out to be these.
     pub fn replace(&self, txn: TxnId, refs: &[LockRef], exact: Exact<'_>) -> LockRefs {
+        self.room.taken(exact.requests.len());
         let (noted, woken) = self.scheduler.replace(txn, refs, exact, self.now());
         self.deliver(woken);
         noted
-    }
-
-    /// A statement of which a conflict was reported has been answered, with this error number if it failed.
-    pub fn came_true(&self, txn: TxnId, errno: Option<u16>) {
-        self.scheduler.waits_no_more(txn);
-        self.ledger.answered(txn, errno);
     }
 
     /// A session's transaction ends: the order of its locks may be one that nobody has seen.
@@ -420,129 +347,9 @@ impl Admission {
         self.rehearsed(txn);
     }
 
-    /// Holds behind this transaction would end now.
-    fn rehearsed(&self, txn: TxnId) {
-        for (seq, held) in self.dry_run.ended(txn, Instant::now()) {
-            self.metrics.would_hold_seconds.observe(held.as_secs_f64());
-            self.ledger.would_have_held(seq, held);
-        }
-    }
-
-    /// The server has reported a deadlock or a lock wait timeout. True if it was foreseen.
-    pub fn server_reported(&self, session: SessionId, txn: TxnId, happened: Happened) -> bool {
-        let foreseen = self.ledger.server_reported(session, txn, happened, &self.witness());
-        if matches!(happened, Happened::Deadlock(_)) {
-            self.metrics.server_deadlocks.inc(if foreseen { Predicted::Yes } else { Predicted::No });
-        }
-        foreseen
-    }
-
-    /// Takes in what a probe has shown.
-    pub fn learn(&self, index: IndexId, seen: &Neighbours) {
-        let woken = self.scheduler.learn(index, seen, self.now());
-        if woken.is_empty() {
-            self.vain_looks.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.vain_looks.store(0, Ordering::Relaxed);
-        }
-        self.deliver(woken);
-    }
-
-    /// How long a statement that is held on a guess waits before somebody looks whether the guess is right.
-    /// Looks that let nobody on become rarer; one that does makes them frequent again.
-    pub fn look_after(&self) -> Duration {
-        let doublings = (self.vain_looks.load(Ordering::Relaxed) / 4).min(7);
-        FIRST_LOOK * (1 << doublings)
-    }
-
     /// Milliseconds since the start.
     fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
-    }
-
-    /// Locks of a statement that does not go on after all.
-    fn give_up(&self, txn: TxnId, refs: &[LockRef]) {
-        let woken = self.scheduler.given_up(txn, refs, self.now());
-        self.deliver(woken);
-    }
-
-    fn deliver(&self, woken: Vec<Woken>) {
-        for report in self.scheduler.foreseen() {
-            self.write_down(&report, self.places.name(report.request.index), Duration::ZERO);
-        }
-        for woken in woken {
-            let undelivered = match self.waiting.remove(&woken.token) {
-                Some((_, sender)) => {
-                    sender.send(Delivery { woken, at: Instant::now() }).err().map(|returned| returned.woken)
-                }
-                None => Some(woken),
-            };
-            // Its session has gone in this moment: nobody will run the statement.
-            if let Some(Woken { txn, decision: Decision::Forward { refs, .. }, .. }) = undelivered {
-                self.give_up(txn, &refs);
-            }
-        }
-    }
-
-    fn write_down(&self, report: &Report, resource: Resource, patience: Duration) -> u64 {
-        if let Some(signature) = report.signature {
-            self.scheduler.signatures().matched(signature, deadlock::unix_now());
-            self.metrics.signature_matches.inc(report.taken);
-        }
-        self.metrics.conflicts.inc((report.kind, report.taken, report.certainty));
-        if report.would_hold && report.taken == Taken::Flagged {
-            self.metrics.would_hold.inc(report.kind);
-        }
-        let plain = report.kind == ConflictKind::Wait && report.taken == Taken::Flagged;
-        if plain && !self.waits.take(self.now()) {
-            return 0;
-        }
-        let seq = self.ledger.report(report, resource, &self.witness());
-        if report.would_hold && report.taken == Taken::Flagged {
-            self.dry_run.begin(seq, &report.holders, patience, Instant::now());
-            // One that ended meanwhile has not been told of it.
-            let gone = |txn: &&TxnId| self.registry.session_of(**txn).is_none();
-            report.holders.iter().filter(gone).for_each(|txn| self.rehearsed(*txn));
-        }
-        let Some(suppressed) = self.may_log() else { return seq };
-        tracing::warn!(
-            target: "interlock::conflict",
-            seq,
-            suppressed,
-            kind = ?report.kind,
-            certainty = ?report.certainty,
-            action = ?report.taken,
-            requester = %report.session,
-            statements = %self.ledger.statements(seq),
-            "lock conflict"
-        );
-        seq
-    }
-
-    /// What a record is written from.
-    fn witness(&self) -> Witness<'_> {
-        let redact = self.settings.load().redact;
-        let (registry, places, locks) = (&self.registry, &self.places, self.scheduler.locks());
-        Witness { registry, places, locks, redact, now: self.now() }
-    }
-
-    /// Conflicts can come by the thousand each second; the log gets a few of them, the ledger all. Returns
-    /// how many were left out since the last line.
-    fn may_log(&self) -> Option<u64> {
-        if !self.log_lines.take(self.now()) {
-            self.log_suppressed.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(self.log_suppressed.swap(0, Ordering::Relaxed))
-    }
-
-    fn hold_ended(&self, seq: u64, end: HoldEnd, held: Duration) {
-        self.metrics.hold_seconds.observe(held.as_secs_f64());
-        self.metrics.held.dec();
-        self.metrics.time.add(TimeSpent::Held, held.as_nanos() as u64);
-        if let Some(kind) = self.ledger.hold_ended(seq, held) {
-            self.metrics.holds.inc((kind, end));
-        }
     }
 }
 

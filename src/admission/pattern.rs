@@ -9,6 +9,10 @@ use crate::scheduler::conflict::{ConflictKind, Report};
 
 /// The pattern of a conflict that was found before its statement was sent.
 pub fn of(report: &Report, record: &Record) -> Pattern {
+    // Signatures know statements, not locks.
+    if report.signature.is_some() && record.resource.table.is_empty() {
+        return Pattern::KnownDeadlock;
+    }
     let (asked, met) = (&report.request, &report.conflict);
     if asked.kind.inserts() {
         return match met.kind {

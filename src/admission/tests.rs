@@ -37,6 +37,7 @@ fn crowded(metrics: &Metrics) -> Arc<Admission> {
         look_time: Duration::from_millis(100),
         limits: Limits { max_held: 1000, max_queue: 200, max_overtaking_ms: 500 },
         fence_lifetime: Duration::from_secs(10),
+        max_locks: 100_000,
         keep: 1000,
         redact: true,
     };

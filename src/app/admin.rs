@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -86,7 +85,7 @@ fn sources(parts: Parts<'_>) -> Sources {
     let control = shared.knowledge.as_ref().map(|knowledge| knowledge.control.clone());
     let reach = Reach::new(control, &backend.address, REACH_TIMEOUT);
     let metrics = shared.metrics.clone();
-    let (conflicts, watch) = (shared.clone(), drain.watch());
+    let watch = drain.watch();
     Sources {
         metrics: Arc::new(move |accept| {
             let form = Exposition::accepted(accept);
@@ -100,10 +99,6 @@ fn sources(parts: Parts<'_>) -> Sources {
                 }
                 reach.check().await.map_err(|error| error.to_string())
             })
-        }),
-        // A page of records has no map with keys that are no strings: it always serialises.
-        conflicts: Arc::new(move |after| {
-            serde_json::to_value(conflicts.admission.ledger.page(after)).unwrap_or(Value::Null)
         }),
         view: look::view(shared),
         operator: look::operator(shared, parts.reloader),

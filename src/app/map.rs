@@ -118,6 +118,7 @@ pub(super) fn admission(config: &Config) -> admission::Settings {
             max_overtaking_ms: config.reorder.hold_timeout.as_millis() as u64 / 4,
         },
         fence_lifetime: config.control.fence_lifetime,
+        max_locks: config.limits.locks,
         keep: config.conflicts.keep,
         redact: config.redact,
     }

@@ -6,6 +6,7 @@
 mod admin;
 mod look;
 pub mod map;
+mod clock;
 mod state;
 mod notify;
 pub mod reload;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::admission::deadlock::unix_now;
+use super::clock::Calendar;
 use crate::admission::state::{StateError, StateFile};
 use crate::config::Config;
 use crate::session::serve::Shared;
@@ -39,13 +39,15 @@ impl Keeper {
         let (stop, mut stopped) = oneshot::channel();
         let (lifetime, shared) = (config.state.signature_lifetime.as_secs(), shared.clone());
         let task = tokio::spawn(async move {
-            let mut failing = false;
+            let (mut failing, mut calendar) = (false, Calendar::new());
             loop {
                 let last = tokio::time::timeout(PERIOD, &mut stopped).await.is_ok();
                 let signatures = shared.admission.scheduler().signatures();
-                let expired = signatures.expire(unix_now().saturating_sub(lifetime));
-                if expired > 0 {
-                    info!(expired, "signatures that were of no use any more dropped");
+                if let Some(now) = calendar.date() {
+                    let expired = signatures.expire(now.saturating_sub(lifetime));
+                    if expired > 0 {
+                        info!(expired, "signatures that were of no use any more dropped");
+                    }
                 }
                 file = match file.take() {
                     Some(file) => sync(file, shared.clone(), &mut failing).await,

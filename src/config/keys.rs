@@ -126,6 +126,7 @@ pub const KEYS: &[(&str, Rule)] = &[
     ("limits.plans", Rule::Integer(1, MANY)),
     ("limits.history", Rule::Integer(1, 100_000)),
     ("limits.savepoints", Rule::Integer(0, 100_000)),
+    ("limits.locks", Rule::Integer(1, MANY)),
     ("limits.locks_per_transaction", Rule::Integer(1, MANY)),
 ];
 
@@ -154,6 +155,7 @@ pub const LIVE: &[&str] = &[
     "limits.prepared_statements",
     "limits.history",
     "limits.savepoints",
+    "limits.locks",
     "limits.locks_per_transaction",
 ];
 

@@ -1,6 +1,7 @@
 //! The layers together, and the file that documents them.
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::*;
 

@@ -147,6 +147,8 @@ label! {
         HotRow = "hot_row",
         /// Overlapping searches of many rows.
         OverlappingRanges = "overlapping_ranges",
+        /// What once ended in a deadlock was about to form again: its signature says so, where is not known.
+        KnownDeadlock = "known_deadlock",
         /// None of these.
         Other = "other",
     }
@@ -177,6 +179,8 @@ label! {
         PreparedLimit = "prepared_limit",
         /// More locks than `limits.locks_per_transaction`.
         LockLimit = "lock_limit",
+        /// More locks of all sessions together than `limits.locks`.
+        LockTableFull = "lock_table_full",
         /// More savepoints than `limits.savepoints`.
         SavepointLimit = "savepoint_limit",
         /// The definition of a table is not known.

@@ -18,6 +18,8 @@ pub struct Interlock {
     /// What it was started with, apart from the two addresses.
     args: Vec<String>,
     environment: Vec<(String, String)>,
+    /// A command that becomes the program: its arguments are the program's command line.
+    under: Vec<String>,
     child: Child,
     /// Kills the child when the test process dies without running destructors.
     watchdog: Child,
@@ -53,21 +55,43 @@ impl Interlock {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let environment: Vec<(String, String)> = environment.iter().map(owned).collect();
-        Interlock::launch_somewhere(args, &environment)
+        Interlock::launch_somewhere(args, &environment, Vec::new())
+    }
+
+    /// As [`Interlock::start_with`], by a command that gets the program's command line and becomes the program.
+    pub fn start_under(
+        under: &[&str],
+        server: &Server,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Interlock {
+        let (upstream, url) = (server.address(), server.url());
+        let mut all = vec!["--upstream", &upstream, "--control-url", &url];
+        all.extend(args);
+        let under = under.iter().map(|word| (*word).to_owned()).collect();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment: Vec<(String, String)> = environment.iter().map(owned).collect();
+        let args = all.iter().map(|arg| (*arg).to_owned()).collect();
+        Interlock::launch_somewhere(args, &environment, under)
     }
 
     /// Kills it and starts another one that listens where it did, with the same arguments.
     pub fn restart(&mut self) {
         self.stop();
         let (args, environment) = (std::mem::take(&mut self.args), std::mem::take(&mut self.environment));
-        *self = Interlock::launch(self.port, self.admin_port, args, environment);
+        let under = std::mem::take(&mut self.under);
+        *self = Interlock::launch(self.port, self.admin_port, args, environment, under);
     }
 
     /// On free ports. Between the moment in which they are found free and the start, somebody else may take one.
-    fn launch_somewhere(args: Vec<String>, environment: &[(String, String)]) -> Interlock {
+    fn launch_somewhere(
+        args: Vec<String>,
+        environment: &[(String, String)],
+        under: Vec<String>,
+    ) -> Interlock {
         for _ in 0..5 {
             let (port, admin_port) = (free_port(), free_port());
-            match Interlock::try_launch(port, admin_port, args.clone(), environment.to_vec()) {
+            match Interlock::try_launch(port, admin_port, args.clone(), environment.to_vec(), under.clone()) {
                 Ok(interlock) => return interlock,
                 Err(said) if said.contains("Address already in use") || port == admin_port => {}
                 Err(said) => panic!("interlock ended at once: {said}"),
@@ -81,8 +105,9 @@ impl Interlock {
         admin_port: u16,
         args: Vec<String>,
         environment: Vec<(String, String)>,
+        under: Vec<String>,
     ) -> Interlock {
-        Interlock::try_launch(port, admin_port, args, environment)
+        Interlock::try_launch(port, admin_port, args, environment, under)
             .unwrap_or_else(|said| panic!("interlock ended at once: {said}"))
     }
 
@@ -92,12 +117,15 @@ impl Interlock {
         admin_port: u16,
         args: Vec<String>,
         environment: Vec<(String, String)>,
+        under: Vec<String>,
     ) -> Result<Interlock, String> {
         let log = tempfile::tempdir().expect("a temporary directory");
         let stderr = File::create(log.path().join("stderr")).expect("a file in it");
         let stdout = File::create(log.path().join("stdout")).expect("a file in it");
-        let child = Command::new(env!("CARGO_BIN_EXE_interlock"))
-            .arg("run")
+        let mut line = under.clone();
+        line.extend([env!("CARGO_BIN_EXE_interlock").to_owned(), "run".to_owned()]);
+        let child = Command::new(&line[0])
+            .args(&line[1..])
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--admin-listen", &format!("127.0.0.1:{admin_port}")])
             .args(&args)
@@ -114,7 +142,7 @@ impl Interlock {
             .stderr(Stdio::null())
             .spawn()
             .expect("sh starts");
-        let mut interlock = Interlock { port, admin_port, args, environment, child, watchdog, log };
+        let mut interlock = Interlock { port, admin_port, args, environment, under, child, watchdog, log };
         let mut ended = None;
         wait_until("interlock listens", Duration::from_secs(20), || {
             if let Some(status) = interlock.child.try_wait().expect("it is a child") {

@@ -28,12 +28,31 @@ export class Hazards {
     // The newest first; one that is open stays open, and keeps the focus.
     const box = $("hazards");
     const known = new Map([...box.children].map((item) => [item.dataset.id, item]));
-    const listed = all.slice(-MOST).reverse();
-    const items = listed.map((hazard) => known.get(hazard.id) ?? element("li", { "data-id": hazard.id }, one(hazard)));
+    const listed = together(all.slice(-MOST).reverse());
+    const items = listed.map(([hazard, ids]) => {
+      const item = known.get(hazard.id) ?? element("li", { "data-id": hazard.id }, one(hazard));
+      text(item.querySelector(".ids"), ids.join(", "));
+      return item;
+    });
     arrange(box, items);
-    text($("hazards-of"), all.length > MOST ? `the newest ${MOST} of ${count(all.length)}` : all.length ? `${count(all.length)} found` : "");
+    const words = all.length > MOST ? `the newest ${MOST} of ${count(all.length)}` : all.length ? `${count(all.length)} found` : "";
+    const same = Math.min(all.length, MOST) > items.length ? ", those of the same statements together" : "";
+    text($("hazards-of"), words + same);
     $("hazards-empty").hidden = items.length > 0;
   }
+}
+
+/** The same statements may cross in several kinds of locks: each is a hazard of its own, and one for people. */
+function together(hazards) {
+  const found = new Map();
+  for (const hazard of hazards) {
+    const key = hazard.legs.map((leg) => `${leg.holding}\n${leg.asking}`).sort().join("\n");
+    const one = found.get(key) ?? found.set(key, [hazard, []]).get(key);
+    // The oldest stands for them: it stays the same when another comes.
+    one[0] = hazard;
+    one[1].push(hazard.id);
+  }
+  return [...found.values()];
 }
 
 function one(hazard) {
@@ -43,7 +62,7 @@ function one(hazard) {
     element("p", { class: "why" }, whyOf(hazard.pattern)),
     element("ol", { class: "legs" }, ...hazard.legs.map((leg, at) => side(leg, at, hazard.legs.length))),
     ...advice(hazard.advice ?? []),
-    element("p", { class: "muted" }, "Known to a baseline as ", element("code", {}, hazard.id), "."));
+    element("p", { class: "muted" }, "Known to a baseline as ", element("code", { class: "ids" }), "."));
 }
 
 const letter = (at) => String.fromCharCode(65 + at);

@@ -40,6 +40,7 @@ function effect(status) {
   const tiles = [
     ["Conflicts averted", status.averted, status.rejected ? `${count(status.rejected)} of them rejected` : "by holding a statement", status.averted > 0 && "good"],
     ["Server deadlocks", missed, missed ? `${count(status.deadlocks_foreseen)} of them foreseen` : "none", missed > 0 && "bad"],
+    ["Victims run again", status.restarted, status.restarted ? "their clients noticed nothing" : "none", status.restarted > 0 && "good"],
     ["Held now", status.held, status.held === 1 ? "statement" : "statements", status.held > 0 && "warn"],
     ["Holds so far", status.holds, status.holds ? `${span((status.held_seconds * 1000) / status.holds)} on average` : "none", false],
     ["Conflicts found", status.conflicts, `${count(status.happened)} happened, ${count(status.did_not_happen)} did not`, false],

@@ -79,9 +79,12 @@ export class Patterns {
 /** All that the list shows of a group but the time since. */
 const mark = (group) => JSON.stringify([group.count, group.newest, group.happened, group.averted, group.did_not_happen, group.held_ms]);
 
-const place = ({ table, index }) => (table ? `${table}${index ? `.${index}` : ""}` : "the place is not known");
+const place = ({ pattern, table, index }) => {
+  if (table) return `${table}${index ? `.${index}` : ""}`;
+  return pattern === "known_deadlock" ? "" : "the place is not known";
+};
 
-const title = (group) => `${nameOf(group.pattern)}: ${place(group)}`;
+const title = (group) => [nameOf(group.pattern), place(group)].filter(Boolean).join(": ");
 
 function row(group) {
   return [

@@ -42,7 +42,13 @@ function columns(record, holder) {
 
 function statement(step, met) {
   const line = (words) => element("span", { class: "locks" }, words);
-  const lines = (step.locks ?? []).map((lock) => line(`took ${lock.mode}: ${lock.place}`));
+  // Without their keys, locks of several rows read the same.
+  const taken = new Map();
+  for (const lock of step.locks ?? []) {
+    const words = `took ${lock.mode}: ${lock.place}`;
+    taken.set(words, (taken.get(words) ?? 0) + 1);
+  }
+  const lines = [...taken].map(([words, times]) => line(times > 1 ? `${words}, ${times} times` : words));
   if (step.more_locks) lines.push(line(`and ${step.more_locks} more`));
   // Where the statement comes from, as the ORM's comment says.
   const tags = Object.entries(step.tags ?? {});

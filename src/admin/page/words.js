@@ -10,6 +10,7 @@ const patterns = {
   queue_claim: ["Workers claim from a queue", "Each worker searches for the next row that is free, and locks those that it passes on its way."],
   hot_row: ["Hot row", "Many transactions change one row; each waits until the one before it has ended."],
   overlapping_ranges: ["Overlapping searches", "Searches lock what they read, not only what they return; two that read the same part of an index wait for each other."],
+  known_deadlock: ["Known deadlock", "These transactions once ended in a deadlock, which is remembered by their statements. Now the second is kept from beginning before the first has ended."],
   other: ["Conflict", ""],
 };
 

@@ -230,6 +230,7 @@ impl View {
             holds: metrics.holds.total(),
             held_seconds: metrics.hold_seconds.get_sample_sum(),
             rejected: outcomes.rejected,
+            restarted: outcomes.restarted,
         }
     }
 
@@ -368,6 +369,7 @@ impl View {
             look_time: Duration::from_millis(100),
             limits: Limits { max_held: 10, max_queue: 10, max_overtaking_ms: 100 },
             fence_lifetime: Duration::from_secs(1),
+            max_locks: 1000,
             keep: 10,
             redact: true,
         };

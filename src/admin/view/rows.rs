@@ -298,4 +298,6 @@ pub struct Status {
     pub held_seconds: f64,
     /// Statements that were refused with error 1213.
     pub rejected: u64,
+    /// Deadlock victims whose transaction was run again: their clients have noticed nothing but time.
+    pub restarted: u64,
 }

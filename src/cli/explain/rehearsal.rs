@@ -350,7 +350,7 @@ impl Rehearsal {
 
     /// The worst conflict that interlock has found for the statement just sent.
     fn conflict(&mut self, session: usize) -> Option<Conflict> {
-        let page = self.shared.admission.ledger.page(self.seen);
+        let page = self.shared.admission.ledger.page(self.seen, usize::MAX);
         self.seen = page.next;
         let me = self.actors[session].analyzer.id().0;
         let mine = |record: &&Record| record.requester.session == me && record.detected == Detected::Before;

@@ -186,7 +186,7 @@ impl Analyzer {
             if !first || locks || concerned || effect.begins || trace::may_lock(statement) {
                 let first = first || effect.begins;
                 let text = shown(plan, execution.text, settings.redact);
-                let tags = comment::tags(execution.text);
+                let tags = comment::tags(execution.text, settings.redact);
                 self.step = self.entry.note(Running { text, digest: plan.hash, tags, first });
                 if !off {
                     let ran = trace::ran(execution, locks);
@@ -245,6 +245,7 @@ impl Analyzer {
             self.fail_open(FailOpen::LockLimit);
         }
         let nothing = intent.requests.is_empty() && besides.named.is_empty();
+        let full = full || !nothing && !self.has_room(intent.requests.len());
         if nothing && !concerned || full {
             return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
         }
@@ -439,6 +440,15 @@ impl Analyzer {
     pub(super) fn fail_open(&mut self, reason: FailOpen) {
         self.shared.metrics.fail_open.inc(reason);
         self.unfollowed = true;
+    }
+
+    /// Room for a statement's locks in the lock table. Without it they are not followed.
+    fn has_room(&mut self, locks: usize) -> bool {
+        let room = self.shared.admission.has_room(locks);
+        if !room {
+            self.fail_open(FailOpen::LockTableFull);
+        }
+        room
     }
 
     /// The transaction that the statement's locks belong to.

@@ -4,3 +4,5 @@
 pub mod comment;
 #[path = "../../../src/admission/document.rs"]
 pub mod document;
+#[path = "../../../src/admission/tag_value.rs"]
+mod tag_value;

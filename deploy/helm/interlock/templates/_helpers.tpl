@@ -22,7 +22,7 @@ seccompProfile: {type: RuntimeDefault}
 
 {{/* What the container is in both modes. */}}
 {{- define "interlock.container" -}}
-image: "{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
+image: "{{ required "image.repository: where you have pushed the image" .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 args: [run, --config, /etc/interlock/interlock.toml]
 startupProbe:
