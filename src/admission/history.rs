@@ -147,8 +147,10 @@ impl History {
     pub fn weight(&self, mut weight: Weight) -> Weight {
         for step in &self.steps {
             step.visit(&mut |lock| {
-                let kind = if lock.inserted && lock.kind != Kind::Gap { Kind::Entry } else { lock.kind };
-                weight.lock(lock.index, lock.mode, kind);
+                // A duplicate that was met is locked as any other record.
+                let new = lock.inserted && lock.mode == Mode::X && lock.kind == Kind::Record;
+                let kind = if new { Kind::Entry } else { lock.kind };
+                weight.lock(lock.index, lock.mode, kind, &lock.range);
             });
         }
         weight

@@ -43,6 +43,7 @@ impl Scheduler {
 
     /// Something has gone that statements wait for at the server: they get further, and wait for others.
     pub(super) fn move_on(&self, gone: TxnId, now: u64) {
+        let mut found: Vec<Report> = Vec::new();
         self.server_queue.each_behind(gone, &self.graph, |waiting| {
             let (submission, refs) = (&waiting.submission, &waiting.refs);
             let me = submission.txn;
@@ -54,10 +55,15 @@ impl Scheduler {
             if met.conflicts.iter().any(closes) {
                 let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
                 let forward = Decision::Forward { refs: LockRefs::new(), waits: true };
-                self.foreseen.reports.lock().push(Report::new(submission, judged, &forward));
-                self.foreseen.any.store(true, Ordering::SeqCst);
+                // Of equals the server chooses the one that came last.
+                found.retain(|report| !judged.stalled.contains(&report.requester));
+                found.push(Report::new(submission, judged, &forward));
             }
         });
+        if !found.is_empty() {
+            self.foreseen.reports.lock().append(&mut found);
+            self.foreseen.any.store(true, Ordering::SeqCst);
+        }
     }
 
     /// The circles that close among those who wait for `txn`, if it is committed or rolled back now; `refs` are its

@@ -12,6 +12,7 @@ use super::conflict::{ConflictKind, Decision, Judged, Report, Submission};
 use super::{Scheduler, judge};
 use crate::id::{IndexId, TableId};
 use crate::lock::mode::{Certainty, Mode};
+use crate::lock::range::Range;
 use crate::lock::request::Kind;
 use crate::lock::table::LockRefs;
 
@@ -35,13 +36,18 @@ impl Weight {
     }
 
     /// It has a lock.
-    pub fn lock(&mut self, index: IndexId, mode: Mode, kind: Kind) {
+    pub fn lock(&mut self, index: IndexId, mode: Mode, kind: Kind, range: &Range) {
         if index.is_whole() {
             return;
         }
         self.tables.insert(index.table);
         if !kind.of_own_row() && kind != Kind::Passed {
-            let shape = if kind == Kind::RecordOrGap { (true, false) } else { (kind.records(), kind.gaps()) };
+            let shape = match kind {
+                Kind::RecordOrGap => (true, false),
+                // The lock on the end of the index is one on a record, and the gap below it.
+                Kind::Gap if range.high.is_supremum() => (true, true),
+                _ => (kind.records(), kind.gaps()),
+            };
             self.structures.insert((index, mode, shape));
         }
     }
@@ -56,12 +62,18 @@ impl Weight {
         let found: FxHashSet<IndexId> = of(false).collect();
         let at_once = !of(true).any(|index| found.contains(&index));
         for request in &submission.requests[..stop] {
-            let row = request.index.index == 0 && request.range.is_entries() && !request.index.is_whole();
-            let changed = request.kind.inserts() || self.changes && at_once && request.mode == Mode::X;
-            self.changed += u64::from(row && changed);
-            self.lock(request.index, request.mode, request.kind);
+            let changed = self.changes && at_once && request.mode == Mode::X && request.range.is_entries();
+            let row = request.index.index == 0 && !request.index.is_whole();
+            self.changed += u64::from(row && (changed || request.kind.inserts()));
+            self.lock(request.index, request.mode, request.kind, &request.range);
         }
-        self.tables.extend(submission.requests.get(stop).map(|request| request.index.table));
+        if let Some(request) = submission.requests.get(stop) {
+            self.tables.insert(request.index.table);
+            // It may have got a part of a range.
+            if !request.range.is_entries() && !request.kind.inserts() {
+                self.lock(request.index, request.mode, request.kind, &request.range);
+            }
+        }
         self.changed + (self.tables.len() + self.structures.len()) as u64
     }
 }
