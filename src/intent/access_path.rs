@@ -151,12 +151,49 @@ pub fn planned<'v>(
             _ => read(table, index, predicate, values, joined, parts)
                 .or_else(|| either(table, index, predicate, values, joined)),
         };
+        let looks_up = access.ends_with("ref") || access == "const" || access.ends_with("_subquery");
         paths.push(match path {
             Some(path) => Path { certainty: sure, covering, backward, ..path },
+            // By values that are not known (yet).
+            None if looks_up => {
+                let unique =
+                    table.indexes[index].unique && matches!(access, "const" | "eq_ref" | "unique_subquery");
+                let way = if unique { Way::Unique } else { Way::Equal };
+                Path { way, certainty: Certainty::Unknown, ..whole(index) }
+            }
             None => whole(index),
         });
     }
     paths
+}
+
+/// The way to a table that the plan does not show, because it was read before there was one: by an index whose leading
+/// parts are compared for equality.
+pub fn before_plan<'v>(
+    table: &Table,
+    predicate: &Predicate,
+    values: &'v dyn Values,
+    joined: Joined<'_, 'v>,
+) -> Vec<Path<'v>> {
+    let equal = |index: &Index| {
+        let is_equal = |n: &usize| {
+            conditions(table, index, *n, predicate)
+                .any(|c| matches!(c.test, Test::Eq(_) | Test::EqColumn(..) | Test::IsNull))
+        };
+        (0..index.parts.len()).take_while(is_equal).count()
+    };
+    let usable = table.indexes.iter().filter(|index| usable(index) && equal(index) > 0);
+    let whole = |index: &&Index| index.unique && equal(index) == index.parts.len();
+    let Some(index) = usable.max_by_key(|index| (whole(index), equal(index))) else { return Vec::new() };
+    let step = PlanStep {
+        table: String::new(),
+        access: if whole(&index) { "const" } else { "ref" }.to_owned(),
+        keys: vec![index.name.clone()],
+        refs: vec!["const".to_owned(); equal(index)],
+        extra: String::new(),
+    };
+    let paths = planned(table, predicate, values, joined, &step);
+    paths.into_iter().map(|path| Path { certainty: path.certainty.min(Certainty::Likely), ..path }).collect()
 }
 
 /// The parts of an index that the sides of an OR allow, of those that it serves: an index merge reads each index for
@@ -402,6 +439,11 @@ impl<'v> Path<'v> {
             covering: false,
             extreme: None,
         }
+    }
+
+    /// It is a lookup by values that are not known.
+    pub fn is_unresolved(&self) -> bool {
+        self.certainty == Certainty::Unknown && matches!(self.way, Way::Unique | Way::Equal)
     }
 
     /// The spans as ranges of keys, with the certainty of the comparison. `None`: some value does not

@@ -14,7 +14,7 @@
 //! Observed on MySQL 9.7 and MariaDB 10.11.
 
 use super::change::Change;
-use super::foreign_key::HAS_CHILDREN;
+use super::foreign_key::{self, HAS_CHILDREN, Place};
 use super::known::{Known, SeenEntry, SeenSpan};
 use super::outcome::{Answered, Rules};
 use super::read::{Tables, request};
@@ -67,6 +67,15 @@ impl<'a> Row<'a> {
             None => return None,
         };
         Some(Change::upsert(self.table, self.context, set, self.insert.replace, self.known, self.find))
+    }
+
+    /// The children of the row that has a key, if that row is to go or to change.
+    pub(super) fn children(&self, at: usize, key: &Key, places: &mut Vec<Place>) {
+        let (Some(change), Some(Some((_, entry)))) = (self.goes_on(), self.seen(at, key)) else { return };
+        for row in &entry.rows {
+            let read = |c: usize| row.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
+            foreign_key::places(&change, &read, places);
+        }
     }
 
     /// The row's key is there: requests `from` on are those that it has made so far. False: it comes no further.

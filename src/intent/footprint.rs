@@ -117,7 +117,8 @@ pub(super) fn exact(
     known: &Known,
     intent: &mut Intent,
 ) {
-    let ranges = path.ranges(search.table);
+    // By values of other tables: where that is, only what was seen tells.
+    let ranges = path.ranges(search.table).filter(|_| !path.is_unresolved());
     let sorted = known.plan.notes("Using filesort") || known.plan.notes("Using temporary");
     let mut left = known.limit.filter(|_| search.stops && !sorted && !search.several);
     let backward = search.backward(path, known);
@@ -165,7 +166,8 @@ impl<'a> Exact<'a> {
         // What does not compare lies between its neighbours.
         let range = range.unwrap_or_else(|| Range { low: low.clone(), high: high.clone() });
         let backward = search.backward(path, known);
-        let certainty = if search.nested { Certainty::Likely } else { path.certainty };
+        let likely = search.nested || path.is_unresolved();
+        let certainty = if likely { Certainty::Likely } else { path.certainty };
         Exact { search, path, span, range, low, high, backward, certainty }
     }
 
@@ -374,19 +376,19 @@ impl<'a> Exact<'a> {
         } else {
             (entries.first().or(span.above.as_ref()), Some(self.low.clone()))
         };
-        let mut from = self.low.clone();
+        let from = read.map_or(self.low.clone(), |read| read.key.after());
+        let behind = Range { low: from, high: self.high.clone() };
+        // A search for the last comes from behind.
+        if (greatest || read.is_none()) && !behind.is_empty() {
+            self.add(behind.clone(), Kind::Gap, EXTREME, Some(behind), intent);
+        }
         if let Some(read) = read {
             let named = Range::entries(&read.key);
-            from = named.high.clone();
             let reach = below.map(|low| Range { low, high: named.high.clone() });
             self.add(named, Kind::NextKey, EXTREME, reach, intent);
             if self.locks_rows() {
                 self.clustered(read, EXTREME, intent);
             }
-        }
-        let behind = Range { low: from, high: self.high.clone() };
-        if (greatest || read.is_none()) && !behind.is_empty() {
-            self.add(behind.clone(), Kind::Gap, EXTREME, Some(behind), intent);
         }
     }
 

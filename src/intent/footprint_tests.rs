@@ -44,9 +44,9 @@ fn the_greatest_is_one_entry_and_the_gap_behind_it() {
         &seen(&[10, 20], None, Some(30)),
         "SELECT MAX(k) FROM t WHERE k < 25 FOR UPDATE",
         &[
+            "one-end X gap of t.k at 20, 20 (certain)",
             "one-end X next-key of t.k at 20, 20 (certain)",
             "one-end X record of t.PRIMARY at 20 (certain)",
-            "one-end X gap of t.k at 20, 20 (certain)",
         ],
     );
     // Nothing but the index is read.
@@ -54,7 +54,7 @@ fn the_greatest_is_one_entry_and_the_gap_behind_it() {
         &REPEATABLE_READ,
         &seen(&[], Some(20), None),
         "SELECT MAX(k) FROM t WHERE k > 25 LOCK IN SHARE MODE",
-        &["one-end S next-key of t.k at 20, 20 (certain)", "one-end S gap of t.k at 20, 20 (certain)"],
+        &["one-end S gap of t.k at 20, 20 (certain)", "one-end S next-key of t.k at 20, 20 (certain)"],
     );
 }
 

@@ -20,6 +20,8 @@ pub struct Known {
     pub inner: Vec<Known>,
     /// The search may stop after so many rows.
     pub limit: Option<u64>,
+    /// Of some rows that were read it is not known whether they match.
+    pub unsure: bool,
     /// Nothing more can be learnt by asking.
     pub asked: bool,
     /// The statement was answered before the server was asked: what was read shows what it has done.
@@ -154,9 +156,18 @@ impl Known {
         let spans = || self.seen.iter().flat_map(|seen| &seen.spans);
         match found {
             None => false,
+            Some(0) if self.unsure => false,
             Some(0) => spans().flat_map(|span| &span.entries).any(|entry| entry.matches),
             Some(_) => !self.seen.is_empty() && spans().all(|span| span.entries.is_empty() && !span.unread),
         }
+    }
+
+    /// The statement has put rows into what it has read: what is not committed there is its own, and came later.
+    pub fn without_new(mut self) -> Known {
+        for span in self.seen.iter_mut().flat_map(|seen| &mut seen.spans) {
+            span.entries.retain(|entry| entry.committed);
+        }
+        self
     }
 
     /// What was seen of a path.

@@ -33,14 +33,15 @@ use super::change::Change;
 use super::footprint::{self, Search};
 use super::foreign_key::{self, Place};
 use super::known::{Known, Plan, SeenEntry, SeenSpan};
-use super::{Context, Intent, Values};
+use super::{Context, Intent, Values, scalar};
 use crate::catalog::{Flavour, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
 use crate::sql::statement::{
-    Insert, Isolation, RowLock, Rows, Select, Statement, TableAccess, TableName, WaitPolicy,
+    Condition, Insert, Isolation, RowLock, Rows, Select, Statement, TableAccess, TableName, Test, Value,
+    WaitPolicy,
 };
 
 /// Finds definitions.
@@ -57,6 +58,8 @@ pub struct Searched<'s> {
     pub lock: RowLock,
     /// Which of the tables with the same alias it is.
     pub nth: usize,
+    /// MariaDB's UPDATE and DELETE look for their rows without what a subquery gives.
+    pub by_itself: bool,
 }
 
 /// The tables of a statement that it searches with locks, in text order.
@@ -83,7 +86,10 @@ pub fn searched<'s>(statement: &'s Statement, context: &Context) -> Vec<Searched
         let joined = changes && !table.nested;
         let Some(lock) = table.lock.or((implied || joined).then_some(shared)) else { continue };
         let nth = tables[..access].iter().filter(|t| t.alias.eq_ignore_ascii_case(&table.alias)).count();
-        found.push(Searched { access, table, lock, nth });
+        let subquery =
+            tables.iter().any(|other| other.nested) && tables.iter().filter(|t| !t.nested).count() == 1;
+        let by_itself = joined && subquery && context.flavour == Flavour::MariaDb;
+        found.push(Searched { access, table, lock, nth, by_itself });
     }
     found
 }
@@ -120,7 +126,7 @@ pub(super) fn searches(
         if access_path::is_empty(&table, &searched.table.predicate, values) {
             continue;
         }
-        let mut paths = paths(&table, &searched, values, known, &alone);
+        let mut paths = paths(&table, &searched, values, known, &said(statement, values));
         if matches!(statement, Statement::Update(_) | Statement::Delete(_)) {
             for path in paths.iter_mut().filter(|path| path.way != Way::Unique || path.spans.len() > 1) {
                 if access_path::is_open(&table, &searched.table.predicate, values, path) {
@@ -244,7 +250,7 @@ pub fn places(
     let mut places = Vec::new();
     for searched in searched(statement, context) {
         let Some(table) = find(&searched.table.table) else { continue };
-        let paths = paths(&table, &searched, values, known, &alone);
+        let paths = paths(&table, &searched, values, known, &said(statement, values));
         let search = Search::new(statement, &searched, &table, context, paths.len());
         let Some(change) = Change::of(&search, &searched, values, known, find) else { continue };
         let seen = |at: usize| known.of(searched.access, at).unwrap_or_default();
@@ -265,6 +271,30 @@ pub fn places(
     places
 }
 
+/// What the statement itself says that a column of one of its tables is equal to.
+pub fn said<'v>(
+    statement: &'v Statement,
+    values: &'v dyn Values,
+) -> impl Fn(&str, &str) -> Option<Vec<Value<'v>>> {
+    let accesses: &[TableAccess] = match statement {
+        Statement::Select(select) => &select.tables,
+        Statement::Update(update) => &update.tables,
+        Statement::Delete(delete) => &delete.tables,
+        Statement::Insert(insert) => insert.sources(),
+        _ => &[],
+    };
+    move |alias, column| {
+        let mut of_table = accesses.iter().filter(|access| access.alias.eq_ignore_ascii_case(alias));
+        let mut conditions = of_table.next()?.predicate.conditions.iter();
+        conditions.find_map(|condition| match &condition.test {
+            Test::Eq(wanted) if condition.column.eq_ignore_ascii_case(column) => {
+                Some(vec![scalar(wanted, values, 0)?])
+            }
+            _ => None,
+        })
+    }
+}
+
 /// The ways that a search goes. Empty: only guesses are possible.
 pub fn paths<'v>(
     table: &Table,
@@ -274,6 +304,11 @@ pub fn paths<'v>(
     joined: access_path::Joined<'_, 'v>,
 ) -> Vec<Path<'v>> {
     let predicate = &searched.table.predicate;
+    let of_other = |condition: &Condition| matches!(condition.test, Test::EqColumn(..));
+    if searched.by_itself && predicate.conditions.iter().any(of_other) {
+        let guess = access_path::guessed(table, predicate, values, &alone).into_iter().next();
+        return vec![guess.unwrap_or_else(|| Path::all(0, Certainty::Likely))];
+    }
     // A list of keys may be looked for in a scan.
     if let Some(path) =
         access_path::unique(table, predicate, values, joined).filter(|path| path.spans.len() == 1)
@@ -285,6 +320,9 @@ pub fn paths<'v>(
     }
     match known.plan.step(&searched.table.alias, searched.nth) {
         Some(step) => access_path::planned(table, predicate, values, joined, step),
+        None if matches!(known.plan, Plan::Steps(_)) => {
+            access_path::before_plan(table, predicate, values, joined)
+        }
         None => Vec::new(),
     }
 }
@@ -336,7 +374,7 @@ fn on_index(search: &Search<'_>, path: &Path<'_>, limited: bool, intent: &mut In
         (Way::All, _) => (scanned, "full-scan"),
     };
     let loose = search.nested || limited || (!gaps && path.way != Way::Unique);
-    let most = if loose { Certainty::Likely } else { path.certainty };
+    let most = if loose { path.certainty.min(Certainty::Likely) } else { path.certainty };
     match path.ranges(search.table) {
         Some(ranges) => {
             for (range, certainty) in ranges {

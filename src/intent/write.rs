@@ -111,6 +111,7 @@ pub(super) fn places(
         return Vec::new();
     };
     let Some(scalars) = insert.values() else { return Vec::new() };
+    let met = duplicate::Row { insert, table: &table, context, known, find };
     let mut places = Vec::new();
     for number in 0..values.rows().min(MAX_ROWS) {
         let row = Row { table: &table, insert, scalars, values, number };
@@ -123,6 +124,7 @@ pub(super) fn places(
             let place = values_of(insert, values, &table, index, &request.range.low);
             let Some(found) = place else { continue };
             let values = found.iter().take(index.parts.len()).map(Value::outliving).collect();
+            met.children(at, &request.range.low, &mut places);
             let (key, certainty) = (Some(request.range.low), request.certainty);
             places.push(Place { table: table.clone(), index: at, key, values, certainty });
         }

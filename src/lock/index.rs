@@ -211,9 +211,11 @@ impl IndexLocks {
         let own =
             |held: &Held| held.txn == txn && held.mode == Mode::X && held.kind.records() && !held.tentative;
         for handle in self.tree.handles(range, |held| own(held) && range.covers(&held.named)) {
-            if let Some((_, held)) = self.tree.get_mut(handle) {
-                held.deleted = true;
-            }
+            let Some((extent, held)) = self.tree.get_mut(handle) else { continue };
+            held.deleted = true;
+            // Whoever reads past it meets it, though no look shows it to be there.
+            let (extent, wide) = (extent.clone(), is_wide(held));
+            self.tree.set_range(handle, extent, wide);
         }
     }
 

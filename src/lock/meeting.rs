@@ -98,7 +98,12 @@ impl IndexLocks {
             return Some((Relation::Wait, certainty));
         }
         // What its holder has put and deleted again no look shows, but it stands there marked, and is waited for.
-        if request.kind == Kind::Gap && held.insert && held.deleted && held.named.intersects(&request.range) {
+        let read = match request.kind {
+            Kind::Gap => Some(&request.range),
+            Kind::NextKey if asking.exact => Some(reach),
+            _ => None,
+        };
+        if held.insert && held.deleted && read.is_some_and(|read| held.named.intersects(read)) {
             return Some((Relation::Wait, Certainty::Likely));
         }
         if is_shared(&asking.by, request, held) {

@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator, Value, Visit, Visitor};
+use sqlparser::ast::{
+    BinaryOperator, Expr, Ident, Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, Visit,
+    Visitor,
+};
 
 use super::digest::{Digest, FoldKind};
 use super::formula_reader::formula;
+use super::read::last_part;
 use super::rewrite::slot;
 use super::statement::{Condition, Scalar, TableAccess, Test};
 
@@ -39,10 +43,10 @@ pub(super) fn apply(own: &mut [TableAccess], sources: usize, conjuncts: Vec<Conj
                 }
                 atom => {
                     let found = read(atom, digest);
-                    if let (None, Some(table)) =
-                        (&found, reach.clone().next().filter(|_| sources == 1 && own.len() == 1))
-                    {
-                        own[table].predicate.sides = sides(atom, digest).unwrap_or_default();
+                    let only = reach.clone().next().filter(|_| sources == 1 && own.len() == 1);
+                    if let Some(table) = only.filter(|table| own[*table].predicate.sides.is_empty()) {
+                        let all = if found.is_none() { sides(atom, digest) } else { around(atom) };
+                        own[table].predicate.sides = all.unwrap_or_default();
                     }
                     place(own, sources, &reach, found);
                 }
@@ -158,6 +162,11 @@ fn read<'e>(expr: &'e Expr, digest: &Digest) -> Option<Found<'e>> {
         Expr::Like { negated: false, expr, pattern, escape_char: None, .. } => {
             one(column(expr)?, scalar(pattern).map_or(Test::Other, Test::Like))
         }
+        Expr::InSubquery { expr, subquery, negated: false } => {
+            let test =
+                selected(subquery).map_or(Test::Other, |(table, column)| Test::EqColumn(table, column));
+            one(column(expr)?, test)
+        }
         Expr::IsNull(expr) => one(column(expr)?, Test::IsNull),
         Expr::IsNotNull(expr)
         | Expr::IsTrue(expr)
@@ -176,6 +185,20 @@ fn read<'e>(expr: &'e Expr, digest: &Digest) -> Option<Found<'e>> {
                 .map(|_| Found { conditions: Vec::new(), exact: true }),
         },
     }
+}
+
+/// The only column that a query gives, and the alias of the only table that it reads.
+fn selected(query: &Query) -> Option<(String, String)> {
+    let SetExpr::Select(block) = &*query.body else { return None };
+    let ([from], [SelectItem::UnnamedExpr(item)]) = (block.from.as_slice(), block.projection.as_slice())
+    else {
+        return None;
+    };
+    let TableFactor::Table { name, alias, .. } = &from.relation else { return None };
+    let table = alias.as_ref().map(|alias| alias.name.value.clone()).or_else(|| last_part(name));
+    let grouped = query.limit_clause.is_some() || block.having.is_some() || !from.joins.is_empty();
+    let column = column(item).filter(|column| !grouped && column.name.chars().all(|c| c != '('))?;
+    Some((table?, column.name.into_owned()))
 }
 
 fn comparison<'e>(
@@ -322,6 +345,21 @@ fn sides(expr: &Expr, digest: &Digest) -> Option<Vec<Vec<Condition>>> {
         }
     }
     (!all.iter().any(Vec::is_empty)).then_some(all)
+}
+
+/// `a <> 5` is what lies before 5 and what lies behind it.
+fn around(expr: &Expr) -> Option<Vec<Vec<Condition>>> {
+    let Expr::BinaryOp { left, op: BinaryOperator::NotEq, right } = expr else { return None };
+    let (column, value) = match (column(left), column(right)) {
+        (Some(column), None) => (column, scalar(right)?),
+        (None, Some(column)) => (column, scalar(left)?),
+        _ => return None,
+    };
+    let side = |low, high| {
+        vec![Condition { column: column.name.clone().into_owned(), test: Test::Range { low, high } }]
+    };
+    let bound = Some((value, false));
+    Some(vec![side(None, bound.clone()), side(bound, None)])
 }
 
 /// The conditions of a conjunction that can be read.

@@ -247,11 +247,13 @@ impl Read<'_> {
             self.inquiry.analysed.bind(&self.inquiry.text, &self.inquiry.params).at(self.inquiry.now);
         let questions: Vec<(usize, Option<Question>)> = {
             let columns = &self.columns;
+            let said = read::said(self.inquiry.statement(), &values);
             let joined = |alias: &str, column: &str| {
                 let same = |(a, c, _): &&(String, String, _)| {
                     a.eq_ignore_ascii_case(alias) && c.eq_ignore_ascii_case(column)
                 };
-                columns.iter().find(same).map(|(.., values)| values.clone())
+                let read = columns.iter().find(same).map(|(.., values)| values.clone());
+                read.or_else(|| said(alias, column))
             };
             let paths = read::paths(table, searched, &values, known, &joined);
             let question = |path: &Path<'_>| self.question(searched, table, path);
@@ -260,7 +262,8 @@ impl Read<'_> {
         for (path, question) in questions {
             let spans = match question {
                 Some(Question::Nothing) => vec![SeenSpan { unread: true, ..SeenSpan::default() }],
-                Some(Question::Scan { sql, index, covers, otherwise }) => {
+                Some(Question::Scan { sql, index, covers, sure, otherwise }) => {
+                    known.unsure |= !sure;
                     let mut seen = self.knowledge.scanner.scan(&sql).await;
                     if let (None, Some(Question::Scan { sql, .. })) = (&seen, otherwise.as_deref()) {
                         seen = self.knowledge.scanner.scan(sql).await;
@@ -287,6 +290,9 @@ impl Read<'_> {
     /// What there is to read on a path.
     fn question(&self, searched: &Searched<'_>, table: &Table, path: &Path<'_>) -> Option<Question> {
         let locks_gaps = self.inquiry.context.locks_gaps();
+        if path.is_unresolved() {
+            return None;
+        }
         let limited = self.plain.is_some_and(|plain| plain.limit.is_some());
         let everything = path.way == Way::All
             && path.extreme.is_none()
@@ -316,7 +322,8 @@ impl Read<'_> {
         spans.iter_mut().for_each(|span| span.end = path.extreme);
         let scan = |filter, otherwise| {
             let sql = scan::build(table, index, &spans, condition, filter, alias, &more)?;
-            Some(Question::Scan { sql, index, covers: path.covers || condition.is_none(), otherwise })
+            let sure = path.covers || condition.is_some();
+            Some(Question::Scan { sql, index, covers: path.covers || condition.is_none(), sure, otherwise })
         };
         // An UPDATE at READ COMMITTED passes over what does not match without asking for it. Others do ask for
         // it, and release it.
@@ -370,8 +377,8 @@ impl Read<'_> {
 enum Question {
     /// Nothing: all of it is locked, whatever there is.
     Nothing,
-    /// A part of an index; if there is too much to read, something else instead.
-    Scan { sql: scan::ScanSql, index: usize, covers: bool, otherwise: Option<Box<Question>> },
+    /// A part of an index; if there is too much to read, something else instead. `sure`: it tells which rows match.
+    Scan { sql: scan::ScanSql, index: usize, covers: bool, sure: bool, otherwise: Option<Box<Question>> },
 }
 
 fn accesses(statement: &Statement) -> &[crate::sql::statement::TableAccess] {

@@ -152,6 +152,11 @@ impl Search {
     async fn run(self: Arc<Self>) {
         let done = self.state.lock().answered.is_some();
         let known = crate::intent::known::Known { done, ..self.inquiry.ask().await };
+        let known = if done && fills_its_source(&self.inquiry.analysed.plan.statement) {
+            known.without_new()
+        } else {
+            known
+        };
         let intent = self.inquiry.intent(&known);
         let admission = &self.inquiry.shared.admission;
         let mut state = self.state.lock();
@@ -183,6 +188,12 @@ impl Search {
         drop(state);
         admission.searches.close(self.id);
     }
+}
+
+/// `INSERT INTO t SELECT … FROM t`
+fn fills_its_source(statement: &Statement) -> bool {
+    let Statement::Insert(insert) = statement else { return false };
+    insert.sources().iter().any(|source| source.table == insert.table)
 }
 
 impl Narrow for Search {
