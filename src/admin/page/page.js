@@ -81,7 +81,7 @@ function holds(list) {
     if (!item) {
       const release = element("button", { type: "button", "aria-label": `Release session ${hold.session}`, on: () => ask(hold.hold) }, "Release");
       item = element("li", { class: "item", "data-hold": hold.hold },
-        element("div", { class: "top" }, element("strong", {}, `s${hold.session} ${hold.user ?? ""}`), element("span", { class: "muted" }, ""), element("span", { class: "spacer" }), release),
+        element("div", { class: "top" }, element("span", {}, element("strong", {}, `s${hold.session} ${hold.user ?? ""}`), " ", element("span", { class: "muted" }, "")), element("span", { class: "spacer" }), release),
         element("code", { class: "sql" }, hold.statement ?? ""), element("progress", { class: "bar", max: 100, value: 0, "aria-label": "Time until the deadline" }));
       box.append(item);
     }

@@ -88,7 +88,7 @@ const title = (group) => [nameOf(group.pattern), place(group)].filter(Boolean).j
 
 function row(group) {
   return [
-    element("div", { class: "top" }, element("strong", {}, nameOf(group.pattern)), element("span", { class: "muted" }, place(group)),
+    element("div", { class: "top" }, element("span", {}, element("strong", {}, nameOf(group.pattern)), " ", element("span", { class: "muted" }, place(group))),
       element("span", { class: "chips" }, element("span", { class: "muted" }, `× ${count(group.count)}`))),
     element("code", { class: "sql" }, group.statement ?? ""),
     element("div", { class: "top below" }, ...chips(group), element("span", { class: "spacer" }), element("span", { class: "muted ago" })),
