@@ -336,7 +336,7 @@ fn updates_and_deletes() {
         "delete X:t1/a{id=b.id} X:t2/b{id=a.id}",
     );
     check("DELETE FROM t AS x WHERE x.id = 1", "delete X:t/x{id=0}");
-    check("DELETE FROM t WHERE id IN (SELECT id FROM u)", "delete X:t{id?…} +u");
+    check("DELETE FROM t WHERE id IN (SELECT id FROM u)", "delete X:t{id=u.id} +u");
 }
 
 #[test]
