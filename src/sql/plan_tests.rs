@@ -246,7 +246,10 @@ fn several_tables() {
     check("SELECT * FROM a RIGHT JOIN b ON a.id = b.a AND b.y = 2", "select a{id=b.a} b");
     check("SELECT * FROM a JOIN b ON a.id = b.a WHERE x = 1", "select a{id=b.a…} b{a=a.id…}");
     check("SELECT * FROM (SELECT * FROM a WHERE id = 1) d JOIN b ON b.id = d.b", "select b{id=d.b} +a{id=0}");
-    check("SELECT * FROM a WHERE id IN (SELECT a FROM b WHERE c = 1 FOR UPDATE)", "select a{id?…} +X:b{c=0}");
+    check(
+        "SELECT * FROM a WHERE id IN (SELECT a FROM b WHERE c = 1 FOR UPDATE)",
+        "select a{id=b.a} +X:b{c=0}",
+    );
     check("SELECT * FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.a = a.id)", "select a{…} +b{a=a.id}");
     check(
         "SELECT (SELECT max(x) FROM b), 1 FROM a WHERE id = (SELECT y FROM c LIMIT 1)",
@@ -314,7 +317,7 @@ fn updates_and_deletes() {
     check("UPDATE t SET a = (SELECT max(b) FROM u) WHERE id = 1", "update X:t{id=0} +u set a=_");
     check(
         "WITH c AS (SELECT id FROM u WHERE x = 1) UPDATE t SET a = 2 WHERE id IN (SELECT id FROM c)",
-        "update X:t{id?…} +u{x=0} set a=1",
+        "update X:t{id=c.id} +u{x=0} set a=1",
     );
     check("UPDATE t PARTITION (p0) SET a = 1 WHERE id = 2", "update X:t{id=1} set a=0");
     check("DELETE FROM t WHERE id = 1", "delete X:t{id=0}");
@@ -333,7 +336,7 @@ fn updates_and_deletes() {
         "delete X:t1/a{id=b.id} X:t2/b{id=a.id}",
     );
     check("DELETE FROM t AS x WHERE x.id = 1", "delete X:t/x{id=0}");
-    check("DELETE FROM t WHERE id IN (SELECT id FROM u)", "delete X:t{id?…} +u");
+    check("DELETE FROM t WHERE id IN (SELECT id FROM u)", "delete X:t{id=u.id} +u");
 }
 
 #[test]
