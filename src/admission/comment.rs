@@ -1,7 +1,7 @@
 //! What a statement's comment says of where it comes from: sqlcommenter (`/*route='%2Forders',framework='x'*/`)
 //! and the older form of Rails (`/*application:shop,controller:orders*/`).
 //!
-//! While literals are redacted, values that may be some are not kept: see [`tag_value`](super::tag_value).
+//! While literals are redacted, values that may be some are not kept: see `tag_value`.
 //! Only a comment at the very end or the very beginning is read, so a statement without one costs nothing.
 
 use std::borrow::Cow;
