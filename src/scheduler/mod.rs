@@ -314,8 +314,9 @@ impl Scheduler {
 
     /// A transaction has ended: its locks go, and the statements that may go on are returned.
     pub fn ended(&self, txn: TxnId, refs: &[LockRef], committed: bool, now: u64) -> Vec<Woken> {
-        self.graph.clear(txn);
+        // In this order: whoever looks at the queue sets edges for those that it finds there.
         self.server_queue.leave(txn);
+        self.graph.clear(txn);
         self.learned.take_in(&mut self.locks.release(refs, committed, now));
         self.signatures.leave(txn);
         self.move_on(txn, now);
@@ -324,8 +325,9 @@ impl Scheduler {
 
     /// Locks that were noted for a statement that does not go on after all.
     pub fn given_up(&self, txn: TxnId, refs: &[LockRef], now: u64) -> Vec<Woken> {
-        self.graph.clear(txn);
+        // In this order: whoever looks at the queue sets edges for those that it finds there.
         self.server_queue.leave(txn);
+        self.graph.clear(txn);
         self.locks.withdraw(refs);
         self.move_on(txn, now);
         self.wake(now, |hold| hold.blockers.contains(&txn))
@@ -357,10 +359,8 @@ impl Scheduler {
         let (noted, mut met) = self.locks.replace(txn, refs, exact, now);
         if !exact.answered {
             met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
-            let waits = self.server_queue.renew(txn, exact, &noted);
-            if waits {
-                self.graph.set(txn, judge::edges(&met.conflicts, false));
-            }
+            let edges = judge::edges(&met.conflicts, false);
+            self.server_queue.renew(txn, exact, &noted, || self.graph.set(txn, edges));
         }
         (noted, self.wake(now, |hold| hold.blockers.contains(&txn)))
     }

@@ -233,6 +233,27 @@ fn what_becomes_known_of_an_earlier_statement_ends_no_wait() {
     assert_eq!(closes, Some((TxnId(2), ConflictKind::Deadlock)), "the first one waits still");
 }
 
+/// One whose transaction ends while another's end lets it get further must not be left in the graph.
+#[test]
+fn nobody_waits_who_has_gone() {
+    for _ in 0..2000 {
+        let mut world = World::new(LIMITS);
+        let [first, second] = [1, 2].map(|txn| holds(world.ask(txn, 7, Mode::S, Action::Flag)));
+        let waits = send(&world, 3, 7);
+        let (scheduler, start) = (&world.scheduler, std::sync::Barrier::new(2));
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                start.wait();
+                scheduler.ended(TxnId(1), &first, true, 0)
+            });
+            start.wait();
+            scheduler.ended(TxnId(3), &waits, false, 0);
+        });
+        assert!(scheduler.graph().is_empty(), "{:?}", scheduler.graph().look(9));
+        world.end(2, &second);
+    }
+}
+
 #[test]
 fn a_victim_is_in_no_circle_any_more() {
     let mut world = World::new(LIMITS);

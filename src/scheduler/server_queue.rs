@@ -51,15 +51,16 @@ impl ServerQueue {
         self.length.store(queue.places.len(), Ordering::SeqCst);
     }
 
-    /// What a statement that waits asks for turns out to be this. False: it does not wait.
-    pub(super) fn renew(&self, txn: TxnId, exact: Exact<'_>, refs: &LockRefs) -> bool {
+    /// What a statement that waits asks for turns out to be this; `then` runs before it can leave. Nothing is done
+    /// if it does not wait.
+    pub(super) fn renew(&self, txn: TxnId, exact: Exact<'_>, refs: &LockRefs, then: impl FnOnce()) {
         let mut queue = self.waiting.lock();
-        let Some(place) = queue.of.get(&txn).copied() else { return false };
-        let Some(waiting) = queue.places.get_mut(&place) else { return false };
+        let Some(place) = queue.of.get(&txn).copied() else { return };
+        let Some(waiting) = queue.places.get_mut(&place) else { return };
         waiting.submission.requests = exact.requests.to_vec();
         waiting.submission.known = Known { reaches: exact.reaches.to_vec(), ..Known::default() };
         waiting.refs = refs.clone();
-        true
+        then();
     }
 
     /// The transaction's statement was answered, or the transaction is over.
@@ -74,11 +75,10 @@ impl ServerQueue {
         }
     }
 
-    /// The transaction's statement, if it waits.
-    pub(super) fn of(&self, txn: TxnId) -> Option<(Submission, LockRefs)> {
+    /// Looks at the transaction's statement, if it waits; it does not leave meanwhile, so its locks are its own.
+    pub(super) fn look<T>(&self, txn: TxnId, look: impl FnOnce(&Waiting) -> Option<T>) -> Option<T> {
         let queue = self.waiting.lock();
-        let waiting = queue.places.get(queue.of.get(&txn)?)?;
-        Some((waiting.submission.clone(), waiting.refs.clone()))
+        look(queue.places.get(queue.of.get(&txn)?)?)
     }
 
     /// Nobody waits.

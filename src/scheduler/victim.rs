@@ -9,6 +9,7 @@
 use rustc_hash::FxHashSet;
 
 use super::conflict::{ConflictKind, Decision, Judged, Report, Submission};
+use super::server_queue::Waiting;
 use super::{Scheduler, judge};
 use crate::id::{IndexId, TableId};
 use crate::lock::mode::{Certainty, Mode};
@@ -88,20 +89,26 @@ impl Scheduler {
         let mut least = weigh(closer, judged)?;
         let mut loser = None;
         for member in judged.stalled.iter().filter(|member| **member != closer.txn) {
-            let Some((waiting, refs)) = self.server_queue.of(*member) else { continue };
-            let mut met = self.locks.again(*member, &waiting.requests, &refs, waiting.overtakes, now);
-            met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
-            if met.conflicts.is_empty() {
-                continue;
-            }
-            let theirs = judge::judge(&waiting, met.conflicts, &[], None, &self.graph);
-            let Some(weight) = weigh(&waiting, &theirs).filter(|weight| *weight < least) else { continue };
-            if theirs.kind == ConflictKind::Deadlock {
-                (least, loser) = (weight, Some((waiting, theirs)));
+            let lighter = self.server_queue.look(*member, |waiting| self.lighter(waiting, least, now));
+            if let Some((weight, report)) = lighter {
+                (least, loser) = (weight, Some(report));
             }
         }
+        loser
+    }
+
+    /// The circle as a statement sees it that waits, if its transaction weighs less.
+    fn lighter(&self, waiting: &Waiting, than: u64, now: u64) -> Option<(u64, Report)> {
+        let Waiting { submission, refs } = waiting;
+        let mut met = self.locks.again(submission.txn, &submission.requests, refs, submission.overtakes, now);
+        met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
+        if met.conflicts.is_empty() {
+            return None;
+        }
+        let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
+        let weight = weigh(submission, &judged).filter(|weight| *weight < than)?;
         let forward = Decision::Forward { refs: LockRefs::new(), waits: true };
-        loser.map(|(submission, judged)| Report::new(&submission, judged, &forward))
+        (judged.kind == ConflictKind::Deadlock).then(|| (weight, Report::new(submission, judged, &forward)))
     }
 }
 
