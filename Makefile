@@ -69,6 +69,14 @@ fuzz:
 deny:
 	@tests/support/deny
 
+# Pictures of the dashboards' stand-ins, dark and light, after a minute and a half of a real workload:
+# target/pictures/*.png. make pictures PICTURES="--server mysql --only fleet"
+.PHONY: pictures
+pictures:
+	@tests/support/setup pictures
+	@cargo build --release --quiet
+	@tests/dashboards/picture $(PICTURES)
+
 build:
 	cargo build --release
 

@@ -15,7 +15,8 @@ board.row("Where")
 board.table(
     "Top conflicts by table and pattern",
     """In the chosen time. Begin at the top: the pattern says what the statements do to each other, and
-    dashboards/README.md what to change in the application. Every statement of both sides is in /api/conflicts.""",
+    dashboards/README.md what to change in the application. Every statement of both sides is in /api/conflicts. "other" are
+    tables over metrics.max_tables, and conflicts that belong to no single index: remembered deadlocks.""",
     [
         (
             f"""topk(20, sum by (schema, table, pattern)
@@ -33,7 +34,7 @@ board.table(
             "rejected", "short",
         ),
     ],
-    width=14, labels=("schema", "table", "pattern"),
+    width=14, height=10, labels=("schema", "table", "pattern"),
 )
 board.table(
     "Tables: deadlocks and time held",
@@ -43,7 +44,7 @@ board.table(
         (f"sum by (schema, table) (increase(interlock_table_deadlocks_total{{{T}}}[$__range]))", "deadlocks", "short"),
         (f"sum by (schema, table) (increase(interlock_table_hold_seconds_total{{{T}}}[$__range]))", "held", "s"),
     ],
-    width=10, labels=("schema", "table"),
+    width=10, height=10, labels=("schema", "table"),
 )
 board.graph(
     "Conflicts by pattern",
@@ -90,13 +91,14 @@ board.graph(
 board.row("Holds")
 board.graph(
     "Held now",
-    """Statements that wait in interlock. A plateau at the limit means that further conflicts are forwarded unheld:
-    shorten transactions first, raise reorder.max_held second.""",
+    """Statements that wait in interlock, and the share of reorder.max_held that the fullest instance has reached (right).
+    A plateau at 100 % means that further conflicts are forwarded unheld: shorten transactions first, raise
+    reorder.max_held second.""",
     [
         (f"sum(interlock_held_statements{{{S}}})", "held"),
-        (f"sum(interlock_held_statements_limit{{{S}}})", "limit"),
+        (f"max(interlock_held_statements{{{S}}} / interlock_held_statements_limit{{{S}}})", "of the limit"),
     ],
-    width=8, colours={"limit": BAD},
+    width=8, decimals=0, colours={"of the limit": BAD}, right=("of the limit", "percentunit", 1),
 )
 board.graph(
     "How holds ended",
@@ -125,7 +127,7 @@ board.graph(
             "{{schema}}.{{table}}",
         ),
     ],
-    unit="s", width=8,
+    unit="s",
 )
 board.heatmap(
     "How long statements are held",
@@ -161,14 +163,14 @@ board.stat(
     "Precision",
     """Of the conflicts that were predicted in the chosen time, the share that came, or would have come but for
     interlock. Low: interlock holds or reports more than it must; guessed indexes are the usual reason.""",
-    f"sum(increase({FORESEEN}[$__range])) / clamp_min(sum(increase({DECIDED}[$__range])), 1e-9)",
+    f"sum(increase({FORESEEN}[$__range])) / (sum(increase({DECIDED}[$__range])) > 0)",
     unit="percentunit", width=4, steps=[(None, WARN), (0.8, GOOD)],
 )
 board.stat(
     "Recall",
     """Of the waits and deadlocks that came or would have come, the share that was predicted. Low: there is a pattern
     that the model does not know; the records with detected = after in /api/conflicts show it.""",
-    f"sum(increase({FORESEEN}[$__range])) / clamp_min(sum(increase({CAME}[$__range])), 1e-9)",
+    f"sum(increase({FORESEEN}[$__range])) / (sum(increase({CAME}[$__range])) > 0)",
     unit="percentunit", width=4, steps=[(None, WARN), (0.95, GOOD)],
 )
 board.stat(
@@ -225,6 +227,7 @@ board.graph(
     """Signatures of deadlocks of the past. The number should level off: each is one pair of transactions of the
     application. If it keeps growing, deadlocks come in ever new shapes; their records are in /api/conflicts.""",
     [(f"sum(interlock_signatures{{{S}}})", "signatures")],
+    decimals=0,
 )
 board.graph(
     "Matches of remembered deadlocks",

@@ -5,25 +5,9 @@ board = Board(
     "interlock: sidecar fleet",
     "Each instance (and pod) beside the others: load, memory, versions, conflicts, what it can ask the server.",
 )
+PER_INSTANCE = "{{instance}} {{pod}}"
 
-board.row("One line for each")
-board.table(
-    "Instances",
-    """One line for each. Sort by a column to find the odd one out: more deadlocks than the others is an application
-    with other code; more memory, one with more sessions; another version, a rollout that has not ended.""",
-    [
-        (f"sum by (instance, pod, version) (interlock_build_info{{{S}}})", "up", "short"),
-        (f"sum by (instance, pod) (interlock_sessions_open{{{S}}})", "sessions", "short"),
-        (f"sum by (instance, pod) (rate(interlock_statements_total{{{S}}}{RATE}))", "statements/s", "ops"),
-        (f"sum by (instance, pod) (rate(interlock_conflicts_total{{{S}}}{RATE}))", "conflicts/s", "ops"),
-        (f"sum by (instance, pod) (interlock_held_statements{{{S}}})", "held now", "short"),
-        (f"sum by (instance, pod) (increase(interlock_server_deadlocks_total{{{S}}}[$__range]))", "deadlocks", "short"),
-        (f"sum by (instance, pod) (rate(process_cpu_seconds_total{{{S}}}{RATE}))", "CPU", "percentunit"),
-        (f"sum by (instance, pod) (process_resident_memory_bytes{{{S}}})", "memory", "bytes"),
-        (f"time() - max by (instance, pod) (process_start_time_seconds{{{S}}})", "uptime", "s"),
-    ],
-    height=10, labels=("instance", "pod", "version"),
-)
+board.row("At a glance")
 board.stat(
     "Instances that answer",
     """Instances that answer. Compare with the number that should run.""",
@@ -62,14 +46,30 @@ board.stat(
         + sum(rate(interlock_probes_total{{{S}, result=~"failed|timed_out"}}{RATE}))""",
     unit="ops", steps=[(None, GOOD), (0.01, WARN)],
 )
+board.table(
+    "Instances",
+    """One line for each. Sort by a column to find the odd one out: more deadlocks than the others is an application
+    with other code; more memory, one with more sessions; another version, a rollout that has not ended.""",
+    [
+        (f"sum by (instance, pod) (interlock_sessions_open{{{S}}})", "sessions", "short"),
+        (f"sum by (instance, pod) (rate(interlock_statements_total{{{S}}}{RATE}))", "statements/s", "ops"),
+        (f"sum by (instance, pod) (rate(interlock_conflicts_total{{{S}}}{RATE}))", "conflicts/s", "ops"),
+        (f"sum by (instance, pod) (interlock_held_statements{{{S}}})", "held now", "short"),
+        (f"sum by (instance, pod) (increase(interlock_server_deadlocks_total{{{S}}}[$__range]))", "deadlocks", "short"),
+        (f"sum by (instance, pod) (rate(process_cpu_seconds_total{{{S}}}{RATE}))", "CPU", "percentunit"),
+        (f"sum by (instance, pod) (process_resident_memory_bytes{{{S}}})", "memory", "bytes"),
+        (f"time() - max by (instance, pod) (process_start_time_seconds{{{S}}})", "uptime", "s"),
+        (f"sum by (instance, pod, version) (interlock_build_info{{{S}}})", "up", None),
+    ],
+    height=9, labels=("instance", "pod", "version"),
+)
 
 board.row("Load")
-PER_INSTANCE = "{{instance}} {{pod}}"
 board.graph(
     "Sessions",
     """Per instance. Sidecars of one deployment should be close together; one far above the rest has a leak or a hot
     client.""",
-    [(f"sum by (instance, pod) (interlock_sessions_open{{{S}}})", PER_INSTANCE)], width=8,
+    [(f"sum by (instance, pod) (interlock_sessions_open{{{S}}})", PER_INSTANCE)], width=8, decimals=0,
 )
 board.graph(
     "Statements",
@@ -88,12 +88,7 @@ board.graph(
     "Memory",
     """Resident memory per instance. Compare with the container's limit.""",
     [(f"sum by (instance, pod) (process_resident_memory_bytes{{{S}}})", PER_INSTANCE)],
-    unit="bytes", width=8,
-)
-board.graph(
-    "Versions",
-    """Instances by version: a rollout is two lines that cross.""",
-    [(f"count by (version) (interlock_build_info{{{S}}})", "{{version}}")], width=8,
+    unit="bytes",
 )
 board.graph(
     "Own time per statement",
@@ -101,22 +96,11 @@ board.graph(
     [
         (
             f"""sum by (instance, pod) (rate(interlock_statement_seconds_total{{{S}, where="analysis"}}{RATE}))
-                / clamp_min(sum by (instance, pod) (rate(interlock_commands_total{{{S}}}{RATE})), 1e-9)""",
+                / (sum by (instance, pod) (rate(interlock_commands_total{{{S}}}{RATE})) > 0)""",
             PER_INSTANCE,
         ),
     ],
-    unit="s", width=8,
-)
-
-board.graph(
-    "Configuration",
-    """Keys that wait for a restart, and reloads per hour by result. "refused": the new file is faulty and the old one is
-    still in force; the log names every fault.""",
-    [
-        (f"sum by (instance, pod) (interlock_config_pending_keys{{{S}}})", "pending " + PER_INSTANCE),
-        (f"sum by (result) (rate(interlock_config_reloads_total{{{S}}}{RATE})) * 3600", "{{result}} per hour"),
-    ],
-    width=24,
+    unit="s",
 )
 
 board.row("Conflicts between them")
@@ -142,7 +126,7 @@ board.graph(
 board.graph(
     "Held",
     """Statements held now per instance.""",
-    [(f"sum by (instance, pod) (interlock_held_statements{{{S}}})", PER_INSTANCE)], width=8,
+    [(f"sum by (instance, pod) (interlock_held_statements{{{S}}})", PER_INSTANCE)], width=8, decimals=0,
 )
 board.graph(
     "Coordination through the server",
@@ -150,7 +134,7 @@ board.graph(
     another instance had the gap, and the statement went on as without interlock. refused: the account may not use
     GET_LOCK. deadlocked: a deadlock in spite of a name; report it.""",
     [(f"sum by (outcome) (rate(interlock_coordination_total{{{S}}}{RATE}))", "{{outcome}}")],
-    unit="ops", colours={"deadlocked": BAD, "refused": BAD, "timed_out": WARN, "taken": GOOD},
+    unit="ops", colours={"deadlocked": BAD, "refused": BAD, "timed_out": WARN, "taken": GOOD, "waited": "blue"},
 )
 board.graph(
     "Time of coordination",
@@ -164,4 +148,20 @@ board.graph(
         ),
     ],
     unit="s",
+)
+
+board.row("Rollouts")
+board.graph(
+    "Versions",
+    """Instances by version: a rollout is two lines that cross.""",
+    [(f"count by (version) (interlock_build_info{{{S}}})", "{{version}}")], decimals=0,
+)
+board.graph(
+    "Configuration",
+    """Keys that wait for a restart, and reloads per hour by result. "refused": the new file is faulty and the old one is
+    still in force; the log names every fault.""",
+    [
+        (f"sum by (instance, pod) (interlock_config_pending_keys{{{S}}})", "pending " + PER_INSTANCE),
+        (f"sum by (result) (rate(interlock_config_reloads_total{{{S}}}{RATE})) * 3600", "{{result}} per hour"),
+    ],
 )

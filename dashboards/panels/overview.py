@@ -66,7 +66,7 @@ board.graph(
     """Error packets per second by MySQL error number, from the server or from interlock. 1213 deadlock, 1205 lock wait
     timeout, 1062 duplicate key, 1040 too many connections, 2003 server unreachable. A number that appears after a
     release is worth a look at that release.""",
-    [(f"sum by (errno) (rate(interlock_errors_total{{{S}}}{RATE})) > 0 or on() vector(0)", "{{errno}}")],
+    [(busy(f"sum by (errno) (rate(interlock_errors_total{{{S}}}{RATE}))", "errno"), "{{errno}}")],
     unit="ops",
 )
 
@@ -86,12 +86,12 @@ board.graph(
     [
         (
             f"""sum(rate(interlock_statement_seconds_total{{{S}, where="analysis"}}{RATE}))
-                / clamp_min(sum(rate(interlock_commands_total{{{S}}}{RATE})), 1e-9)""",
+                / (sum(rate(interlock_commands_total{{{S}}}{RATE})) > 0)""",
             "analysis",
         ),
         (
             f"""sum(rate(process_cpu_seconds_total{{{S}}}{RATE}))
-                / clamp_min(sum(rate(interlock_commands_total{{{S}}}{RATE})), 1e-9)""",
+                / (sum(rate(interlock_commands_total{{{S}}}{RATE})) > 0)""",
             "CPU",
         ),
     ],
@@ -116,7 +116,7 @@ board.graph(
     """Share of the file descriptors that the system allows. Each session needs two. Above 90 % new clients will soon be
     refused: raise LimitNOFILE (systemd) or ulimit -n.""",
     [(f"process_open_fds{{{S}}} / process_max_fds{{{S}}}", "{{instance}}")],
-    unit="percentunit", width=8,
+    unit="percentunit", width=8, maximum=1,
 )
 
 board.row("Load")
@@ -129,30 +129,30 @@ board.graph(
 )
 board.graph(
     "Commands and bytes",
-    """Protocol commands per second, and bytes relayed in both directions. Much "prepare" without "execute" is a driver
+    """Protocol commands per second, and bytes relayed in both directions (right). Much "prepare" without "execute" is a driver
     that prepares every statement anew.""",
     [
         (f"sum by (command) (rate(interlock_commands_total{{{S}}}{RATE})) > 0", "{{command}}"),
-        (f"sum by (direction) (rate(interlock_relayed_bytes_total{{{S}}}{RATE})) / 1024", "KiB {{direction}}"),
+        (f"sum by (direction) (rate(interlock_relayed_bytes_total{{{S}}}{RATE}))", "bytes {{direction}}"),
     ],
-    unit="ops",
+    unit="ops", right=("^bytes", "Bps", None),
 )
 board.graph(
     "Connections that ended",
     """Per second by who or what ended them. "unreachable": the server cannot be reached. "denied": wrong passwords.
     "refused": over frontend.max_connections. "tls", "login": clients that cannot get in.""",
-    [(f"sum by (end) (rate(interlock_connections_total{{{S}}}{RATE}))", "{{end}}")],
+    [(busy(f"sum by (end) (rate(interlock_connections_total{{{S}}}{RATE}))", "end"), "{{end}}")],
     unit="ops", colours={"unreachable": BAD, "refused": BAD, "error": WARN},
 )
 board.graph(
     "Sessions against their limit",
-    """Sessions now and the limit. Plan for peaks: a deployment that restarts all clients doubles the number for a
-    moment.""",
+    """Sessions now, and the share of frontend.max_connections that the fullest instance has reached (right). Plan for
+    peaks: a deployment that restarts all clients doubles the number for a moment.""",
     [
         (f"sum(interlock_sessions_open{{{S}}})", "sessions"),
-        (f"sum(interlock_sessions_limit{{{S}}})", "limit"),
+        (f"max(interlock_sessions_open{{{S}}} / interlock_sessions_limit{{{S}}})", "of the limit"),
     ],
-    colours={"limit": BAD},
+    decimals=0, colours={"of the limit": BAD}, right=("of the limit", "percentunit", 1),
 )
 
 board.row("What the model knows")
@@ -161,7 +161,7 @@ board.graph(
     """Statements per second that went on although the model lacked something, by what it lacked. table_not_loaded:
     check the control account's rights. syntax, shape: statements that interlock cannot read. hold_limit: raise
     reorder.max_held or reorder.max_queue.""",
-    [(f"sum by (reason) (rate(interlock_fail_open_total{{{S}}}{RATE}))", "{{reason}}")],
+    [(busy(f"sum by (reason) (rate(interlock_fail_open_total{{{S}}}{RATE}))", "reason"), "{{reason}}")],
     unit="ops",
 )
 board.graph(
