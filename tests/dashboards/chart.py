@@ -22,8 +22,10 @@ COLOURS = {
 PALETTE = ["#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0", "#37872d",
            "#fade2a", "#447ebc", "#c15c17", "#890f02", "#0a437c", "#6d1f62", "#584477"]
 THEMES = {
-    "dark": {"page": "#111217", "panel": "#181b1f", "edge": "#2a2d33", "text": "#ccccdc", "faint": "#8e919b", "grid": "#2b2e35"},
-    "light": {"page": "#f4f5f5", "panel": "#ffffff", "edge": "#e1e3e6", "text": "#24292e", "faint": "#646b75", "grid": "#e6e7ea"},
+    "dark": {"page": "#111217", "panel": "#181b1f", "edge": "#2a2d33", "text": "#ccccdc",
+             "faint": "#8e919b", "grid": "#2b2e35"},
+    "light": {"page": "#f4f5f5", "panel": "#ffffff", "edge": "#e1e3e6", "text": "#24292e",
+              "faint": "#646b75", "grid": "#e6e7ea"},
 }
 matplotlib.rcParams["svg.fonttype"] = "none"
 matplotlib.rcParams["font.family"] = ["DejaVu Sans"]
@@ -63,7 +65,8 @@ def plot(width, height, theme, unit, span, top=None):
 def scale(axes, unit):
     """The marks of the vertical axis: of round numbers."""
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=unit == "count"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, "short" if unit == "count" else unit)))
+    name = "short" if unit == "count" else unit
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, name)))
 
 
 def curves(series, width, height, theme, unit, span, stack, top=None):
@@ -93,9 +96,10 @@ def curves(series, width, height, theme, unit, span, stack, top=None):
         else:
             axes.fill_between(times(moments), values, color=colour, alpha=0.08, linewidth=0)
             axes.plot(times(moments), values, color=colour, linewidth=1.2)
+    top_right = max((other[1] or 0 for _, _, other in series if other), default=0)
     for axes, mine, end in (
         (left, [points for _, points, other in series if not other], top),
-        (right, [points for _, points, other in series if other], max((o[1] or 0 for _, _, o in series if o), default=0)),
+        (right, [points for _, points, other in series if other], top_right),
     ):
         if axes is not None:
             if unit == "bytes" and mine:
@@ -138,5 +142,7 @@ def heatmap(buckets, width, height, theme, unit, span):
     axes.pcolormesh(times([*moments, moments[-1] + step]), edges, cells ** 0.5, cmap=scheme, shading="flat")
     every = max(1, len(buckets) // 8)
     axes.set_yticks([n + 0.5 for n in range(0, len(buckets), every)])
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(buckets[min(int(value), len(buckets) - 1)][0], unit)))
+    bounds = [bound for bound, _ in buckets]
+    marks = FuncFormatter(lambda value, _: written(bounds[min(int(value), len(bounds) - 1)], unit))
+    axes.yaxis.set_major_formatter(marks)
     return image(figure)

@@ -21,10 +21,13 @@ header p { margin: 0; } .board { position: relative; }
 .panel h2 { font-size: 14px; font-weight: 500; margin: 0; padding: 6px 8px; height: 32px; white-space: nowrap;
   overflow: hidden; text-overflow: ellipsis; } .row h2 { font-size: 16px; padding: 3px 4px; height: 30px; }
 .row { position: absolute; } img { display: block; } .legend { padding: 0 8px; overflow: hidden; font-size: 12px; }
-.legend span { display: inline-block; margin-right: 12px; } .legend i { display: inline-block; width: 14px; height: 4px;
+.legend span { display: inline-block; margin-right: 12px; }
+.legend i { display: inline-block; width: 14px; height: 4px;
   border-radius: 2px; margin: 0 5px 3px 0; } .number { position: absolute; inset: 32px 0 0; text-align: center; }
-.number b { position: relative; font-weight: 500; display: block; white-space: nowrap; } .number img { position: absolute; bottom: 0; left: 0; }
-table { border-collapse: collapse; width: 100%; font-size: 13px; } td, th { padding: 5px 8px; text-align: left; white-space: nowrap;
+.number b { position: relative; font-weight: 500; display: block; white-space: nowrap; }
+.number img { position: absolute; bottom: 0; left: 0; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; }
+td, th { padding: 5px 8px; text-align: left; white-space: nowrap;
   border-bottom: 1px solid; font-weight: 400; } th { font-weight: 500; } .n { text-align: right; }
 .empty { position: absolute; inset: 0; display: grid; place-items: center; }
 """
@@ -49,7 +52,8 @@ class Answers:
 
     def series(self, query):
         """[(labels, [(moment, value), …]), …]"""
-        found = self.ask("query_range", query=self.filled_in(query), start=self.span[0], end=self.span[1], step=self.step)
+        (start, end), query = self.span, self.filled_in(query)
+        found = self.ask("query_range", query=query, start=start, end=end, step=self.step)
         read = lambda points: [(float(at), float(value)) for at, value in points if value != "NaN"]  # noqa: E731
         return [(one["metric"], read(one["values"])) for one in found]
 
@@ -112,11 +116,11 @@ class StandIn:
         look, board = THEMES[self.theme], self.dashboard
         panels = board["panels"]
         height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) * (UNIT + GAP)
-        colours = (f"body {{ background: {look['page']}; color: {look['text']}; }} .panel {{ background: {look['panel']};"
-                   f" border-color: {look['edge']}; }} td, th {{ border-color: {look['edge']}; }}"
+        colours = (f"body {{ background: {look['page']}; color: {look['text']}; }}"
+                   f" .panel {{ background: {look['panel']}; border-color: {look['edge']}; }} td, th {{ border-color: {look['edge']}; }}"
                    f" .faint, .empty {{ color: {look['faint']}; }} ")
-        choices = " · ".join(f"{one['label']}: {one['current']['text'] if isinstance(one['current']['text'], str) else 'All'}"
-                             for one in board["templating"]["list"])
+        chosen = ((one["label"], one["current"]["text"]) for one in board["templating"]["list"])
+        choices = " · ".join(f"{label}: {text if isinstance(text, str) else ', '.join(text)}" for label, text in chosen)
         body = "".join(self.placed(panel) for panel in panels)
         return (
             f"<!doctype html><meta charset=utf-8><title>{html.escape(board['title'])}</title>"
@@ -128,7 +132,8 @@ class StandIn:
     def placed(self, panel):
         at, column = panel["gridPos"], (WIDTH - GAP) / 24
         width, height = int(at["w"] * column - GAP), at["h"] * (UNIT + GAP) - GAP
-        place = f"left:{at['x'] * column + GAP:.0f}px;top:{at['y'] * (UNIT + GAP)}px;width:{width}px;height:{height}px"
+        left, top = int(at["x"] * column + GAP), at["y"] * (UNIT + GAP)
+        place = f"left:{left}px;top:{top}px;width:{width}px;height:{height}px"
         title = html.escape(panel["title"])
         if panel["type"] == "row":
             return f"<div class=row style='{place}'><h2>⌄ {title}</h2></div>"
@@ -143,7 +148,8 @@ class StandIn:
     def timeseries(self, panel, width, height):
         defaults, found = panel["fieldConfig"]["defaults"], []
         for target in panel["targets"]:
-            found += [(legend(target["legendFormat"], labels), points) for labels, points in self.answers.series(target["expr"])]
+            series = self.answers.series(target["expr"])
+            found += [(legend(target["legendFormat"], labels), points) for labels, points in series]
         if not found:
             return self.empty(panel)
         shown = []
@@ -165,7 +171,9 @@ class StandIn:
         unit = "count" if defaults.get("decimals") == 0 else defaults.get("unit", "short")
         drawn = curves([one[1:] for one in shown], width, height - room, self.theme, unit, self.answers.span,
                        defaults["custom"]["stacking"]["mode"] == "normal", defaults.get("max"))
-        items = "".join(f"<span><i style='background:{colour}'></i>{html.escape(name)}</span>" for name, colour, *_ in shown)
+        items = "".join(
+            f"<span><i style='background:{colour}'></i>{html.escape(name)}</span>" for name, colour, *_ in shown
+        )
         return f"{drawn}<div class=legend style='height:{room}px'>{items}</div>"
 
     def stat(self, panel, width, height):
@@ -177,12 +185,14 @@ class StandIn:
         for step in defaults["thresholds"]["steps"]:
             if step["value"] is None or (value is not None and value >= step["value"]):
                 colour = step["color"]
-        text = defaults.get("noValue", "No data") if value is None else written(value, defaults["unit"], defaults.get("decimals"))
+        text = written(value, defaults["unit"], defaults.get("decimals"))
         if value is None:
+            text = defaults.get("noValue", "No data")
             self.said.append(f"{panel['title']}: no data")
         size = min(44, int(width / max(3, len(text)) * 1.35))
         behind = spark(points, width, height * 0.45, COLOURS[colour]) if len(points) > 1 else ""
-        return f"<div class=number>{behind}<b style='color:{COLOURS[colour]};font-size:{size}px'>{html.escape(text)}</b></div>"
+        style = f"color:{COLOURS[colour]};font-size:{size}px"
+        return f"<div class=number>{behind}<b style='{style}'>{html.escape(text)}</b></div>"
 
     def table(self, panel, _, height):
         columns, rows = merged(panel, self.answers)
@@ -195,11 +205,12 @@ class StandIn:
         def cell(row, name):
             value, form = row.get(name), overridden(panel, name)
             if isinstance(value, float):
-                return f"<td class=n>{html.escape(written(value, form.get('unit', 'short'), form.get('decimals')))}</td>"
+                text = written(value, form.get("unit", "short"), form.get("decimals"))
+                return f"<td class=n>{html.escape(text)}</td>"
             return f"<td>{html.escape(value or '')}</td>"
 
-        head = "".join(f"<th{' class=n' if any(isinstance(row.get(name), float) for row in rows) else ''}>{html.escape(name)}</th>"
-                       for name in columns)
+        numbers = {name for row in rows for name, value in row.items() if isinstance(value, float)}
+        head = "".join(f"<th{' class=n' * (name in numbers)}>{html.escape(name)}</th>" for name in columns)
         lines = "".join(f"<tr>{''.join(cell(row, name) for name in columns)}</tr>" for row in rows)
         return f"<table><tr>{head}</tr>{lines}</table>"
 
