@@ -246,6 +246,30 @@ impl Table {
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name))
     }
+
+    /// Is the column, as it is, part of an index?
+    pub fn is_indexed(&self, name: &str) -> bool {
+        let column = self.column(name);
+        column.is_some()
+            && self.indexes.iter().flat_map(|index| &index.parts).any(|part| part.column == column)
+    }
+
+    /// Is the place of a row in an index another if this column is, as far as is known?
+    pub fn keys_hang_on(&self, name: &str) -> bool {
+        let column = self.column(name);
+        let parts = self.indexes.iter().flat_map(|index| &index.parts);
+        parts.into_iter().any(|part| part.column.is_none_or(|of| self.hangs_on(of, &|c| Some(c) == column)))
+    }
+
+    /// Is the column one of those, or generated from one of them, as far as is known?
+    pub fn hangs_on(&self, column: usize, those: &dyn Fn(usize) -> bool) -> bool {
+        those(column)
+            || self.columns[column].generated && {
+                let formula = self.columns[column].formula.as_ref();
+                let one = |name: &str| self.column(name).is_none_or(|c| self.hangs_on(c, those));
+                formula.is_none_or(|formula| formula.columns().into_iter().any(one))
+            }
+    }
 }
 
 /// How the server reads one table of a statement: a row of its EXPLAIN.

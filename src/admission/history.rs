@@ -143,8 +143,9 @@ impl History {
         }
     }
 
-    /// With what it has locked.
-    pub fn weight(&self, mut weight: Weight) -> Weight {
+    /// What it has locked, and so many rows that it has changed.
+    pub fn weight(&self, changed: u64) -> Weight {
+        let mut weight = Weight::new(changed);
         for step in &self.steps {
             step.visit(&mut |lock| {
                 // A duplicate that was met is locked as any other record.

@@ -267,14 +267,11 @@ impl Admission {
         if action == Action::Reorder && report.is_some_and(|r| r.would_hold && r.taken == Taken::Flagged) {
             self.metrics.fail_open.inc(FailOpen::HoldLimit);
         }
-        let seq = match (&contended.loser, &contended.report) {
-            (Some(loser), _) => {
-                Some(self.write_down(loser, self.places.name(loser.request.index), Duration::ZERO))
-            }
-            (None, report) => {
-                report.as_ref().map(|report| self.write_down(report, names(report.request.index), patience))
-            }
-        };
+        let weigh = |txn| self.registry.session_of(txn).map(|entry| entry.weight()).unwrap_or_default();
+        let seq = report.map(|report| match self.scheduler.loser(report, &weigh, self.now()) {
+            Some(loser) => self.write_down(&loser, self.places.name(loser.request.index), Duration::ZERO),
+            None => self.write_down(report, names(report.request.index), patience),
+        });
         let admitted = match contended.decision {
             Decision::Forward { refs, waits } => Admitted::Forward { refs, waits },
             Decision::Reject => Admitted::Reject,

@@ -50,6 +50,8 @@ pub struct Entry {
     history: Mutex<History>,
     /// The tables that its transaction has named.
     pub uses: Uses,
+    /// Rows that its transaction has changed.
+    pub changed: AtomicU64,
     now: Now,
     killed: AtomicBool,
     waker: AtomicWaker,
@@ -193,6 +195,7 @@ impl Entry {
             journal: Mutex::default(),
             user: Mutex::new(user.into()),
             uses: Uses::default(),
+            changed: AtomicU64::new(0),
             history: Mutex::new(History::new(opened)),
             now: Now::default(),
             killed: AtomicBool::new(false),
@@ -275,9 +278,9 @@ impl Entry {
         self.history.lock().searched(step, search);
     }
 
-    /// With what its transaction has locked.
-    pub fn weight(&self, weight: Weight) -> Weight {
-        self.history.lock().weight(weight)
+    /// What its transaction has changed and locked.
+    pub fn weight(&self) -> Weight {
+        self.history.lock().weight(self.changed.load(Ordering::Relaxed))
     }
 
     /// Its transaction ends: the order in which it has locked is learned.

@@ -67,7 +67,7 @@ impl Admission {
             known: Known::default(),
             patience_ms: patience.as_millis() as u64,
             overtakes: false,
-            weight: None,
+            changes: false,
             keeps: true,
         };
         if !self.scheduler.wait_for(token, submission, other, self.now()) {

@@ -58,7 +58,7 @@ fn crowded(metrics: &Metrics) -> Arc<Admission> {
             patience_ms: 1000,
             keeps: true,
             overtakes: false,
-            weight: None,
+            changes: false,
             seen: Default::default(),
             shares: false,
         };

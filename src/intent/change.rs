@@ -133,7 +133,7 @@ impl<'a> Change<'a> {
 
     fn sets(&self, index: &Index) -> bool {
         index.parts.iter().any(|part| match part.column {
-            Some(column) => self.is_set(column) || self.generates(column),
+            Some(column) => self.table.hangs_on(column, &|c| self.is_set(c)),
             // An expression: of which columns is not known.
             None => true,
         })
@@ -141,15 +141,7 @@ impl<'a> Change<'a> {
 
     /// Does a generated column hang on one that is set?
     fn generates(&self, column: usize) -> bool {
-        let column = &self.table.columns[column];
-        column.generated
-            && column.formula.as_ref().is_none_or(|formula| {
-                let of = |name: &str| self.table.column(name);
-                formula
-                    .columns()
-                    .into_iter()
-                    .any(|name| of(name).is_none_or(|c| self.is_set(c) || self.generates(c)))
-            })
+        self.table.columns[column].generated && self.table.hangs_on(column, &|c| self.is_set(c))
     }
 
     /// Is the column set?

@@ -153,3 +153,14 @@ fn a_list_is_read_in_the_order_of_the_index() {
     let points: Vec<&str> = places.iter().map(|p| p.split(' ').next().unwrap_or_default()).collect();
     assert_eq!(points[..3], ["10", "20", "30"], "{places:?}");
 }
+
+#[test]
+fn a_key_hangs_on_what_it_is_generated_from() {
+    let plain = table();
+    assert!(plain.is_indexed("u") && plain.keys_hang_on("U"));
+    assert!(!plain.is_indexed("n") && !plain.keys_hang_on("n") && !plain.keys_hang_on("missing"));
+    let tables = generated(2, "(`n` * 2)");
+    assert!(!tables[0].is_indexed("n") && tables[0].keys_hang_on("n"));
+    // What cannot be read may hang on anything.
+    assert!(generated(2, "sha1(`n`)")[0].keys_hang_on("id"));
+}

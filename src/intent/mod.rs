@@ -224,31 +224,19 @@ pub fn values_of<'v>(
 ) -> Option<Vec<Value<'v>>> {
     let index = table.indexes.get(usize::from(request.index.index))?;
     let place = &request.range.low;
-    let accesses = match statement {
-        Statement::Insert(insert) => {
-            let new = write::values_of(insert, values, table, index, place);
-            if new.is_some() {
-                return new;
-            }
-            insert.sources()
-        }
-        Statement::Select(select) => select.tables.as_slice(),
+    let mut of_table = statement.accesses().iter().filter(|a| a.table.name.eq_ignore_ascii_case(&table.name));
+    let new = match statement {
+        Statement::Insert(insert) => write::values_of(insert, values, table, index, place),
         Statement::Update(update) => {
-            let of_table = update.tables.iter().filter(|a| a.table.name.eq_ignore_ascii_case(&table.name));
             let moved = |access| change::values_of(update, access, values, table, index, place);
-            if let Some(values) = of_table.into_iter().find_map(moved) {
-                return Some(values);
-            }
-            &update.tables
+            of_table.clone().find_map(moved)
         }
-        Statement::Delete(delete) => &delete.tables,
         Statement::Multi(parts) => {
             return parts.iter().find_map(|part| values_of(part, values, table, request));
         }
-        _ => return None,
+        _ => None,
     };
-    let of_table = accesses.iter().filter(|a| a.table.name.eq_ignore_ascii_case(&table.name));
-    of_table.into_iter().find_map(|a| access_path::values_of(table, index, &a.predicate, values, place))
+    new.or_else(|| of_table.find_map(|a| access_path::values_of(table, index, &a.predicate, values, place)))
 }
 
 /// The value of a scalar in one row; `None` if only the server knows it.

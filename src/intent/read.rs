@@ -276,13 +276,7 @@ pub fn said<'v>(
     statement: &'v Statement,
     values: &'v dyn Values,
 ) -> impl Fn(&str, &str) -> Option<Vec<Value<'v>>> {
-    let accesses: &[TableAccess] = match statement {
-        Statement::Select(select) => &select.tables,
-        Statement::Update(update) => &update.tables,
-        Statement::Delete(delete) => &delete.tables,
-        Statement::Insert(insert) => insert.sources(),
-        _ => &[],
-    };
+    let accesses = statement.accesses();
     move |alias, column| {
         let mut of_table = accesses.iter().filter(|access| access.alias.eq_ignore_ascii_case(alias));
         let mut conditions = of_table.next()?.predicate.conditions.iter();

@@ -114,6 +114,7 @@ impl Scheduler {
                     unsure_of_gap: false,
                     signature: None,
                     cycle: HashSet::from([holder, requester]),
+                    closed: true,
                 });
             });
         }

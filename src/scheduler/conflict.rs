@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::policy::Action;
 use super::signature::SignatureId;
 use super::signatures::Seen;
-use super::victim::Weight;
 use crate::id::{IndexId, SearchId, SessionId, TableId, Token, TxnId};
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::{Certainty, Mode};
@@ -38,9 +37,8 @@ pub struct Submission {
     pub patience_ms: u64,
     /// Whoever holds a lock passes those that wait for it: see [`crate::lock::asking::Asking`].
     pub overtakes: bool,
-    /// What its transaction has locked and changed before: of those in a deadlock, the server chooses one that
-    /// has little to lose. Only for one that meets conflicts.
-    pub weight: Option<Box<Weight>>,
+    /// It changes the rows that it locks.
+    pub changes: bool,
     /// The locks are kept after the statement (it runs in a transaction). An autocommit statement cannot
     /// be part of a hazard.
     pub keeps: bool,
@@ -230,6 +228,8 @@ pub struct Report {
     pub signature: Option<SignatureId>,
     /// The transactions on the wait chains back to the requester: the cycle, if it is one.
     pub cycle: HashSet<TxnId>,
+    /// See [`Judged::closed`].
+    pub closed: bool,
 }
 
 /// Signatures know statements, not locks: what a conflict shows that only a signature knows.
@@ -271,6 +271,7 @@ impl Report {
             conflict,
             signature: judged.signature,
             cycle: judged.stalled,
+            closed: judged.closed,
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod signatures;
 mod collision;
 mod elder;
 mod judge;
+mod release;
 mod savepoint;
 mod server_queue;
 pub mod victim;
@@ -49,7 +50,7 @@ use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::{LockRef, LockRefs, LockTable};
 use crate::lock::wait_for::WaitFor;
 use collision::Foreseen;
-use conflict::{Decision, Doubts, HoldEnd, Judged, Report, Submission, Woken};
+use conflict::{Decision, Doubts, Judged, Report, Submission, Woken};
 use hold_queue::{Hold, HoldQueue, Oldest};
 use learn::Learned;
 use policy::Limits;
@@ -82,8 +83,6 @@ pub struct Contended {
     pub decision: Decision,
     /// What was found, if there still was a conflict.
     pub report: Option<Report>,
-    /// The same circle as the transaction sees it that the server is expected to choose, if that is another one.
-    pub loser: Option<Report>,
     /// What a look at the server could make sure.
     pub doubts: Doubts,
     /// Other statements that may go on because of it.
@@ -177,8 +176,6 @@ impl Scheduler {
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
         let (decision, judged, doubts) = self.decide(token, &submission, &mut queue, &mut woken, now);
-        let sent = judged.as_ref().filter(|_| matches!(decision, Decision::Forward { .. }));
-        let loser = sent.and_then(|judged| self.loser(&submission, judged, now));
         let report = judged.map(|judged| Report::new(&submission, judged, &decision));
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
             if let Some(signature) = report.signature {
@@ -188,7 +185,7 @@ impl Scheduler {
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
         }
-        Contended { decision, report, loser, doubts, woken }
+        Contended { decision, report, doubts, woken }
     }
 
     // ## A transaction is about to be run again => Hold
@@ -203,51 +200,6 @@ impl Scheduler {
         self.graph.set(submission.txn, judge::edge_to(other));
         queue.push(token, Hold { blockers: vec![other], submission, since: now });
         true
-    }
-
-    // ## Held => Forward, whatever is in the way
-
-    /// A hold has reached its deadline, or its holder stalls: the statement goes on. `None`: it was not
-    /// held any more; somebody has woken it. Returned with it: others that it would have stalled behind.
-    pub fn expire(&self, token: Token, now: u64) -> Option<(LockRefs, Vec<Woken>)> {
-        let mut queue = self.queue.lock();
-        let hold = queue.remove(token)?;
-        self.contenders.fetch_sub(1, Ordering::SeqCst);
-        let mut woken = Vec::new();
-        let refs = self.force(&hold.submission, &mut queue, &mut woken, now);
-        Some((refs, woken))
-    }
-
-    /// The process is about to end: every held statement goes on, oldest first, and none is held any more.
-    pub fn release_all(&self, now: u64) -> Vec<Woken> {
-        // Nothing fits in any more: whoever decides to hold does so under the queue's mutex, before or after.
-        let nothing = Limits { max_held: 0, max_queue: 0, ..*self.limits.read() };
-        self.limit(nothing);
-        let mut woken = Vec::new();
-        let mut queue = self.queue.lock();
-        for token in queue.tokens(|_| true) {
-            // One that goes on may have let others on.
-            let Some(hold) = queue.remove(token) else { continue };
-            self.contenders.fetch_sub(1, Ordering::SeqCst);
-            let refs = self.force(&hold.submission, &mut queue, &mut woken, now);
-            let decision = Decision::Forward { refs, waits: true };
-            woken.push(Woken { token, txn: hold.submission.txn, decision, end: HoldEnd::Shutdown });
-        }
-        woken
-    }
-
-    // ## Held => gone
-
-    /// The client of a held statement has gone, or it was killed. `None`: it was not held any more. Returned:
-    /// others that did not want to overtake it.
-    pub fn cancel(&self, token: Token, now: u64) -> Option<Vec<Woken>> {
-        let txn = {
-            let hold = self.queue.lock().remove(token)?;
-            self.contenders.fetch_sub(1, Ordering::SeqCst);
-            hold.submission.txn
-        };
-        self.graph.clear(txn);
-        Some(self.wake(now, |hold| hold.blockers.contains(&txn)))
     }
 
     // ## Forwarded => answered
@@ -371,62 +323,6 @@ impl Scheduler {
         self.wake(now, |hold| hold.submission.requests.iter().any(|r| r.index == index))
     }
 
-    /// Looks again at the held statements that `concerned` picks, oldest first.
-    fn wake(&self, now: u64, concerned: impl Fn(&Hold) -> bool) -> Vec<Woken> {
-        let mut woken = Vec::new();
-        if self.contenders.load(Ordering::SeqCst) == 0 {
-            return woken;
-        }
-        let mut queue = self.queue.lock();
-        // The last statement let on, if it excludes every other that asks for the same.
-        let mut first: Option<Submission> = None;
-        for token in queue.tokens(concerned) {
-            let Some(hold) = queue.remove(token) else { continue };
-            if let Some(first) = first.as_ref().filter(|first| first.excludes_equals(&hold.submission)) {
-                self.graph.set(hold.submission.txn, judge::edge_to(first.txn));
-                queue.push(token, Hold { blockers: vec![first.txn], ..hold });
-                continue;
-            }
-            let (decision, judged, _) = self.decide(token, &hold.submission, &mut queue, &mut woken, now);
-            match (decision, judged) {
-                (Decision::Hold, Some(judged)) => {
-                    queue.push(token, Hold { blockers: judged.holders(), ..hold });
-                }
-                (decision, _) => {
-                    self.contenders.fetch_sub(1, Ordering::SeqCst);
-                    let txn = hold.submission.txn;
-                    if matches!(decision, Decision::Forward { waits: false, .. }) {
-                        first = Some(hold.submission);
-                    }
-                    woken.push(Woken { token, txn, decision, end: HoldEnd::Released });
-                }
-            }
-        }
-        woken
-    }
-
-    /// Notes the requests of a statement that goes on although something is in its way, and lets those go
-    /// on that it would stall behind.
-    fn force(
-        &self,
-        submission: &Submission,
-        queue: &mut HoldQueue,
-        woken: &mut Vec<Woken>,
-        now: u64,
-    ) -> LockRefs {
-        self.graph.clear(submission.txn);
-        let (refs, mut met) = self.note(submission, now);
-        self.signatures.passed_on(submission.txn, &submission.seen);
-        self.get_behind(&met.behind, submission.txn);
-        met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
-        if !met.conflicts.is_empty() {
-            let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
-            self.wait_at_server(submission, &refs, &judged.conflicts);
-            self.free_chain(submission.txn, &judged, queue, woken, now);
-        }
-        refs
-    }
-
     /// Under the queue's mutex: looks, judges, and carries the decision out but for the queue itself.
     fn decide(
         &self,
@@ -506,29 +402,5 @@ impl Scheduler {
     fn asker(&self, submission: &Submission) -> Asker {
         let expects = self.learned.expects(submission.seen.digest, submission.shares);
         Asker { txn: submission.txn, digest: submission.seen.digest, expects }
-    }
-
-    /// A statement is about to stall behind sessions that interlock itself holds back: those holds end at
-    /// once, or nobody would move.
-    fn free_chain(
-        &self,
-        own: TxnId,
-        judged: &Judged,
-        queue: &mut HoldQueue,
-        woken: &mut Vec<Woken>,
-        now: u64,
-    ) {
-        let stalled =
-            |hold: &Hold| hold.submission.txn != own && judged.stalled.contains(&hold.submission.txn);
-        for token in queue.tokens(stalled) {
-            // A hold that ends may end others: each is taken out of the queue first, so this comes to an end.
-            if let Some(hold) = queue.remove(token) {
-                self.contenders.fetch_sub(1, Ordering::SeqCst);
-                let refs = self.force(&hold.submission, queue, woken, now);
-                let decision = Decision::Forward { refs, waits: true };
-                let txn = hold.submission.txn;
-                woken.push(Woken { token, txn, decision, end: HoldEnd::HolderStalled });
-            }
-        }
     }
 }

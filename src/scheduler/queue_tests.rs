@@ -48,7 +48,7 @@ impl World {
             requests: vec![Request { index, mode, range, kind, certainty: Certainty::Certain, rule: "test" }],
             patience_ms: 1000,
             overtakes: true,
-            weight: None,
+            changes: false,
             keeps: true,
             known: Known::default(),
         };
@@ -172,12 +172,17 @@ fn beyond_the_limits_nobody_is_held() {
 
 /// Sends a statement that asks for one record, whatever is in its way.
 fn send(world: &World, txn: u64, record: i128) -> LockRefs {
-    let (sent, _) = submit(world, txn, record, 0);
+    let (sent, _) = submit(world, txn, record, &|_| 0);
     sent
 }
 
-/// The same for a transaction that has changed so many rows. Returned with it: what is reported, and as whose.
-fn submit(world: &World, txn: u64, record: i128, weight: u64) -> (LockRefs, Option<(TxnId, ConflictKind)>) {
+/// The same where each transaction has changed so many rows. Returned with it: what is reported, and as whose.
+fn submit(
+    world: &World,
+    txn: u64,
+    record: i128,
+    rows: &dyn Fn(TxnId) -> u64,
+) -> (LockRefs, Option<(TxnId, ConflictKind)>) {
     let mut key = Key::default();
     key.push_int(record, false);
     let index = IndexId { table: TableId(1), index: 0 };
@@ -191,7 +196,7 @@ fn submit(world: &World, txn: u64, record: i128, weight: u64) -> (LockRefs, Opti
         requests: vec![Request { index, mode: Mode::X, range, kind, certainty, rule: "test" }],
         patience_ms: 1000,
         overtakes: true,
-        weight: Some(Box::new(Weight::new(weight, false))),
+        changes: false,
         keeps: true,
         known: Known::default(),
     };
@@ -201,7 +206,11 @@ fn submit(world: &World, txn: u64, record: i128, weight: u64) -> (LockRefs, Opti
     let contended = world.scheduler.contend(world.scheduler.token(), submission, world.now);
     match contended.decision {
         Decision::Forward { refs, .. } => {
-            (refs, contended.loser.or(contended.report).map(|r| (r.requester, r.kind)))
+            let weigh = |txn: TxnId| Weight::new(rows(txn));
+            let report = contended
+                .report
+                .map(|report| world.scheduler.loser(&report, &weigh, world.now).unwrap_or(report));
+            (refs, report.map(|report| (report.requester, report.kind)))
         }
         decision => panic!("flagged only: {decision:?}"),
     }
@@ -211,12 +220,13 @@ fn submit(world: &World, txn: u64, record: i128, weight: u64) -> (LockRefs, Opti
 fn who_has_changed_less_is_expected_to_lose() {
     for (first, second, loser) in [(0, 0, 2), (1, 0, 2), (0, 1, 1), (2, 3, 1), (3, 2, 2)] {
         let mut world = World::new(LIMITS);
+        let rows = |txn: TxnId| if txn == TxnId(1) { first } else { second };
         for txn in [1, 2] {
             holds(world.ask(txn, i128::from(txn), Mode::X, Action::Flag));
         }
-        let (_, waits) = submit(&world, 1, 2, first);
+        let (_, waits) = submit(&world, 1, 2, &rows);
         assert_eq!(waits, Some((TxnId(1), ConflictKind::Wait)), "a wait is reported as the waiter's");
-        let (_, closes) = submit(&world, 2, 1, second);
+        let (_, closes) = submit(&world, 2, 1, &rows);
         assert_eq!(closes, Some((TxnId(loser), ConflictKind::Deadlock)), "{first} rows against {second}");
     }
 }
@@ -229,7 +239,7 @@ fn what_becomes_known_of_an_earlier_statement_ends_no_wait() {
     // The first statement of the one that waits was narrowed meanwhile.
     let became = Settled::Became(Kind::Record, Range::all());
     let _ = world.scheduler.settled(TxnId(1), own[0].clone(), &[became], world.now);
-    let (_, closes) = submit(&world, 2, 1, 0);
+    let (_, closes) = submit(&world, 2, 1, &|_| 0);
     assert_eq!(closes, Some((TxnId(2), ConflictKind::Deadlock)), "the first one waits still");
 }
 

@@ -98,7 +98,7 @@ impl World {
             known: Known::default(),
             patience_ms: 1000,
             overtakes: true,
-            weight: None,
+            changes: false,
             keeps: true,
         };
         if let Some(refs) = self.scheduler.enter(&submission, self.now) {

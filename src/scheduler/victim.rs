@@ -8,10 +8,9 @@
 
 use rustc_hash::FxHashSet;
 
-use super::conflict::{ConflictKind, Decision, Judged, Report, Submission};
-use super::server_queue::Waiting;
+use super::conflict::{ConflictKind, Decision, Report, Submission, Taken};
 use super::{Scheduler, judge};
-use crate::id::{IndexId, TableId};
+use crate::id::{IndexId, TableId, TxnId};
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::Kind;
@@ -21,7 +20,6 @@ use crate::lock::table::LockRefs;
 #[derive(Clone, Default, Debug)]
 pub struct Weight {
     changed: u64,
-    changes: bool,
     tables: FxHashSet<TableId>,
     structures: FxHashSet<(IndexId, Mode, Shape)>,
 }
@@ -30,10 +28,9 @@ pub struct Weight {
 type Shape = (bool, bool);
 
 impl Weight {
-    /// A transaction that has changed so many rows; `changes`: the statement at hand changes the rows that it
-    /// locks.
-    pub fn new(changed: u64, changes: bool) -> Weight {
-        Weight { changed, changes, ..Weight::default() }
+    /// A transaction that has changed so many rows.
+    pub fn new(changed: u64) -> Weight {
+        Weight { changed, ..Weight::default() }
     }
 
     /// It has a lock.
@@ -53,7 +50,7 @@ impl Weight {
         }
     }
 
-    /// With what the statement at hand has got before it waits for its request number `stop`.
+    /// With what a statement has got before it waits for its request number `stop`.
     fn total(mut self, submission: &Submission, stop: usize) -> u64 {
         // If the index that finds the rows changes with them, all are found before the first is changed.
         let of = |own: bool| {
@@ -63,7 +60,8 @@ impl Weight {
         let found: FxHashSet<IndexId> = of(false).collect();
         let at_once = !of(true).any(|index| found.contains(&index));
         for request in &submission.requests[..stop] {
-            let changed = self.changes && at_once && request.mode == Mode::X && request.range.is_entries();
+            let changed =
+                submission.changes && at_once && request.mode == Mode::X && request.range.is_entries();
             let row = request.index.index == 0 && !request.index.is_whole();
             self.changed += u64::from(row && (changed || request.kind.inserts()));
             self.lock(request.index, request.mode, request.kind, &request.range);
@@ -80,42 +78,44 @@ impl Weight {
 }
 
 impl Scheduler {
-    /// The same circle as another of its members sees it, if that one is expected to be the victim of a statement
-    /// that is sent and closes it.
-    pub(super) fn loser(&self, closer: &Submission, judged: &Judged, now: u64) -> Option<Report> {
-        if judged.kind != ConflictKind::Deadlock || !judged.closed {
+    /// The circle that a statement closes that was passed on, as the member sees it that the server is expected to
+    /// choose; `None`: it is that statement's own transaction. `weigh`: what a transaction had before its statement
+    /// at hand.
+    pub fn loser(&self, closing: &Report, weigh: &dyn Fn(TxnId) -> Weight, now: u64) -> Option<Report> {
+        if closing.kind != ConflictKind::Deadlock || closing.taken != Taken::Flagged || !closing.closed {
             return None;
         }
-        let mut least = weigh(closer, judged)?;
+        let (mut least, _) = self.seen_by(closing.requester, weigh, now)?;
+        let mut members: Vec<TxnId> = closing.cycle.iter().copied().collect();
+        // The younger first: of equals it is chosen.
+        members.sort_unstable_by(|a, b| b.cmp(a));
         let mut loser = None;
-        for member in judged.stalled.iter().filter(|member| **member != closer.txn) {
-            let lighter = self.server_queue.look(*member, |waiting| self.lighter(waiting, least, now));
-            if let Some((weight, report)) = lighter {
+        for member in members {
+            if let Some((weight, report)) = self.seen_by(member, weigh, now)
+                && weight < least
+            {
                 (least, loser) = (weight, Some(report));
             }
         }
         loser
     }
 
-    /// The circle as a statement sees it that waits, if its transaction weighs less.
-    fn lighter(&self, waiting: &Waiting, than: u64, now: u64) -> Option<(u64, Report)> {
-        let Waiting { submission, refs } = waiting;
-        let mut met = self.locks.again(submission.txn, &submission.requests, refs, submission.overtakes, now);
-        met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
-        if met.conflicts.is_empty() {
-            return None;
-        }
-        let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
-        let weight = weigh(submission, &judged).filter(|weight| *weight < than)?;
-        let forward = Decision::Forward { refs: LockRefs::new(), waits: true };
-        (judged.kind == ConflictKind::Deadlock).then(|| (weight, Report::new(submission, judged, &forward)))
+    /// A circle as a member sees it whose statement waits for a place in an index, and what that one weighs.
+    fn seen_by(&self, member: TxnId, weigh: &dyn Fn(TxnId) -> Weight, now: u64) -> Option<(u64, Report)> {
+        let before = weigh(member);
+        self.server_queue.look(member, |waiting| {
+            let (submission, refs) = (&waiting.submission, &waiting.refs);
+            let mut met = self.locks.again(member, &submission.requests, refs, submission.overtakes, now);
+            met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
+            if met.conflicts.is_empty() {
+                return None;
+            }
+            let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
+            let stop = judged.conflicts[judged.worst].request;
+            let row = submission.requests.get(stop).is_some_and(|request| !request.index.is_whole());
+            let forward = Decision::Forward { refs: LockRefs::new(), waits: true };
+            (row && judged.kind == ConflictKind::Deadlock)
+                .then(|| (before.total(submission, stop), Report::new(submission, judged, &forward)))
+        })
     }
-}
-
-/// The weight of a transaction whose statement waits there; `None` if that is no place in an index.
-fn weigh(submission: &Submission, judged: &Judged) -> Option<u64> {
-    let stop = judged.conflicts[judged.worst].request;
-    let request = submission.requests.get(stop)?;
-    (!request.index.is_whole())
-        .then(|| submission.weight.as_deref().cloned().unwrap_or_default().total(submission, stop))
 }

@@ -395,6 +395,19 @@ pub struct Insert {
     pub reads: Vec<TableAccess>,
 }
 
+impl Statement {
+    /// The tables that it reads, each as often as it does; nothing for several statements in one text.
+    pub fn accesses(&self) -> &[TableAccess] {
+        match self {
+            Statement::Select(select) => &select.tables,
+            Statement::Update(update) => &update.tables,
+            Statement::Delete(delete) => &delete.tables,
+            Statement::Insert(insert) => insert.sources(),
+            _ => &[],
+        }
+    }
+}
+
 impl Insert {
     /// What the columns of a new row get; `None`: the text does not tell.
     pub fn values(&self) -> Option<&[Scalar]> {

@@ -1,5 +1,6 @@
 //! Answers: the transaction state is corrected, locks are kept or given back.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::super::analysis::{Answer, ResultKind};
@@ -207,7 +208,7 @@ impl Analyzer {
             ResultKind::Prepared { .. } | ResultKind::None => Answered::Unclear,
         };
         if let Answered::Changed { affected, .. } = &answered {
-            self.changed += affected;
+            self.entry.changed.fetch_add(*affected, Ordering::Relaxed);
         }
         // Of rows of which some were there already it does not tell which got a number.
         let generated = match (&answer.result, statement) {

@@ -17,9 +17,7 @@ use crate::sql::binding::Binding;
 use crate::sql::cache::Analysed;
 use crate::sql::lexer::Reading;
 use crate::sql::program::{Frame, Inner, Program, Running, Step};
-use crate::sql::statement::{
-    Argument, Predicate, Runs, Scalar, SqlMode, Statement, TableAccess, TableName, Test, Value,
-};
+use crate::sql::statement::{Argument, Predicate, Runs, Scalar, SqlMode, Statement, TableName, Test, Value};
 
 /// How deep statements that run statements are followed.
 pub(super) const MAX_DEPTH: u8 = 3;
@@ -171,8 +169,7 @@ impl<'a> Asker<'a> {
             let triggers = knowledge.programs.triggers(&row.table, self.server());
             for (_, program) in triggers.iter().filter(|(event, _)| *event == row.event) {
                 // What it makes of an indexed column, the statement's own locks do not know.
-                unread |=
-                    program.unread || program.sets_columns().any(|column| is_indexed(&row.table, column));
+                unread |= program.unread || program.sets_columns().any(|name| row.table.keys_hang_on(name));
                 let frame = Frame {
                     old: &|column| row.before(column),
                     new: &|column| row.after(column),
@@ -242,21 +239,9 @@ pub(super) fn procedure(statement: &Statement) -> Option<(&TableName, &[Argument
     }
 }
 
-fn is_indexed(table: &Table, column: &str) -> bool {
-    let at = table.column(column);
-    table.indexes.iter().flat_map(|index| &index.parts).any(|part| part.column == at)
-}
-
 /// Does the statement look for a value that is not known?
 fn is_blind(statement: &Statement, values: &dyn Values) -> bool {
-    let accesses: &[TableAccess] = match statement {
-        Statement::Select(select) => &select.tables,
-        Statement::Update(update) => &update.tables,
-        Statement::Delete(delete) => &delete.tables,
-        Statement::Insert(insert) => insert.sources(),
-        _ => &[],
-    };
-    accesses.iter().any(|access| looks_for_unknown(&access.predicate, values))
+    statement.accesses().iter().any(|access| looks_for_unknown(&access.predicate, values))
 }
 
 fn looks_for_unknown(predicate: &Predicate, values: &dyn Values) -> bool {

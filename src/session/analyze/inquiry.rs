@@ -77,7 +77,7 @@ impl Inquiry {
                 let steps = knowledge.explainer.plan(key, &plain.select).await;
                 known.plan = steps.map_or(Plan::Unavailable, Plan::Steps);
                 if known.plan.reads_nothing() && self.reads_all_the_same() {
-                    known.plan = Plan::scan(&accesses(self.statement())[0].alias);
+                    known.plan = Plan::scan(&self.statement().accesses()[0].alias);
                 }
             }
         }
@@ -94,18 +94,14 @@ impl Inquiry {
     /// rows, unless an index has the column.
     fn reads_all_the_same(&self) -> bool {
         let changes = matches!(self.statement(), Statement::Update(_) | Statement::Delete(_));
-        let [access] = accesses(self.statement()) else { return false };
+        let [access] = self.statement().accesses() else { return false };
         let Some(table) = self.table_named(&access.table).filter(|_| changes) else { return false };
         let conditions = &access.predicate.conditions;
-        let indexed = |name: &str| {
-            let column = table.column(name);
-            table.indexes.iter().flat_map(|index| &index.parts).any(|part| part.column == column)
-        };
         let twice = conditions.iter().enumerate().any(|(at, condition)| {
             conditions[..at].iter().any(|other| other.column.eq_ignore_ascii_case(&condition.column))
         });
         let null = conditions.iter().any(|condition| condition.test == Test::IsNull);
-        let plain = twice && !null && !conditions.iter().any(|condition| indexed(&condition.column));
+        let plain = twice && !null && !conditions.iter().any(|condition| table.is_indexed(&condition.column));
         self.context.flavour == Flavour::MariaDb && plain
     }
 
@@ -338,14 +334,14 @@ impl Read<'_> {
     }
 
     fn is_joined(&self, searched: &Searched<'_>) -> bool {
-        let accesses = accesses(self.inquiry.statement());
+        let accesses = self.inquiry.statement().accesses();
         accesses.iter().any(|other| other.alias != searched.table.alias)
     }
 
     /// Columns of this table that others are joined by.
     fn wanted_columns(&self, searched: &Searched<'_>, table: &Table) -> Vec<usize> {
         let alias = &searched.table.alias;
-        let conditions = accesses(self.inquiry.statement()).iter().flat_map(|a| &a.predicate.conditions);
+        let conditions = self.inquiry.statement().accesses().iter().flat_map(|a| &a.predicate.conditions);
         conditions
             .filter_map(|condition| match &condition.test {
                 Test::EqColumn(other, column) if other.eq_ignore_ascii_case(alias) => table.column(column),
@@ -379,16 +375,6 @@ enum Question {
     Nothing,
     /// A part of an index; if there is too much to read, something else instead. `sure`: it tells which rows match.
     Scan { sql: scan::ScanSql, index: usize, covers: bool, sure: bool, otherwise: Option<Box<Question>> },
-}
-
-fn accesses(statement: &Statement) -> &[crate::sql::statement::TableAccess] {
-    match statement {
-        Statement::Select(select) => &select.tables,
-        Statement::Update(update) => &update.tables,
-        Statement::Delete(delete) => &delete.tables,
-        Statement::Insert(insert) => insert.sources(),
-        _ => &[],
-    }
 }
 
 /// A span in SQL literals.

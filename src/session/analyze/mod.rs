@@ -11,6 +11,8 @@ mod plans;
 mod prepared;
 mod tables;
 mod statement;
+mod locking;
+mod contend;
 mod answer;
 mod inquiry;
 mod look;
@@ -27,6 +29,7 @@ mod text_prepared;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -40,9 +43,8 @@ use crate::admission::registry::Entry;
 use crate::admission::{Admitted, Hold};
 use crate::catalog::Flavour;
 use crate::id::{SessionId, TableId, TxnId};
-use crate::intent::Intent;
 use crate::intent::known::Known;
-use crate::lock::table::{LockRef, LockRefs};
+use crate::lock::table::LockRef;
 use crate::metrics::labels::{CommandKind, FailOpen, TimeSpent};
 use crate::sql::cache::Plan;
 use crate::sql::statement::{Statement, TableName};
@@ -50,9 +52,10 @@ use crate::txn::effect::{Ending, Outcome, STATUS_AUTOCOMMIT};
 use crate::txn::state::TransactionState;
 use crate::wire::command::{self, Command};
 use crate::wire::error::ErrorPacket;
-use besides::{Besides, Owned};
+use besides::Owned;
 pub use foresee::{Foreseen, ForeseenLock, Supposed};
-use guard::{Guard, Guarded, Names};
+use guard::{Guarded, Names};
+use locking::Locking;
 pub use plans::{Digests, Plans};
 use prepared::Prepared;
 use retry::Retry;
@@ -90,8 +93,6 @@ pub struct Analyzer {
     /// The savepoint marker at which the open transaction may first have used a table.
     touched: Option<u32>,
     savepoints: Savepoints,
-    /// Rows that the open transaction has changed.
-    changed: u64,
     prepared: Prepared,
     /// What is prepared as text, and user variables.
     named: TextPrepared,
@@ -149,69 +150,6 @@ enum Pending {
     },
     /// Everything else.
     Other,
-}
-
-/// The locks of a statement under way.
-struct Locking {
-    txn: TxnId,
-    /// The statement's number in its transaction.
-    step: usize,
-    intent: Intent,
-    refs: LockRefs,
-    /// Who knows the statement's requests and locks instead, if they may be narrowed.
-    search: Option<Arc<Search>>,
-    /// A conflict was reported for it.
-    reported: bool,
-    /// For several statements in one text: how many of the requests belong to each that is not answered.
-    parts: VecDeque<usize>,
-    /// The gaps whose names it takes first.
-    guard: Option<Box<Guard>>,
-    /// What it asks for besides rows; those requests are the first.
-    besides: Besides,
-    /// Gaps are locked at its isolation level.
-    gaps: bool,
-}
-
-impl Locking {
-    /// Takes out what belongs to the next statement of the text.
-    fn next_part(&mut self) -> Option<Box<Locking>> {
-        let count = self.parts.pop_front()?.min(self.intent.requests.len());
-        let requests = self.intent.requests.drain(..count).collect();
-        let rest = self.refs.drain(..count.min(self.refs.len())).collect();
-        let intent = Intent { requests, inner: 0, ..self.intent.clone() };
-        Some(Box::new(Locking {
-            txn: self.txn,
-            step: self.step,
-            intent,
-            refs: rest,
-            search: None,
-            reported: false,
-            parts: VecDeque::new(),
-            besides: Besides::default(),
-            gaps: self.gaps,
-            guard: None,
-        }))
-    }
-
-    /// It goes on with these locks.
-    fn noted(mut self, refs: LockRefs) -> Locking {
-        match &self.search {
-            Some(search) => {
-                let besides = self.besides.requests.len();
-                let (definitions, rows) = refs.split_at(besides);
-                search.noted(self.intent.requests[besides..].to_vec(), self.intent.inner, rows.into());
-                self.refs = definitions.into();
-            }
-            None => self.refs = refs,
-        }
-        self
-    }
-
-    /// Its locks, for a transaction that ends.
-    fn into_refs(mut self) -> LockRefs {
-        self.refs.extend(self.search.iter().flat_map(|search| search.close()));
-        self.refs
-    }
 }
 
 /// What a command that is kept back waits for.
@@ -280,7 +218,6 @@ impl Analyzer {
             tried: FxHashSet::default(),
             touched: None,
             savepoints: Savepoints::default(),
-            changed: 0,
             prepared: Prepared::new(shared.settings().max_prepared),
             named: TextPrepared::default(),
             pending: VecDeque::new(),
@@ -310,7 +247,7 @@ impl Analyzer {
     fn end_transaction(&mut self, ending: Ending) {
         self.touched = None;
         self.savepoints.clear();
-        self.changed = 0;
+        self.entry.changed.store(0, Ordering::Relaxed);
         self.unfollowed = false;
         if self.txn.is_some() {
             self.shared.admission.learn_order(&self.entry);

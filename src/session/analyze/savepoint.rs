@@ -4,6 +4,8 @@
 //! X gap lock in each of its indexes; on MariaDB, and at READ COMMITTED, nothing. (Observed on MySQL 9.7 and
 //! MariaDB 10.11; a transaction that first used a table behind the savepoint loses everything: see `touched`.)
 
+use std::sync::atomic::Ordering;
+
 use super::Analyzer;
 use crate::catalog::Flavour;
 use crate::sql::statement::Isolation;
@@ -37,7 +39,8 @@ impl Analyzer {
         self.savepoints.0.retain(|set| state.savepoints().iter().any(|known| known.marker == set.marker));
         if let Some(newest) = state.savepoints().last() {
             let moment = self.shared.admission.scheduler().moment();
-            self.savepoints.0.push(Set { marker: newest.marker, moment, changed: self.changed });
+            let changed = self.entry.changed.load(Ordering::Relaxed);
+            self.savepoints.0.push(Set { marker: newest.marker, moment, changed });
         }
     }
 
@@ -45,7 +48,7 @@ impl Analyzer {
     pub(super) fn back_to(&mut self, marker: u32) {
         let known = self.savepoints.0.iter().find(|set| set.marker == marker);
         let (Some(&Set { moment, changed, .. }), Some(txn)) = (known, self.txn) else { return };
-        self.changed = changed;
+        self.entry.changed.store(changed, Ordering::Relaxed);
         let gap_stays = self.flavour == Flavour::MySql && self.state.isolation() >= Isolation::RepeatableRead;
         let admission = &self.shared.admission;
         let kept = admission.rolled_back_to(txn, &self.held, moment, gap_stays);

@@ -5,25 +5,22 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::super::analysis::Verdict;
-use super::super::place::place;
 use super::super::rules::Facts;
 use super::super::serve::Shared;
 use super::inner::{Asker, procedure};
 use super::prepared::{self, Text};
-use super::tables::{find, resource};
+use super::tables::find;
 use super::{Analyzer, Locking, Looked, Pending, Waiting, trace};
-use crate::admission::Admitted;
 use crate::admission::comment;
 use crate::admission::history::Running;
 use crate::catalog::Flavour;
-use crate::id::{DigestId, IndexId, TxnId};
+use crate::id::{DigestId, TxnId};
 use crate::intent::known::Known;
 use crate::intent::{self, Context, Intent};
 use crate::lock::table::LockRefs;
 use crate::metrics::labels::{FailOpen, StatementKind};
-use crate::scheduler::conflict::{self as submission, Submission, Taken};
+use crate::scheduler::conflict::{self as submission, Submission};
 use crate::scheduler::policy::Action;
-use crate::scheduler::victim::Weight;
 use crate::shutdown::Phase;
 use crate::sql::cache::{Analysed, Plan};
 use crate::sql::lexer::Reading;
@@ -223,7 +220,7 @@ impl Analyzer {
     }
 
     /// A statement that asks for locks, or has once been part of a deadlock (`concerned`).
-    fn locking(&mut self, execution: &Execution<'_>, effect: Effect, concerned: bool) -> Verdict {
+    pub(super) fn locking(&mut self, execution: &Execution<'_>, effect: Effect, concerned: bool) -> Verdict {
         let plan = &execution.analysed.plan;
         if !self.looked.tables
             && let Some(look) = self.tables_to_load(&plan.statement)
@@ -268,7 +265,7 @@ impl Analyzer {
             known,
             patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
             overtakes: self.flavour == Flavour::MySql,
-            weight: None,
+            changes: matches!(plan.statement, Statement::Update(_) | Statement::Delete(_)),
             keeps,
         };
         let guard = self.guard(execution, &submission, &effect);
@@ -307,72 +304,6 @@ impl Analyzer {
                 let locking = Some(Box::new(locking));
                 self.push(Pending::Statement { plan: plan.clone(), part: 0, locking })
             }
-        }
-    }
-
-    /// Something is in the way.
-    fn contend(
-        &mut self,
-        execution: &Execution<'_>,
-        mut submission: Submission,
-        plan: Arc<Plan>,
-        locking: Locking,
-    ) -> Verdict {
-        let changes = matches!(plan.statement, Statement::Update(_) | Statement::Delete(_));
-        submission.weight = Some(Box::new(self.entry.weight(Weight::new(self.changed, changes))));
-        let can_look = !self.looked.gap && !self.rehearsed && self.shared.knowledge.is_some();
-        let shared = self.shared.clone();
-        let schema = self.state.schema().map(str::to_owned);
-        let table = |name: &TableName| find(&shared, schema.as_deref(), name);
-        let names = |index: IndexId| match resource(&plan.statement, index, &table) {
-            // Of a statement that this one runs.
-            unnamed if unnamed.table.is_empty() => {
-                let known = shared.knowledge.as_ref().and_then(|k| k.catalog.find(index.table));
-                known.map(|table| place(&table, index.index)).unwrap_or_default()
-            }
-            named => named,
-        };
-        let (admitted, report) = shared.admission.contend(submission, can_look, &names);
-        if let Some(report) = &report {
-            plan.uses.met(report.taken == Taken::Held);
-        }
-        match (admitted, report) {
-            (Admitted::Look { doubts, request, looking }, _) => {
-                self.looked.gap = true;
-                let look = self.look(execution, &doubts, request.map(|at| &locking.intent.requests[at]));
-                drop(locking);
-                match look {
-                    Some(look) => {
-                        self.waiting = Some(Waiting::Knowledge(Box::pin(async move {
-                            look.await;
-                            drop(looking);
-                        })));
-                        Verdict::Hold
-                    }
-                    // Nothing to look with: decide as it is.
-                    None => self.locking(execution, self.effect(&plan.statement), false),
-                }
-            }
-            (Admitted::Reject, Some(report)) => {
-                let cycle: Vec<TxnId> = report.cycle.iter().copied().collect();
-                self.retry_others(report.requester, &cycle);
-                self.deadlocked(Some(report.requester), &cycle);
-                self.admitted(Admitted::Reject, plan, locking, Instant::now())
-            }
-            (admitted, Some(report)) if report.taken == Taken::Held && report.unsure_of_gap => {
-                // Held on a guess: if that lasts, have a look whether it is right.
-                let look = self.look_at_gap(execution, &report.request);
-                let after = shared.admission.look_after();
-                let verdict = self.admitted(admitted, plan, locking, Instant::now());
-                if let (Some(Waiting::Hold(held)), Some(look)) = (&mut self.waiting, look) {
-                    held.look = Some(Box::pin(async move {
-                        tokio::time::sleep(after).await;
-                        look.await;
-                    }));
-                }
-                verdict
-            }
-            (admitted, _) => self.admitted(admitted, plan, locking, Instant::now()),
         }
     }
 

@@ -1,0 +1,138 @@
+//! How a hold ends: what stood in the way has gone, or it goes on whatever stands there, or nobody wants it any more.
+
+use std::sync::atomic::Ordering;
+
+use super::conflict::{Decision, HoldEnd, Judged, Submission, Woken};
+use super::hold_queue::{Hold, HoldQueue};
+use super::policy::Limits;
+use super::{Scheduler, judge};
+use crate::id::{Token, TxnId};
+use crate::lock::mode::Certainty;
+use crate::lock::table::LockRefs;
+
+impl Scheduler {
+    // ## Held => Forward, whatever is in the way
+
+    /// A hold has reached its deadline, or its holder stalls: the statement goes on. `None`: it was not
+    /// held any more; somebody has woken it. Returned with it: others that it would have stalled behind.
+    pub fn expire(&self, token: Token, now: u64) -> Option<(LockRefs, Vec<Woken>)> {
+        let mut queue = self.queue.lock();
+        let hold = queue.remove(token)?;
+        self.contenders.fetch_sub(1, Ordering::SeqCst);
+        let mut woken = Vec::new();
+        let refs = self.force(&hold.submission, &mut queue, &mut woken, now);
+        Some((refs, woken))
+    }
+
+    /// The process is about to end: every held statement goes on, oldest first, and none is held any more.
+    pub fn release_all(&self, now: u64) -> Vec<Woken> {
+        // Nothing fits in any more: whoever decides to hold does so under the queue's mutex, before or after.
+        let nothing = Limits { max_held: 0, max_queue: 0, ..*self.limits.read() };
+        self.limit(nothing);
+        let mut woken = Vec::new();
+        let mut queue = self.queue.lock();
+        for token in queue.tokens(|_| true) {
+            // One that goes on may have let others on.
+            let Some(hold) = queue.remove(token) else { continue };
+            self.contenders.fetch_sub(1, Ordering::SeqCst);
+            let refs = self.force(&hold.submission, &mut queue, &mut woken, now);
+            let decision = Decision::Forward { refs, waits: true };
+            woken.push(Woken { token, txn: hold.submission.txn, decision, end: HoldEnd::Shutdown });
+        }
+        woken
+    }
+
+    // ## Held => gone
+
+    /// The client of a held statement has gone, or it was killed. `None`: it was not held any more. Returned:
+    /// others that did not want to overtake it.
+    pub fn cancel(&self, token: Token, now: u64) -> Option<Vec<Woken>> {
+        let txn = {
+            let hold = self.queue.lock().remove(token)?;
+            self.contenders.fetch_sub(1, Ordering::SeqCst);
+            hold.submission.txn
+        };
+        self.graph.clear(txn);
+        Some(self.wake(now, |hold| hold.blockers.contains(&txn)))
+    }
+
+    /// Looks again at the held statements that `concerned` picks, oldest first.
+    pub(super) fn wake(&self, now: u64, concerned: impl Fn(&Hold) -> bool) -> Vec<Woken> {
+        let mut woken = Vec::new();
+        if self.contenders.load(Ordering::SeqCst) == 0 {
+            return woken;
+        }
+        let mut queue = self.queue.lock();
+        // The last statement let on, if it excludes every other that asks for the same.
+        let mut first: Option<Submission> = None;
+        for token in queue.tokens(concerned) {
+            let Some(hold) = queue.remove(token) else { continue };
+            if let Some(first) = first.as_ref().filter(|first| first.excludes_equals(&hold.submission)) {
+                self.graph.set(hold.submission.txn, judge::edge_to(first.txn));
+                queue.push(token, Hold { blockers: vec![first.txn], ..hold });
+                continue;
+            }
+            let (decision, judged, _) = self.decide(token, &hold.submission, &mut queue, &mut woken, now);
+            match (decision, judged) {
+                (Decision::Hold, Some(judged)) => {
+                    queue.push(token, Hold { blockers: judged.holders(), ..hold });
+                }
+                (decision, _) => {
+                    self.contenders.fetch_sub(1, Ordering::SeqCst);
+                    let txn = hold.submission.txn;
+                    if matches!(decision, Decision::Forward { waits: false, .. }) {
+                        first = Some(hold.submission);
+                    }
+                    woken.push(Woken { token, txn, decision, end: HoldEnd::Released });
+                }
+            }
+        }
+        woken
+    }
+
+    /// Notes the requests of a statement that goes on although something is in its way, and lets those go
+    /// on that it would stall behind.
+    pub(super) fn force(
+        &self,
+        submission: &Submission,
+        queue: &mut HoldQueue,
+        woken: &mut Vec<Woken>,
+        now: u64,
+    ) -> LockRefs {
+        self.graph.clear(submission.txn);
+        let (refs, mut met) = self.note(submission, now);
+        self.signatures.passed_on(submission.txn, &submission.seen);
+        self.get_behind(&met.behind, submission.txn);
+        met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
+        if !met.conflicts.is_empty() {
+            let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
+            self.wait_at_server(submission, &refs, &judged.conflicts);
+            self.free_chain(submission.txn, &judged, queue, woken, now);
+        }
+        refs
+    }
+
+    /// A statement is about to stall behind sessions that interlock itself holds back: those holds end at
+    /// once, or nobody would move.
+    pub(super) fn free_chain(
+        &self,
+        own: TxnId,
+        judged: &Judged,
+        queue: &mut HoldQueue,
+        woken: &mut Vec<Woken>,
+        now: u64,
+    ) {
+        let stalled =
+            |hold: &Hold| hold.submission.txn != own && judged.stalled.contains(&hold.submission.txn);
+        for token in queue.tokens(stalled) {
+            // A hold that ends may end others: each is taken out of the queue first, so this comes to an end.
+            if let Some(hold) = queue.remove(token) {
+                self.contenders.fetch_sub(1, Ordering::SeqCst);
+                let refs = self.force(&hold.submission, queue, woken, now);
+                let decision = Decision::Forward { refs, waits: true };
+                let txn = hold.submission.txn;
+                woken.push(Woken { token, txn, decision, end: HoldEnd::HolderStalled });
+            }
+        }
+    }
+}
