@@ -8,6 +8,7 @@ mod answer;
 mod rehearsal;
 mod report;
 mod script;
+mod shown;
 mod why;
 mod words;
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `duplicate` | the entry that is there: the record in the primary key; next-key in a unique index, at READ COMMITTED too. S; X where the statement goes on to change it |
 //! | `duplicate-row` | ON DUPLICATE KEY UPDATE, REPLACE: X on the row behind it |
-//! | `next-entry` | REPLACE, unique index: X next-key on the entry behind it |
+//! | `next-entry` | REPLACE, unique index: X next-key on the entry behind it, or on the gap at the index's end |
 //! | `undone-entry` | MySQL: where the row had been put before its duplicate was met, an X gap lock stays; not at READ COMMITTED |
 //!
 //! Which key it was, a failed INSERT says itself; whether there was one, the number of affected rows (ON
@@ -28,7 +28,7 @@ use crate::lock::request::{Kind, Request, Settled};
 use crate::sql::statement::{Insert, Rows};
 
 /// The entry that is there already.
-const DUPLICATE: &str = "duplicate";
+pub const DUPLICATE: &str = "duplicate";
 /// The row behind it.
 const ROW: &str = "duplicate-row";
 /// The entry behind it in its index.
@@ -106,12 +106,14 @@ impl<'a> Row<'a> {
         if at != 0 {
             intent.add(of(0, Mode::X, Range::entries(&entry.clustered), Kind::Record, ROW), None);
         }
-        if self.insert.replace
-            && at != 0
-            && let Some(next) = &span.above
-        {
-            let reach = Range { low: entry.key.after(), high: next.key.after() };
-            intent.add(of(at, Mode::X, Range::entries(&next.key), Kind::NextKey, NEXT), Some(reach));
+        if self.insert.replace && at != 0 {
+            let low = entry.key.after();
+            let (range, kind) = match &span.above {
+                Some(next) => (Range::entries(&next.key), Kind::NextKey),
+                None => (Range { low: low.clone(), high: Key::supremum() }, Kind::Gap),
+            };
+            let reach = Range { low, high: range.high.clone() };
+            intent.add(of(at, Mode::X, range, kind, NEXT), Some(reach));
         }
         change.exact(&[entry], Some(at), Certainty::Likely, intent)
     }

@@ -59,7 +59,10 @@ impl<'a> Search<'a> {
         paths: usize,
     ) -> Search<'a> {
         let (count, limited, order): (usize, bool, &[(String, bool)]) = match statement {
-            Statement::Select(select) => (select.tables.len(), select.limited, &select.order),
+            // LIMIT counts what is counted, not what is read for it.
+            Statement::Select(select) => {
+                (select.tables.len(), select.limited && !select.aggregated, &select.order)
+            }
             Statement::Update(update) => (update.tables.len(), update.limited, &update.order),
             Statement::Delete(delete) => (delete.tables.len(), delete.limited, &delete.order),
             _ => (1, false, &[]),

@@ -19,7 +19,7 @@ mod assignment;
 mod entry;
 mod change;
 pub mod changed_row;
-mod duplicate;
+pub mod duplicate;
 pub mod foreign_key;
 pub mod outcome;
 pub mod metadata;

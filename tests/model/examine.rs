@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::case::Case;
+use crate::lists::{self, Lists};
 use crate::score::{self, Fault, Score};
 use crate::stage::Stage;
 use crate::support::{Kind, Server};
@@ -143,6 +144,24 @@ fn the_model_is_as_good_as_it_was_on_random_cases() {
     }
 }
 
+/// What is asked of the lists of locks.
+fn lists_keep_up(lists: &Lists) {
+    assert!(lists.recall() > 0.95 && lists.precision() > 0.95, "{lists}");
+}
+
+#[test]
+fn the_server_holds_the_locks_that_are_listed() {
+    if let Some(server) = Server::start_with(Kind::MySql, QUICK) {
+        lists_keep_up(&lists::compare(
+            &server,
+            number("EXAMINE_CASES", 480),
+            number("EXAMINE_SEED", 7),
+            2,
+            number("EXAMINE_SHOW", 0) as usize,
+        ));
+    }
+}
+
 #[test]
 #[ignore = "as long as one likes: make examine CASES=N SEED=S"]
 fn examine_all() {
@@ -151,6 +170,18 @@ fn examine_all() {
         if let Some(server) = Server::start_with(kind, QUICK) {
             let score =
                 examine(&server, cases, seed, number("EXAMINE_LANES", 3), number("EXAMINE_SHOW", SHOWN));
+            if kind == Kind::MySql {
+                let lists = lists::compare(
+                    &server,
+                    cases,
+                    seed,
+                    number("EXAMINE_LANES", 3),
+                    number("EXAMINE_SHOW", SHOWN) as usize,
+                );
+                if cases >= ENOUGH {
+                    lists_keep_up(&lists);
+                }
+            }
             // Few cases say little.
             if cases >= ENOUGH {
                 keeps_up(kind, &score);

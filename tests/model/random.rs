@@ -102,10 +102,7 @@ pub fn schema(seed: u64, number: u64) -> Schema {
 /// The n-th case of a seed, on a schema.
 pub fn case(seed: u64, number: u64, schema: &Schema) -> Case {
     let random = &mut numbers(seed, number);
-    let isolation =
-        *["REPEATABLE READ", "REPEATABLE READ", "REPEATABLE READ", "READ COMMITTED", "SERIALIZABLE"]
-            .choose(random)
-            .expect("a list");
+    let isolation = level(random);
     let sessions = *[2, 2, 2, 3, 4].choose(random).expect("a list");
     let mut scripts: Vec<Vec<String>> = (0..sessions).map(|_| script(schema, random)).collect();
     for script in &mut scripts {
@@ -126,6 +123,22 @@ pub fn case(seed: u64, number: u64, schema: &Schema) -> Case {
         schema: schema.statements.clone(),
         steps,
     }
+}
+
+/// The n-th statement of a seed, on a schema.
+pub fn statement(seed: u64, number: u64, schema: &Schema) -> String {
+    schema.statement(&mut numbers(seed, number | 1 << 62))
+}
+
+/// The isolation level of the n-th schema of a seed.
+pub fn isolation(seed: u64, number: u64) -> &'static str {
+    level(&mut numbers(seed, number | 1 << 61))
+}
+
+fn level(random: &mut StdRng) -> &'static str {
+    ["REPEATABLE READ", "REPEATABLE READ", "REPEATABLE READ", "READ COMMITTED", "SERIALIZABLE"]
+        .choose(random)
+        .expect("a list")
 }
 
 fn script(schema: &Schema, random: &mut StdRng) -> Vec<String> {

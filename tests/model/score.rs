@@ -177,7 +177,7 @@ fn lock_class(lock: &str) -> String {
 }
 
 /// The words of a statement that say what it is.
-fn verb(sql: &str) -> String {
+pub fn verb(sql: &str) -> String {
     let sql = sql.to_ascii_uppercase();
     let first = sql.split_whitespace().next().unwrap_or_default().to_owned();
     let more = [

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::words::Around;
 use crate::id::{IndexId, TableId};
+use crate::intent::duplicate;
 use crate::intent::known::{SeenEntry, SeenSpan};
 use crate::lock::key::Key;
 use crate::lock::range::Range;
@@ -101,7 +102,9 @@ impl Supposed for Changes {
                 continue;
             }
             let (key, clustered) = (key.clone(), clustered.clone());
-            let entry = SeenEntry { key, clustered, matches: true, newest: true, ..SeenEntry::default() };
+            let committed = !change.open;
+            let entry =
+                SeenEntry { key, clustered, matches: true, newest: true, committed, ..SeenEntry::default() };
             let (key, clustered) = (&entry.key.clone(), &entry.clustered.clone());
             if range.contains(key) {
                 if !seen.entries.iter().any(|known| known.clustered == *clustered) {
@@ -194,14 +197,19 @@ fn found(foreseen: &Foreseen, around: &[Option<Around>]) -> Option<u64> {
 }
 
 fn inserted(insert: &Insert, foreseen: &Foreseen, around: &[Option<Around>]) -> ResultKind {
-    let unique = |lock: &ForeseenLock| matches!(lock.request.kind, Kind::Insert { check: Some(_) });
+    let checked = |lock: &ForeseenLock| matches!(lock.request.kind, Kind::Insert { check: Some(_) });
     let exists = |around: &Option<Around>| around.as_ref().is_some_and(|around| around.exists);
-    let duplicate = foreseen.locks.iter().zip(around).any(|(lock, around)| unique(lock) && exists(around));
-    let affected = match (duplicate, &insert.on_duplicate, insert.replace) {
-        (false, ..) => 1,
-        (true, Some(_), _) | (true, _, true) => 2,
-        (true, None, false) if insert.ignore => 0,
-        (true, None, false) => {
+    let is_met = |(lock, around): (&ForeseenLock, &Option<Around>)| {
+        lock.request.rule == duplicate::DUPLICATE || checked(lock) && exists(around)
+    };
+    let duplicates = foreseen.locks.iter().zip(around).filter(|pair| is_met(*pair)).count() as u64;
+    let is_row = |lock: &&ForeseenLock| lock.request.index.index == 0 && lock.request.kind.inserts();
+    let rows = foreseen.locks.iter().filter(is_row).count().max(1) as u64;
+    let affected = match (duplicates, &insert.on_duplicate, insert.replace) {
+        (0, ..) => rows,
+        (_, Some(_), _) | (_, _, true) => rows + duplicates,
+        (_, None, false) if insert.ignore => rows.saturating_sub(duplicates),
+        (_, None, false) => {
             return ResultKind::Error { code: DUPLICATE_KEY, message: "the key exists".to_owned() };
         }
     };

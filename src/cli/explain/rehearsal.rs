@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::answer::{self, Changes};
 use super::script::Line;
+use super::shown::{self, Shown};
 use super::words::{self, Around};
 use crate::admission::record::{Detected, Record};
 use crate::backend::control::{ControlError, Lane};
@@ -98,6 +99,8 @@ pub struct Lock {
     pub rule: &'static str,
     pub why: &'static str,
     pub blocks: &'static str,
+    /// As the server would show it, if it would.
+    pub shown: Option<Shown>,
 }
 
 /// What a statement meets.
@@ -423,6 +426,7 @@ fn in_words(lock: &ForeseenLock, settled: &Settled, around: Option<&Around>) -> 
         _ => {}
     }
     let edges = words::edges(table, index, reach.as_ref(), around);
+    let shown = shown::shown(request, settled, reach.as_ref(), around, request.index.index == 0);
     Lock {
         schema: table.schema.clone(),
         table: table.name.clone(),
@@ -434,5 +438,6 @@ fn in_words(lock: &ForeseenLock, settled: &Settled, around: Option<&Around>) -> 
         rule: request.rule,
         why: super::why::why(request.rule),
         blocks: if *settled == Settled::Released { "nobody" } else { words::blocks(mode, kind) },
+        shown,
     }
 }

@@ -105,6 +105,11 @@ fn text(value: &ProbeValue) -> String {
     }
 }
 
+/// Values as the server's views write them.
+pub fn texts(values: &[ProbeValue]) -> Vec<String> {
+    values.iter().map(text).collect()
+}
+
 /// What of others would have to wait for a lock.
 pub fn blocks(mode: Mode, kind: Kind) -> &'static str {
     match (kind, mode) {

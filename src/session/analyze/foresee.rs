@@ -82,8 +82,6 @@ impl Analyzer {
         let inquiry = self.inquiry(&execution, self.context(effect));
         let mut known = inquiry.ask().await;
         inquiry.suppose(&mut known, supposed);
-        // What is supposed of rows is not supposed of them: whether a key is there the answer is to tell.
-        known.places.clear();
         *self.learnt.lock() = Some(known);
     }
 
@@ -162,6 +160,9 @@ impl Inquiry {
             }
         }
         known.seen = seen;
+        for place in &mut known.places {
+            supposed.correct(place.table, place.index as u16, &Range::entries(&place.key), &mut place.span);
+        }
     }
 
     /// The rows that the search finds, as clustered keys. `None`: there are several searches, or what it
