@@ -413,17 +413,22 @@ fn wide(search: &Search<'_>, guesses: &[Path<'_>], known: &Known, intent: &mut I
     }
 }
 
-/// Does a plain SELECT of these tables lock at this level?
+/// Is all that the SELECT reads in the entries of the index?
 pub(super) fn is_covering(select: &Select, table: &Table, index: usize) -> bool {
     let Some(columns) = &select.columns else { return false };
-    let parts = || table.indexes[index].parts.iter().chain(&table.indexes[0].parts);
-    let held = |name: &String| {
-        table.column(name).is_some_and(|c| parts().any(|p| p.column == Some(c) && p.prefix.is_none()))
-    };
     let [access] = select.tables.as_slice() else { return false };
-    columns.iter().all(held)
-        && access.predicate.exact
-        && access.predicate.conditions.iter().all(|c| held(&c.column))
+    columns.iter().all(|column| is_held(table, index, column)) && is_told(access, table, index)
+}
+
+/// Does an entry of the index, with the clustered key behind it, tell whether its row meets the whole condition?
+pub(super) fn is_told(access: &TableAccess, table: &Table, index: usize) -> bool {
+    access.predicate.exact && access.predicate.conditions.iter().all(|c| is_held(table, index, &c.column))
+}
+
+/// Is the whole column in the entries of the index?
+fn is_held(table: &Table, index: usize, column: &str) -> bool {
+    let mut parts = table.indexes[index].parts.iter().chain(&table.indexes[0].parts);
+    table.column(column).is_some_and(|c| parts.any(|part| part.column == Some(c) && part.prefix.is_none()))
 }
 
 /// The index of a table.

@@ -99,7 +99,8 @@ impl<'d> Reader<'d> {
         if let SetExpr::Select(block) = &*query.body
             && select.tables.len() == 1
         {
-            select.columns = block.projection.iter().map(plain_column).collect();
+            let read = block.projection.iter().filter(|item| !counts_rows(item));
+            select.columns = read.map(plain_column).collect();
         }
         select
     }
@@ -395,6 +396,12 @@ pub(super) fn plain_order_list(list: &[OrderByExpr]) -> Vec<(String, bool)> {
     let descending = |item: &OrderByExpr| matches!(item.options.sort, Some(OrderBySort::Desc));
     let columns = list.iter().map(|item| Some((plain_name(&item.expr)?, descending(item))));
     columns.collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
+/// `COUNT(*)` reads no column.
+fn counts_rows(item: &SelectItem) -> bool {
+    let counts = |expr: &Expr| expr.to_string().eq_ignore_ascii_case("COUNT(*)");
+    matches!(item, SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } if counts(expr))
 }
 
 fn plain_column(item: &SelectItem) -> Option<String> {

@@ -3,6 +3,7 @@
 //! `make examine` sets `EXAMINE_CASES`, `EXAMINE_SEED`, `EXAMINE_SERVER` (`mysql`, `mariadb`; default both) and
 //! `EXAMINE_SHOW` (classes of faults that are shown with a case), `EXAMINE_CLASS` (a part of their names).
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,22 +96,26 @@ fn show(server: &Server, watch: &Watch, failing: &[(Case, Fault)], shown: u64) {
     classes.retain(|(class, _)| class.contains(&wanted));
     let mut stage = Stage::start(server, watch, "examine_again");
     for (class, cases) in classes.into_iter().take(shown as usize) {
-        let mut line = String::new();
+        let line = RefCell::new(String::new());
         let mut fails = |case: &Case| {
             if stage.prepare(&case.schema).is_err() {
                 return false;
             }
             let fault = score::faults(&stage.play(case)).into_iter().next();
             let same = fault.filter(|fault| fault.class == class);
-            same.map(|fault| line = fault.line).is_some()
+            same.map(|fault| line.replace(fault.line)).is_some()
         };
-        // A case may have failed because of what the one before it had left, or because of the moment.
-        match cases.iter().take(3).find(|case| fails(case)) {
-            Some(case) => {
-                let small = shrink::shrink(case, &mut fails);
-                println!("\n# {:?}: {line}\n[[scenario]]\n{}", server.kind, small.as_toml());
-            }
-            None => println!("\n# {:?}: {class}: not again when played alone", server.kind),
+        // A case may have failed because of what the one before it had left, or because of the moment. Of a class
+        // that was asked for, all are shown.
+        let (tried, enough) = if wanted.is_empty() { (3, 1) } else { (shown as usize, usize::MAX) };
+        let again: Vec<&&Case> = cases.iter().take(tried).filter(|case| fails(case)).take(enough).collect();
+        if again.is_empty() {
+            println!("\n# {:?}: {class}: not again when played alone", server.kind);
+        }
+        for case in again {
+            let small = shrink::shrink(case, &mut fails);
+            fails(&small);
+            println!("\n# {:?}: {}\n[[scenario]]\n{}", server.kind, line.borrow(), small.as_toml());
         }
     }
 }

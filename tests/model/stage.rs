@@ -195,12 +195,12 @@ impl<'a> Stage<'a> {
     ) -> bool {
         let watch = self.watch;
         let begun = Instant::now();
-        // The newest statement of this step, and when something last began or returned.
-        let (mut newest, mut changed) = (None, begun);
+        // When something last began or returned.
+        let mut changed = begun;
         let mut interest = None;
         loop {
-            while let Some(step) = issue(sessions, played) {
-                (newest, changed) = (Some(step), Instant::now());
+            while issue(sessions, played) {
+                changed = Instant::now();
             }
             let quiet =
                 |s: &Session| s.running.is_none() || s.waits_at.is_some_and(|at| at > changed + SETTLED);
@@ -210,7 +210,7 @@ impl<'a> Stage<'a> {
             match answers.recv_timeout(Duration::from_millis(4)) {
                 Ok(answer) => {
                     changed = Instant::now();
-                    returned(answer, sessions, played, newest);
+                    returned(answer, sessions, played);
                 }
                 // Most statements return at once: the server is asked only about the others.
                 Err(_) if interest.is_none() => interest = Some(watch.interest()),
@@ -299,25 +299,26 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Sends the next statement of a session that is free; which step that was.
-fn issue(sessions: &mut [Session], played: &mut Played) -> Option<usize> {
-    let session = sessions.iter_mut().find(|s| s.running.is_none() && !s.backlog.is_empty())?;
-    let number = session.backlog.pop_front()?;
+/// Sends the next statement of a session that is free, if there is one.
+fn issue(sessions: &mut [Session], played: &mut Played) -> bool {
+    let free = sessions.iter_mut().find(|s| s.running.is_none() && !s.backlog.is_empty());
+    let Some(session) = free else { return false };
+    let Some(number) = session.backlog.pop_front() else { return false };
     let step = &mut played.steps[number];
     let text = step.sql.to_ascii_uppercase();
     session.skips &= !(text.starts_with("BEGIN") || text.starts_with("START TRANSACTION"));
     if session.skips {
-        return Some(number);
+        return true;
     }
     step.issued = true;
     session.waits_at = None;
     session.running = Some((number, Instant::now()));
     session.todo.send(step.sql.clone()).expect("the session's thread lives as long as the session");
-    Some(number)
+    true
 }
 
-/// A statement has returned. `newest`: the statement that this step has sent.
-fn returned((number, errno): Answer, sessions: &mut [Session], played: &mut Played, newest: Option<usize>) {
+/// A statement has returned.
+fn returned((number, errno): Answer, sessions: &mut [Session], played: &mut Played) {
     let session = &mut sessions[number];
     let Some((step, _)) = session.running.take() else { return };
     session.waits_at = None;
@@ -327,13 +328,11 @@ fn returned((number, errno): Answer, sessions: &mut [Session], played: &mut Play
     }
     session.skips = true;
     played.victims.push(number);
-    // It waited, for however short a time; and so did the statement that closed the circle, even if another
-    // became the victim.
-    for closing in [Some(step), newest].into_iter().flatten() {
-        let closing = &mut played.steps[closing];
-        if !is_end(&closing.sql) {
-            closing.waited.get_or_insert_with(|| "a lock of the circle".to_owned());
-        }
+    // It waited, for however short a time. The one that closed the circle, if that is another, goes on as soon as
+    // this one has gone.
+    let victim = &mut played.steps[step];
+    if !is_end(&victim.sql) {
+        victim.waited.get_or_insert_with(|| "a lock of the circle".to_owned());
     }
 }
 

@@ -203,7 +203,11 @@ fn inserted(insert: &Insert, foreseen: &Foreseen, around: &[Option<Around>]) -> 
         lock.request.rule == duplicate::DUPLICATE || checked(lock) && exists(around)
     };
     let duplicates = foreseen.locks.iter().zip(around).filter(|pair| is_met(*pair)).count() as u64;
-    let is_row = |lock: &&ForeseenLock| lock.request.index.index == 0 && lock.request.kind.inserts();
+    // Each row begins with its entry in the clustered index: a new one, or one that was there.
+    let is_row = |lock: &&ForeseenLock| {
+        let (kind, rule) = (lock.request.kind, lock.request.rule);
+        lock.request.index.index == 0 && (kind.inserts() || rule == duplicate::DUPLICATE)
+    };
     let rows = foreseen.locks.iter().filter(is_row).count().max(1) as u64;
     let affected = match (duplicates, &insert.on_duplicate, insert.replace) {
         (0, ..) => rows,
