@@ -23,7 +23,8 @@ scenarios:
 	@tests/support/setup
 	@SCENARIOS="$(SCENARIOS)" cargo test --quiet --test model -- --nocapture --exact scenarios::the_model_is_as_good_as_it_was
 
-# The lock model's score on random cases; failing ones are shown as small as they go.
+# The lock model's score on random cases, failing ones shown as small as they go; and on MySQL the locks that
+# `interlock explain` lists beside those that the server holds.
 # make examine CASES=10000 SEED=3 SERVER=mysql SHOW=20 CLASS=certain
 CASES ?= 1000
 SEED ?= 1
