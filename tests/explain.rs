@@ -85,6 +85,10 @@ fn the_locks_of_one_statement() {
             (&lock["kind"], &lock["place"]),
             (&"gap".into(), &"code = 150, between 100 and 200".into())
         );
+        // As `data_locks` has it: at the entry above the gap.
+        let shown = &lock["shown"];
+        assert_eq!(shown["lock_mode"], "X,GAP", "{missing}");
+        assert!(shown["lock_data"].as_str().is_some_and(|data| data.starts_with("200")), "{missing}");
         let nothing = json(
             server,
             &["--isolation", "read-committed", "SELECT * FROM tank WHERE code = 150 FOR UPDATE"],

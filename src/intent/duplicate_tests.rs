@@ -113,6 +113,9 @@ fn a_replace_takes_the_next_entry_too() {
     let asked = asks(&looked(15, 20), "REPLACE INTO t VALUES (15, 15, 20, 1)");
     assert!(asked.contains(&"next-entry X next-key of t.u at 30, 30 (certain)".to_owned()), "{asked:?}");
     assert!(asked.contains(&"changed-entry X record of t.k at 20, 20 (likely)".to_owned()), "{asked:?}");
+    // Behind the last entry the index ends.
+    let asked = asks(&looked(15, 30), "REPLACE INTO t VALUES (15, 15, 30, 1)");
+    assert!(asked.iter().any(|lock| lock.starts_with("next-entry X gap of t.u at 30, 30")), "{asked:?}");
 }
 
 #[test]

@@ -103,3 +103,51 @@ fn an_or_reads_each_index_for_its_side() {
     assert!(words.iter().any(|w| w.contains("of t.u at 7")), "{words:?}");
     assert!(!words.iter().any(|w| w.contains("full-scan")), "{words:?}");
 }
+
+/// What there is in index `k` at 10 and 20, where only the first matches; `extra`: what the plan says.
+fn half(extra: &str) -> Known {
+    let step = PlanStep {
+        table: "t".to_owned(),
+        access: "range".to_owned(),
+        keys: vec!["k".to_owned()],
+        extra: extra.to_owned(),
+        ..PlanStep::default()
+    };
+    let mut known = seen(&[10, 20], None, Some(30));
+    known.seen[0].spans[0].entries[1].matches = false;
+    Known { plan: Plan::Steps(Arc::from([step])), ..known }
+}
+
+#[test]
+fn rows_that_the_index_rejects_are_not_read() {
+    let read = |extra: &str, sql: &str| {
+        let tables = [table()];
+        let (_, requests) = requests(&tables, &REPEATABLE_READ, &half(extra), sql);
+        let rows = words(&tables, &requests).into_iter().filter(|lock| lock.contains("t.PRIMARY"));
+        rows.collect::<Vec<_>>()
+    };
+    let sql = "SELECT * FROM t WHERE k < 25 AND id = 10 FOR UPDATE";
+    let (first, second) = (
+        "clustered-record X record of t.PRIMARY at 10 (certain)",
+        "clustered-record X record of t.PRIMARY at 20 (certain)",
+    );
+    assert_eq!(read("Using index condition", sql), [first]);
+    assert_eq!(read("Using where", sql), [first, second]);
+    // The row has to be read to see this.
+    let sql = "SELECT * FROM t WHERE k < 25 AND n = 10 FOR UPDATE";
+    assert_eq!(read("Using index condition; Using where", sql), [first, second]);
+}
+
+#[test]
+fn limit_ends_no_count() {
+    let step = PlanStep { table: "t".to_owned(), access: "range".to_owned(), ..PlanStep::default() };
+    let plan = Plan::Steps(Arc::from([PlanStep { keys: vec!["k".to_owned()], ..step }]));
+    let known = Known { plan, limit: Some(1), ..seen(&[10, 20], None, Some(30)) };
+    let locks = |sql: &str| {
+        let tables = [table()];
+        let (_, requests) = requests(&tables, &REPEATABLE_READ, &known, sql);
+        words(&tables, &requests).iter().filter(|lock| lock.contains("next-key of t.k at 20")).count()
+    };
+    assert_eq!(locks("SELECT n FROM t WHERE k < 25 ORDER BY k LIMIT 1 FOR UPDATE"), 0);
+    assert_eq!(locks("SELECT COUNT(n) FROM t WHERE k < 25 ORDER BY k LIMIT 1 FOR UPDATE"), 1);
+}
