@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! enter ──no conflict──────────────────────────────▶ Forward
-//!   │ conflict (noted requests are withdrawn)
+//!   │ conflict (nothing is noted)
 //!   ▼
 //! contend ─▶ judge: hazard | wait | deadlock ─▶ policy ─▶ Forward | Hold ⟲ | Reject
 //! ```
@@ -156,16 +156,18 @@ impl Scheduler {
         if self.signatures.concerns(submission.seen.digest) || self.old(now).is_some() {
             return None;
         }
-        let (refs, met) = self.note(submission, now);
-        if met.conflicts.is_empty() || submission.known.never_waits {
+        if submission.known.never_waits {
+            let (refs, met) = self.note(submission, now);
             // What others have locked it passes over: which rows remain, nobody can tell.
             let passed: SmallVec<[LockRef; 4]> = met.conflicts.iter().map(|c| refs[c.request]).collect();
             self.locks.doubt(&passed);
             self.get_behind(&met.behind, submission.txn);
             return Some(refs);
         }
-        self.locks.withdraw(&refs);
-        None
+        let (by, requests, origin) = (self.asker(submission), &submission.requests, submission.origin());
+        let (refs, behind) = self.locks.enter_free(by, requests, origin, submission.overtakes, now)?;
+        self.get_behind(&behind, submission.txn);
+        Some(refs)
     }
 
     // ## A statement comes => Forward, Hold or Reject, if something is
