@@ -172,8 +172,14 @@ impl Scheduler {
 
     // ## A statement comes => Forward, Hold or Reject, if something is
 
-    /// Decides on a statement with conflicts.
-    pub fn contend(&self, token: Token, submission: Submission, now: u64) -> Contended {
+    /// Decides on a statement with conflicts. If it is to be held, `queued` is called before anybody can wake it.
+    pub fn contend(
+        &self,
+        token: Token,
+        submission: Submission,
+        now: u64,
+        queued: impl FnOnce(),
+    ) -> Contended {
         self.contenders.fetch_add(1, Ordering::SeqCst);
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
@@ -183,6 +189,7 @@ impl Scheduler {
             if let Some(signature) = report.signature {
                 self.signatures.held(submission.txn, signature);
             }
+            queued();
             queue.push(token, Hold { blockers: report.holders.clone(), submission, since: now });
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
