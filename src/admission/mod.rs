@@ -235,7 +235,7 @@ impl Admission {
     /// hangs on the unknown edges of a gap is given back undecided.
     pub fn contend(
         self: &Arc<Self>,
-        submission: Submission,
+        submission: &Submission,
         can_look: bool,
         names: Names<'_>,
     ) -> (Admitted, Option<Report>) {

@@ -176,21 +176,22 @@ impl Scheduler {
     pub fn contend(
         &self,
         token: Token,
-        submission: Submission,
+        submission: &Submission,
         now: u64,
         queued: impl FnOnce(),
     ) -> Contended {
         self.contenders.fetch_add(1, Ordering::SeqCst);
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
-        let (decision, judged, doubts) = self.decide(token, &submission, &mut queue, &mut woken, now);
-        let report = judged.map(|judged| Report::new(&submission, judged, &decision));
+        let (decision, judged, doubts) = self.decide(token, submission, &mut queue, &mut woken, now);
+        let report = judged.map(|judged| Report::new(submission, judged, &decision));
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
             if let Some(signature) = report.signature {
                 self.signatures.held(submission.txn, signature);
             }
             queued();
-            queue.push(token, Hold { blockers: report.holders.clone(), submission, since: now });
+            let (blockers, submission) = (report.holders.clone(), submission.clone());
+            queue.push(token, Hold { blockers, submission, since: now });
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
         }
