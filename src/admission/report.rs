@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Admission, Names};
 use super::deadlock;
 use super::ledger::{Happened, Witness};
+use super::{Admission, Names};
 use crate::id::{SessionId, TxnId};
 use crate::metrics::labels::Predicted;
 use crate::scheduler::conflict::{ConflictKind, Report, Taken};
