@@ -97,7 +97,7 @@ pub struct Settings {
 pub struct Admission {
     scheduler: Scheduler,
     settings: ArcSwap<Settings>,
-    /// Who has to be told when a held statement may go on. Entered before the statement is queued.
+    /// Who has to be told when a held statement may go on. Entered before the statement can be found in the queue.
     waiting: DashMap<Token, oneshot::Sender<Delivery>>,
     /// The same statements for those who look.
     holds: DashMap<Token, HoldLook>,
@@ -235,22 +235,22 @@ impl Admission {
     /// hangs on the unknown edges of a gap is given back undecided.
     pub fn contend(
         self: &Arc<Self>,
-        submission: Submission,
+        submission: &Submission,
         can_look: bool,
         names: Names<'_>,
     ) -> (Admitted, Option<Report>) {
         let token = self.scheduler.token();
-        let (sender, receiver) = oneshot::channel();
-        self.waiting.insert(token, sender);
+        let mut woken = None;
         let (session, txn, action) = (submission.session, submission.txn, submission.action);
         let patience = Duration::from_millis(submission.patience_ms).min(self.settings.load().hold_timeout);
         let begun = Instant::now();
-        let contended = self.scheduler.contend(token, submission, self.now());
+        let contended = self.scheduler.contend(token, submission, self.now(), || {
+            let (sender, receiver) = oneshot::channel();
+            self.waiting.insert(token, sender);
+            woken = Some(receiver);
+        });
         self.metrics.decision_seconds.observe(begun.elapsed().as_secs_f64());
         self.deliver(contended.woken);
-        if !matches!(contended.decision, Decision::Hold) {
-            self.waiting.remove(&token);
-        }
         // There is time to look while a statement is held; the others have to wait for it.
         let report = contended.report.as_ref();
         let held = report.is_some_and(|r| r.taken == Taken::Held);
@@ -269,23 +269,17 @@ impl Admission {
         }
         let weigh = |txn| self.registry.session_of(txn).map(|entry| entry.weight()).unwrap_or_default();
         let seq = report.map(|report| match self.scheduler.loser(report, &weigh, self.now()) {
-            Some(loser) => self.write_down(&loser, self.places.name(loser.request.index), Duration::ZERO),
-            None => self.write_down(report, names(report.request.index), patience),
+            Some(loser) => self.write_down(&loser, &|index| self.places.name(index), Duration::ZERO),
+            None => self.write_down(report, names, patience),
         });
-        let admitted = match contended.decision {
-            Decision::Forward { refs, waits } => Admitted::Forward { refs, waits },
-            Decision::Reject => Admitted::Reject,
-            Decision::Hold => {
+        let admitted = match (contended.decision, woken) {
+            (Decision::Forward { refs, waits }, _) => Admitted::Forward { refs, waits },
+            (Decision::Hold, Some(woken)) => {
                 self.metrics.held.inc();
-                Admitted::Hold(Hold::new(
-                    self.clone(),
-                    session,
-                    (txn, token),
-                    receiver,
-                    patience,
-                    seq.unwrap_or(0),
-                ))
+                let seq = seq.unwrap_or(0);
+                Admitted::Hold(Hold::new(self.clone(), session, (txn, token), woken, patience, seq))
             }
+            (Decision::Hold | Decision::Reject, _) => Admitted::Reject,
         };
         (admitted, contended.report)
     }
@@ -320,7 +314,7 @@ impl Admission {
     /// A COMMIT (or ROLLBACK) is about to be sent: nobody needs to be held behind it any more.
     pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool) {
         for report in self.scheduler.collisions(txn, refs, commits) {
-            self.write_down(&report, self.places.name(report.request.index), Duration::ZERO);
+            self.write_down(&report, &|index| self.places.name(index), Duration::ZERO);
         }
         let woken = self.scheduler.ending(txn, refs, commits, self.now());
         self.deliver(woken);

@@ -3,10 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Admission;
 use super::deadlock;
 use super::ledger::{Happened, Witness};
-use super::record::Resource;
+use super::{Admission, Names};
 use crate::id::{SessionId, TxnId};
 use crate::metrics::labels::Predicted;
 use crate::scheduler::conflict::{ConflictKind, Report, Taken};
@@ -35,7 +34,7 @@ impl Admission {
         }
     }
 
-    pub(super) fn write_down(&self, report: &Report, resource: Resource, patience: Duration) -> u64 {
+    pub(super) fn write_down(&self, report: &Report, names: Names<'_>, patience: Duration) -> u64 {
         if let Some(signature) = report.signature {
             self.scheduler.signatures().matched(signature, deadlock::unix_now());
             self.metrics.signature_matches.inc(report.taken);
@@ -48,7 +47,7 @@ impl Admission {
         if plain && !self.waits.take(self.now()) {
             return 0;
         }
-        let seq = self.ledger.report(report, resource, &self.witness());
+        let seq = self.ledger.report(report, names(report.request.index), &self.witness());
         if report.would_hold && report.taken == Taken::Flagged {
             self.dry_run.begin(seq, &report.holders, patience, Instant::now());
             // One that ended meanwhile has not been told of it.

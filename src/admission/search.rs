@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use futures_util::future::BoxFuture;
+use rustc_hash::FxBuildHasher;
 
 use crate::id::{Counter, SearchId};
 use crate::lock::request::{Request, Settled};
@@ -25,7 +26,7 @@ pub trait Narrow: Send + Sync {
 /// All such statements, by number. An entry does not keep its statement alive.
 #[derive(Default)]
 pub struct Searches {
-    entries: DashMap<SearchId, Weak<dyn Narrow>>,
+    entries: DashMap<SearchId, Weak<dyn Narrow>, FxBuildHasher>,
     numbers: Counter,
 }
 

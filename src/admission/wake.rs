@@ -74,7 +74,7 @@ impl Admission {
 
     pub(super) fn deliver(&self, woken: Vec<Woken>) {
         for report in self.scheduler.foreseen() {
-            self.write_down(&report, self.places.name(report.request.index), Duration::ZERO);
+            self.write_down(&report, &|index| self.places.name(index), Duration::ZERO);
         }
         for woken in woken {
             let undelivered = match self.waiting.remove(&woken.token) {

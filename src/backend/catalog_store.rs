@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
+use rustc_hash::FxBuildHasher;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -47,7 +48,7 @@ pub struct CatalogOptions {
 pub struct Catalog {
     source: Option<(Arc<dyn Source>, Handle)>,
     options: CatalogOptions,
-    entries: DashMap<Name, Entry>,
+    entries: DashMap<Name, Entry, FxBuildHasher>,
     /// Ids stay for the life of the process, beyond eviction: locks are kept under them.
     ids: Mutex<HashMap<Name, Identity>>,
     /// The way back from an id to its name.
@@ -115,7 +116,7 @@ impl Catalog {
         Arc::new(Catalog {
             source: source.map(|source| (source, Handle::current())),
             options,
-            entries: DashMap::new(),
+            entries: DashMap::with_hasher(FxBuildHasher),
             ids: Mutex::new(HashMap::new()),
             names: DashMap::new(),
             observe: Box::new(observe),

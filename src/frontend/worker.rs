@@ -1,5 +1,8 @@
 //! Worker threads: each has a single-threaded runtime and serves the connections that it was given to
 //! their end. A session never crosses threads.
+//!
+//! The runtime is tokio's `LocalRuntime`: it runs tasks that may not cross threads itself. With a `LocalSet`
+//! each packet would wake two schedulers, and the thread's main task with them.
 
 use std::io;
 use std::rc::Rc;
@@ -8,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use futures_util::future::LocalBoxFuture;
-use tokio::runtime;
+use tokio::runtime::{self, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::config::Config;
@@ -99,30 +102,45 @@ impl Worker {
         let (inbox, assigned) = mpsc::unbounded_channel();
         let (ending, ended) = oneshot::channel();
         let welcome = Welcome::new(config);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        // It lives and dies on its thread, and the thread tells whether it could be made.
+        let (starting, started) = std::sync::mpsc::sync_channel(1);
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let tasks = LocalSet::new();
-            tasks.block_on(&runtime, serve(assigned, factory(number), Rc::new(welcome)));
-            // No more will come; the sessions that are left end by themselves.
-            runtime.block_on(tasks);
+            let runtime = match local_runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => return starting.send(Err(error)).unwrap_or_default(),
+            };
+            let _ = starting.send(Ok(()));
+            runtime.block_on(serve(assigned, factory(number), Rc::new(welcome)));
             let _ = ending.send(());
         })?;
+        started.recv().map_err(io::Error::other)??;
         Ok(Self { inbox, ended })
     }
 }
 
+fn local_runtime() -> io::Result<LocalRuntime> {
+    runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
 async fn serve(mut assigned: mpsc::UnboundedReceiver<Task>, handler: Handler, welcome: Rc<Welcome>) {
-    while let Some(task) = assigned.recv().await {
+    let mut sessions = JoinSet::new();
+    loop {
+        let task = tokio::select! {
+            task = assigned.recv() => task,
+            // One that has ended is forgotten. It may have panicked: the others go on.
+            Some(_) = sessions.join_next() => continue,
+        };
         let accepted = match task {
-            Task::Serve(accepted) => accepted,
-            Task::Beat(answer) => {
+            Some(Task::Serve(accepted)) => accepted,
+            Some(Task::Beat(answer)) => {
                 // Nobody waits any more: it took too long.
                 let _ = answer.send(());
                 continue;
             }
+            None => break,
         };
         let (handler, welcome) = (Rc::clone(&handler), Rc::clone(&welcome));
-        spawn_local(async move {
+        sessions.spawn_local(async move {
             // Boxed, so that its state is given back before the session begins.
             let welcomed = Box::pin(welcome.receive(accepted)).await;
             drop(welcome);
@@ -131,4 +149,6 @@ async fn serve(mut assigned: mpsc::UnboundedReceiver<Task>, handler: Handler, we
             }
         });
     }
+    // No more will come; the sessions that are left end by themselves.
+    while sessions.join_next().await.is_some() {}
 }

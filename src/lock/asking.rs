@@ -2,6 +2,7 @@
 
 use super::evidence::Asker;
 use super::index::Conflict;
+use super::interval_tree::Handle;
 use super::range::Range;
 use crate::id::{SearchId, TxnId};
 
@@ -32,6 +33,8 @@ pub struct Met {
     pub conflicts: Vec<Conflict>,
     /// Transactions that wait for something else already and will wait for this lock when they come to it.
     pub behind: Vec<TxnId>,
+    /// Locks of the asker's own that it goes on to use with the last request.
+    pub used: Vec<Handle>,
 }
 
 /// How far a request gets.

@@ -1,7 +1,7 @@
 //! The locks of one index. What a new request meets there `meeting` tells.
 
 use super::asking::{Asking, Got};
-use super::evidence::{Asker, Evidence, Expects, evidence, is_used};
+use super::evidence::{Asker, Evidence, Expects, evidence};
 use super::fence::Fences;
 use super::interval_tree::{Handle, IntervalTree};
 use super::key::Key;
@@ -173,13 +173,9 @@ impl IndexLocks {
     }
 
     /// What the transaction itself holds here and goes on to use with this request is marked.
-    pub fn uses(&mut self, txn: TxnId, request: &Request) {
-        if self.meets_nobody(request) {
-            return;
-        }
-        let used = self.tree.handles(&request.range, |held| held.txn == txn && is_used(request, held));
+    pub fn uses(&mut self, used: &[Handle], request: &Request) {
         for handle in used {
-            if let Some((_, held)) = self.tree.get_mut(handle) {
+            if let Some((_, held)) = self.tree.get_mut(*handle) {
                 held.filled |= request.kind.inserts();
                 held.upgraded |= !request.kind.inserts();
             }

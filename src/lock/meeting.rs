@@ -12,7 +12,7 @@
 //! insert waits for gaps of others; gaps never wait.
 
 use super::asking::{Asking, Met};
-use super::evidence::{expected, is_shared};
+use super::evidence::{expected, is_shared, is_used};
 use super::index::{Conflict, Held, IndexLocks, Relation};
 use super::mode::{Certainty, Mode};
 use super::range::Range;
@@ -26,15 +26,22 @@ impl IndexLocks {
     /// before it waits.
     pub fn meet(&self, asking: Asking, request: &Request, reach: &Range, met: &mut Met) -> Range {
         let first = met.conflicts.len();
+        met.used.clear();
         let mut asked = request.range.clone();
         if self.meets_nobody(request) {
             return asked;
         }
         // Only gaps, and entries that wait for one, meet beyond the place itself.
-        let mut meets = |_, extent: &Range, held: &Held| {
+        let mut meets = |handle, extent: &Range, held: &Held| {
+            if held.txn == asking.by.txn {
+                if is_used(request, held) && extent.intersects(&request.range) {
+                    met.used.push(handle);
+                }
+                return;
+            }
             let behind = held.waits && held.order > asking.order;
             let passed = held.kind == Kind::Passed && !held.waits;
-            if held.txn == asking.by.txn || behind || passed {
+            if behind || passed {
                 return;
             }
             if held.waits && held.insert && request.kind.gaps() && reach.contains(&held.named.low) {
@@ -142,9 +149,9 @@ impl IndexLocks {
             return None;
         }
         // A lookup of a key that exists locks no gap; one whose answer is out counts by what is usual here.
-        let finds = request.kind == Kind::RecordOrGap && self.fences.any_in(&request.range, now);
         let unlikely = held.tentative && held.kind == Kind::RecordOrGap && self.misses < 0.5;
-        (!finds && !unlikely).then(|| (Relation::Hazard, gap_certainty(held, &request.range)))
+        let finds = || request.kind == Kind::RecordOrGap && self.fences.any_in(&request.range, now);
+        (!unlikely && !finds()).then(|| (Relation::Hazard, gap_certainty(held, &request.range)))
     }
 
     /// Does the request wait for a record that `held` covers, and how sure is that?

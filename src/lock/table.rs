@@ -69,7 +69,37 @@ impl LockTable {
         overtakes: bool,
         now: u64,
     ) -> (LockRefs, Met) {
-        let by = by.into();
+        self.note(by.into(), requests, origin, overtakes, now, |_| true)
+    }
+
+    /// Notes the requests of a statement if nothing at all is in their way; `None`: nothing is noted. Returned:
+    /// the locks, and who will come to wait for them.
+    pub fn enter_free(
+        &self,
+        by: Asker,
+        requests: &[Request],
+        origin: Origin<'_>,
+        overtakes: bool,
+        now: u64,
+    ) -> Option<(LockRefs, Vec<TxnId>)> {
+        let (refs, met) = self.note(by, requests, origin, overtakes, now, |met| met.conflicts.is_empty());
+        if met.conflicts.is_empty() {
+            return Some((refs, met.behind));
+        }
+        self.withdraw(&refs);
+        None
+    }
+
+    /// Notes one request after the other, as long as `goes_on` says so of what was met.
+    fn note(
+        &self,
+        by: Asker,
+        requests: &[Request],
+        origin: Origin<'_>,
+        overtakes: bool,
+        now: u64,
+        goes_on: impl Fn(&Met) -> bool,
+    ) -> (LockRefs, Met) {
         let (mut refs, mut met, mut stopped) = (LockRefs::new(), Met::default(), false);
         let order = self.order.next();
         for (number, request) in requests.iter().enumerate() {
@@ -81,7 +111,10 @@ impl LockTable {
             let mut locks = self.indexes.entry(request.index).or_default();
             let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
             let (got, checks) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
-            locks.uses(by.txn, request);
+            if !goes_on(&met) {
+                break;
+            }
+            locks.uses(&met.used, request);
             let handle = locks.enter(asking, request, reach, Got { exact, ..got });
             if let Some(mode) = checks {
                 locks.checks(handle, mode, request.index.index == 0, now);

@@ -78,6 +78,9 @@ impl WaitFor {
 
     /// The shortest chain `from → … → target`, both ends included, or `None`.
     pub fn chain(&self, from: TxnId, target: TxnId) -> Option<Vec<TxnId>> {
+        if from != target && !self.waits(from) {
+            return None;
+        }
         let mut came_from: HashMap<TxnId, TxnId> = HashMap::new();
         let mut seen = HashSet::from([from]);
         let mut frontier = vec![from];
@@ -111,6 +114,11 @@ impl WaitFor {
         self.edges.get(&from).map(|edges| edges.clone()).unwrap_or_default()
     }
 
+    /// Does it wait for anybody? Most do not, and need no search.
+    fn waits(&self, txn: TxnId) -> bool {
+        self.edges.contains_key(&txn)
+    }
+
     /// Does `from` wait for `to`, at the server or in interlock?
     pub fn waits_for(&self, from: TxnId, to: TxnId) -> bool {
         self.edges.get(&from).is_some_and(|edges| edges.iter().any(|e| e.to == to))
@@ -124,6 +132,9 @@ impl WaitFor {
     /// Every transaction on any chain `from → … → target`, both ends included; empty if there is none. The
     /// shortest chain may be broken by the server; what then remains of the others must not hang on a hold.
     pub fn on_chains(&self, from: TxnId, target: TxnId) -> HashSet<TxnId> {
+        if from != target && !self.waits(from) {
+            return HashSet::new();
+        }
         let mut reached = HashSet::from([from]);
         let mut frontier = vec![from];
         let mut backwards: HashMap<TxnId, Vec<TxnId>> = HashMap::new();

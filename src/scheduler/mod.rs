@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! enter ──no conflict──────────────────────────────▶ Forward
-//!   │ conflict (noted requests are withdrawn)
+//!   │ conflict (nothing is noted)
 //!   ▼
 //! contend ─▶ judge: hazard | wait | deadlock ─▶ policy ─▶ Forward | Hold ⟲ | Reject
 //! ```
@@ -156,32 +156,42 @@ impl Scheduler {
         if self.signatures.concerns(submission.seen.digest) || self.old(now).is_some() {
             return None;
         }
-        let (refs, met) = self.note(submission, now);
-        if met.conflicts.is_empty() || submission.known.never_waits {
+        if submission.known.never_waits {
+            let (refs, met) = self.note(submission, now);
             // What others have locked it passes over: which rows remain, nobody can tell.
             let passed: SmallVec<[LockRef; 4]> = met.conflicts.iter().map(|c| refs[c.request]).collect();
             self.locks.doubt(&passed);
             self.get_behind(&met.behind, submission.txn);
             return Some(refs);
         }
-        self.locks.withdraw(&refs);
-        None
+        let (by, requests, origin) = (self.asker(submission), &submission.requests, submission.origin());
+        let (refs, behind) = self.locks.enter_free(by, requests, origin, submission.overtakes, now)?;
+        self.get_behind(&behind, submission.txn);
+        Some(refs)
     }
 
     // ## A statement comes => Forward, Hold or Reject, if something is
 
-    /// Decides on a statement with conflicts.
-    pub fn contend(&self, token: Token, submission: Submission, now: u64) -> Contended {
+    /// Decides on a statement with conflicts. If it is to be held, `queued` is called before anybody can wake it.
+    pub fn contend(
+        &self,
+        token: Token,
+        submission: &Submission,
+        now: u64,
+        queued: impl FnOnce(),
+    ) -> Contended {
         self.contenders.fetch_add(1, Ordering::SeqCst);
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
-        let (decision, judged, doubts) = self.decide(token, &submission, &mut queue, &mut woken, now);
-        let report = judged.map(|judged| Report::new(&submission, judged, &decision));
+        let (decision, judged, doubts) = self.decide(token, submission, &mut queue, &mut woken, now);
+        let report = judged.map(|judged| Report::new(submission, judged, &decision));
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
             if let Some(signature) = report.signature {
                 self.signatures.held(submission.txn, signature);
             }
-            queue.push(token, Hold { blockers: report.holders.clone(), submission, since: now });
+            queued();
+            let (blockers, submission) = (report.holders.clone(), submission.clone());
+            queue.push(token, Hold { blockers, submission, since: now });
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
         }

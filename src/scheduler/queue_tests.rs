@@ -56,7 +56,7 @@ impl World {
             return self.answered(txn, refs);
         }
         let token = self.scheduler.token();
-        match self.scheduler.contend(token, submission, self.now).decision {
+        match self.scheduler.contend(token, &submission, self.now, || ()).decision {
             Decision::Forward { refs, .. } => self.answered(txn, refs),
             Decision::Hold => Asked::Held(token),
             Decision::Reject => panic!("nothing here closes a cycle"),
@@ -203,7 +203,7 @@ fn submit(
     if let Some(refs) = world.scheduler.enter(&submission, world.now) {
         return (refs, None);
     }
-    let contended = world.scheduler.contend(world.scheduler.token(), submission, world.now);
+    let contended = world.scheduler.contend(world.scheduler.token(), &submission, world.now, || ());
     match contended.decision {
         Decision::Forward { refs, .. } => {
             let weigh = |txn: TxnId| Weight::new(rows(txn));

@@ -105,7 +105,7 @@ impl World {
             return self.answered(who, refs, count);
         }
         let token = self.scheduler.token();
-        let contended = self.scheduler.contend(token, submission, self.now);
+        let contended = self.scheduler.contend(token, &submission, self.now, || ());
         match contended.decision {
             Decision::Forward { refs, waits } => self.forwarded(who, refs, waits, count),
             Decision::Hold => {

@@ -15,13 +15,13 @@ use crate::sql::cache::Plan;
 use crate::sql::statement::TableName;
 
 impl Analyzer {
-    /// Something is in the way.
+    /// Something is in the way of a statement; its requests go from its submission to `locking`.
     pub(super) fn contend(
         &mut self,
         execution: &Execution<'_>,
         submission: Submission,
         plan: Arc<Plan>,
-        locking: Locking,
+        mut locking: Locking,
     ) -> Verdict {
         let can_look = !self.looked.gap && !self.rehearsed && self.shared.knowledge.is_some();
         let shared = self.shared.clone();
@@ -35,7 +35,8 @@ impl Analyzer {
             }
             named => named,
         };
-        let (admitted, report) = shared.admission.contend(submission, can_look, &names);
+        let (admitted, report) = shared.admission.contend(&submission, can_look, &names);
+        locking.intent.requests = submission.requests;
         if let Some(report) = &report {
             plan.uses.met(report.taken == Taken::Held);
         }

@@ -275,30 +275,15 @@ impl Analyzer {
             }
         }
         let entered = self.shared.admission.enter(&submission);
+        let intent = Intent { requests: Vec::new(), ..intent };
+        let (step, refs, reported) = (self.step, LockRefs::new(), entered.is_none());
+        let mut locking = Locking { txn, step, intent, refs, search, reported, parts, guard, besides, gaps };
         let Some(refs) = entered else {
-            let intent = Intent { requests: submission.requests.clone(), ..intent };
-            let refs = LockRefs::new();
-            let step = self.step;
-            let locking =
-                Locking { txn, step, intent, refs, search, reported: true, parts, guard, besides, gaps };
             return self.contend(execution, submission, plan.clone(), locking);
         };
-        let intent = Intent { requests: submission.requests, ..intent };
-        let (step, none) = (self.step, LockRefs::new());
-        let locking = Locking {
-            txn,
-            step,
-            intent,
-            refs: none,
-            search,
-            reported: false,
-            parts,
-            guard: None,
-            besides,
-            gaps,
-        };
-        let locking = locking.noted(refs);
-        match guard {
+        locking.intent.requests = submission.requests;
+        let mut locking = locking.noted(refs);
+        match locking.guard.take() {
             Some(guard) => self.guarded(*guard, plan.clone(), locking, Instant::now()),
             None => {
                 let locking = Some(Box::new(locking));
