@@ -34,8 +34,9 @@ examine:
 	@EXAMINE_CASES=$(CASES) EXAMINE_SEED=$(SEED) EXAMINE_SERVER=$(SERVER) EXAMINE_SHOW=$(SHOW) EXAMINE_CLASS="$(CLASS)" \
 	    cargo test --quiet --test model -- --nocapture --ignored examine_all
 
-# reorder held to its promises on random transactions with faults, both servers: no more deadlocks than direct, no
-# hold beyond its deadline, the outcome of some serial order, nothing left. make examine-reorder SECONDS=60 SEED=7
+# reorder held to its promises on random transactions with faults (clients that leave, kills, crashes of the server),
+# both servers: no more deadlocks than direct, no hold beyond its deadline, the outcome of some serial order, nothing
+# left. make examine-reorder SECONDS=60 SEED=7
 SECONDS_OF_EXAMINE = $(if $(filter command line environment override,$(origin SECONDS)),$(SECONDS),3600)
 .PHONY: examine-reorder
 examine-reorder:

@@ -151,3 +151,80 @@ fn a_held_client_that_leaves_frees_its_place() {
         &[],
     );
 }
+
+/// The check of a key that was just put waits with a lock on the gap below it, where its owner goes on to insert. It
+/// comes after the primary key's, so it is not certain that it waits.
+#[test]
+fn reorder_holds_a_duplicate_check_before_it_locks_the_gap() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            let create =
+                "CREATE TABLE chan (id INT PRIMARY KEY, name VARCHAR(20), UNIQUE KEY by_name (name))";
+            assert_eq!(a.run(create), Ok(()));
+            for session in [&a, &b] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+            }
+            assert_eq!(a.run("INSERT INTO chan VALUES (5, 'nutmeg')"), Ok(()));
+            b.send("INSERT INTO chan VALUES (7, 'nutmeg')");
+            assert!(b.waits());
+            assert_eq!(a.run("INSERT INTO chan VALUES (6, 'mace')"), Ok(()));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+            assert_eq!(b.answer(), Err(1062));
+            assert_eq!(b.run("COMMIT"), Ok(()));
+            assert_eq!(find(interlock, "wait")["action"], "held");
+        },
+        "reorder",
+        &[],
+    );
+}
+
+/// A child's INSERT shares the parent's row, and the counter in the parent is a deadlock if two share it. That this
+/// application has one is not known at first; that it has none is known after two transactions.
+#[test]
+fn reorder_holds_who_shares_a_row_until_it_is_known_not_to_be_changed() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            for create in [
+                "CREATE TABLE owner (id INT PRIMARY KEY, pets INT NOT NULL)",
+                "CREATE TABLE pet (id INT PRIMARY KEY AUTO_INCREMENT, owner_id INT, FOREIGN KEY (owner_id) REFERENCES \
+                 owner (id))",
+                "INSERT INTO owner VALUES (1, 0)",
+            ] {
+                assert_eq!(a.run(create), Ok(()));
+            }
+            let (pet, count) =
+                ("INSERT INTO pet (owner_id) VALUES (1)", "UPDATE owner SET pets = pets + 1 WHERE id = 1");
+            for session in [&a, &b] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+            }
+            assert_eq!(a.run(pet), Ok(()));
+            b.send(pet);
+            assert!(b.waits(), "held");
+            assert_eq!(a.run(count), Ok(()));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+            assert_eq!(b.answer(), Ok(()));
+            assert_eq!(b.run(count), Ok(()));
+            assert_eq!(b.run("COMMIT"), Ok(()));
+            assert_eq!(find(interlock, "hazard")["action"], "held");
+            // Another statement, whose transactions do no more.
+            let plain = "INSERT INTO pet (id, owner_id) VALUES (NULL, 1)";
+            for _ in 0..2 {
+                for statement in ["BEGIN", plain, "COMMIT"] {
+                    assert_eq!(a.run(statement), Ok(()));
+                }
+            }
+            let holds = || interlock.metric("interlock_hold_seconds_count");
+            let before = holds();
+            for session in [&a, &b] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+                assert_eq!(session.run(plain), Ok(()));
+            }
+            for session in [&a, &b] {
+                assert_eq!(session.run("COMMIT"), Ok(()));
+            }
+            assert_eq!(holds(), before);
+        },
+        "reorder",
+        &[],
+    );
+}

@@ -61,7 +61,6 @@ impl Admission {
             session,
             txn,
             seen: Seen::default(),
-            shares: false,
             action: Action::Reorder,
             requests: Vec::new(),
             known: Known::default(),

@@ -60,7 +60,6 @@ fn crowded(metrics: &Metrics) -> Arc<Admission> {
             overtakes: false,
             changes: false,
             seen: Default::default(),
-            shares: false,
         };
         assert!(admission.enter(&submission).is_some(), "nothing is in the way");
     }

@@ -60,12 +60,32 @@ pub(super) fn is_used(request: &Request, held: &Held) -> bool {
     more && !held.upgraded && held.kind.records() && held.named.intersects(&request.range)
 }
 
-/// Do both want to share a record, and is more expected of both?
+/// Do both want to share a record, and is more expected of both? The duplicate check of an insert does so where the
+/// other's has failed.
 pub(super) fn is_shared(asker: &Asker, request: &Request, held: &Held) -> bool {
-    let shared = request.mode == Mode::S && held.mode == Mode::S;
-    let records = request.kind.records() && held.kind.records();
     let both = asker.expects.upgrade && held.expects.upgrade;
-    both && shared && records && held.named.intersects(&request.range)
+    if !both || shares_with(request) != Some(Mode::S) || held.mode != Mode::S || !held.kind.records() {
+        return false;
+    }
+    match request.kind.check() {
+        Some(_) => is_there(held) && held.named.covers(&request.range),
+        None => held.named.intersects(&request.range),
+    }
+}
+
+/// Is the record of this lock one that has been found?
+fn is_there(held: &Held) -> bool {
+    let found = match held.kind {
+        Kind::Record | Kind::Clustered { .. } => true,
+        Kind::NextKey => held.exact && held.named.is_entries(),
+        _ => false,
+    };
+    found && !held.tentative
+}
+
+/// The mode in which a request asks for a record that is there.
+fn shares_with(request: &Request) -> Option<Mode> {
+    request.kind.check().or(request.kind.records().then_some(request.mode))
 }
 
 /// Are both sides expected to make a deadlock of a hazard?
@@ -74,7 +94,7 @@ pub(super) fn expected(asker: &Asker, held: &Held, request: &Request, certainty:
         Certainty::Certain => expects.certain_gap,
         _ => expects.gap,
     };
-    let upgrade = request.mode == Mode::S && asker.expects.upgrade && held.expects.upgrade;
+    let upgrade = shares_with(request) == Some(Mode::S) && asker.expects.upgrade && held.expects.upgrade;
     upgrade || gap(&asker.expects) && gap(&held.expects)
 }
 

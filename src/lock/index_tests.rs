@@ -103,6 +103,30 @@ fn records_wait_by_mode() {
     assert!(locks.is_empty());
 }
 
+/// Both get the shared lock of a failed duplicate check, and an UPDATE of that row by each waits for the other's.
+#[test]
+fn failed_duplicate_checks_are_a_hazard_if_more_is_expected() {
+    let expecting = |upgrade| {
+        let expects = Expects { gap: true, certain_gap: true, upgrade };
+        move |txn| Asking { by: Asker { expects, ..TxnId(txn).into() }, ..asking(txn) }
+    };
+    let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 5);
+    let met = Settled::Met { mode: Mode::S, kind: Kind::Record, certainty: Certain };
+    for (first, second, found) in [(true, true, Some(Hazard)), (true, false, None), (false, true, None)] {
+        for (becomes, there) in [(&met, true), (&Settled::Undone, false)] {
+            let mut locks = IndexLocks::default();
+            let reach = locks.reach(&insert, 0);
+            let handle = locks.enter(expecting(first)(1), &insert, reach.clone(), Got::all(&insert.range));
+            locks.settle(handle, becomes, 9);
+            let mut met = Met::default();
+            locks.meet(expecting(second)(2), &insert, &reach, &mut met);
+            let relation = met.conflicts.first().map(|conflict| conflict.relation);
+            // Where it was taken back there is no record, only a gap to wait for.
+            assert_eq!(relation, if there { found } else { Some(Wait) }, "{first} {second} {there}");
+        }
+    }
+}
+
 #[test]
 fn lookups_that_usually_find_do_not_shy_at_each_other() {
     let mut locks = IndexLocks::default();

@@ -23,9 +23,6 @@ pub struct Submission {
     pub txn: TxnId,
     /// The statement itself, as far as what happened before tells of it.
     pub seen: Seen,
-    /// It asks for shared locks in so many words (`FOR SHARE`): only then a digest that was never seen may
-    /// be one that upgrades them.
-    pub shares: bool,
     /// What may be done about a conflict.
     pub action: Action,
     /// What it asks for, in the order in which it does.

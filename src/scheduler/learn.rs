@@ -6,8 +6,7 @@
 //! | | a digest never seen | later |
 //! |---|---|---|
 //! | gap | is expected to insert | if at least one in eight did (where the model is certain: one in 64) |
-//! | shared lock, asked for as such | is expected to upgrade, until two transactions did not | if at least one in eight did |
-//! | shared lock of another kind (foreign key, duplicate check) | is not expected to upgrade | the same |
+//! | shared lock (asked for as such, of a foreign key, of a duplicate check) | is expected to upgrade, until two transactions did not | if at least one in eight did |
 //!
 //! Old evidence fades: counts are halved when they grow large. Bounded: of more digests than fit, some are
 //! forgotten, and count as never seen.
@@ -51,15 +50,13 @@ pub struct Rate {
 // === impl Learned ===
 
 impl Learned {
-    /// What is to be expected of a transaction that runs this statement. `shares`: it asks for shared locks
-    /// in so many words.
-    pub fn expects(&self, digest: DigestId, shares: bool) -> Expects {
+    /// What is to be expected of a transaction that runs this statement; of no statement, no upgrade.
+    pub fn expects(&self, digest: DigestId) -> Expects {
         let habit = self.habit(digest).unwrap_or_default();
-        let known = shares || habit.share.runs > 0;
         Expects {
             gap: habit.gap.at_least(8, 8),
             certain_gap: habit.gap.at_least(64, 64),
-            upgrade: known && habit.share.at_least(8, 2),
+            upgrade: digest != DigestId::default() && habit.share.at_least(8, 2),
         }
     }
 
@@ -122,7 +119,7 @@ mod tests {
         for used in share {
             learned.take_in(&mut [Evidence { digest, gap: None, share: Some(*used) }]);
         }
-        learned.expects(digest, true)
+        learned.expects(digest)
     }
 
     #[test]

@@ -410,7 +410,7 @@ impl Scheduler {
     }
 
     fn asker(&self, submission: &Submission) -> Asker {
-        let expects = self.learned.expects(submission.seen.digest, submission.shares);
+        let expects = self.learned.expects(submission.seen.digest);
         Asker { txn: submission.txn, digest: submission.seen.digest, expects }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::conflict::{ConflictKind, Judged, Submission};
 use crate::lock::index::Relation;
 use crate::lock::mode::Certainty;
+use crate::lock::request::Kind;
 
 /// What interlock may do about a conflict.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
@@ -75,8 +76,10 @@ pub fn would_hold(submission: &Submission, judged: &Judged) -> bool {
             let Some(asked) = submission.requests.get(conflict.request).map(|r| r.kind) else { return false };
             let either = asked.gaps() && (conflict.kind.gaps() || conflict.kind.inserts());
             // An equal key is on its way: with a third session before both, two duplicate checks that are let
-            // on together share the record, and neither gets further.
-            let same_key = asked.inserts() && conflict.kind.inserts();
+            // on together share the record, and neither gets further. One that is there and locked already: the
+            // check would wait with a lock on the gap below it, into which the holder may be about to insert.
+            let a_record = matches!(conflict.kind, Kind::Record | Kind::Clustered { .. } | Kind::Entry);
+            let same_key = asked.inserts() && conflict.kind.inserts() || asked.check().is_some() && a_record;
             same_key || submission.keeps && (either || conflict.hazard && conflict.expected)
         }
         // What has deadlocked once can do so in a transaction of one statement.

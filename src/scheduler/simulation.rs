@@ -92,7 +92,6 @@ impl World {
             session: SessionId(who),
             txn,
             seen: Seen::default(),
-            shares: false,
             action: Action::Reorder,
             requests,
             known: Known::default(),

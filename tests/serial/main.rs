@@ -6,12 +6,16 @@
 //!   the committed transactions gives;
 //! * no hold, lock or session is left.
 //!
-//! A bounded part runs with the other tests; `make examine-reorder SECONDS=3600 SEED=7` goes on for an hour.
+//! Faults: clients that leave, statements and connections that are killed, a server that crashes and comes back.
+//!
+//! A bounded part runs with the other tests; `make examine-reorder SECONDS=3600 SEED=7` goes on for an hour, every
+//! second round with `reorder.retry`.
 
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../chaos/client.rs"]
 mod client;
+mod fault;
 mod oracle;
 mod workload;
 
@@ -27,13 +31,26 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// How long a run is, and what is in it.
+#[derive(Clone, Copy)]
+struct Length {
+    committed: usize,
+    crashes: usize,
+    /// Victims are run again.
+    retry: bool,
+}
+
 /// The same transactions directly and through interlock.
-fn examine(server: &Server, committed: usize, seed: u64) {
-    let plan = Plan { server: server.port, port: server.port, clients: 8, committed, seed };
-    let direct = workload::run(&plan);
-    let environment = [("INTERLOCK__REORDER__HOLD_TIMEOUT", HOLD)];
+fn examine(server: &mut Server, length: Length, seed: u64) {
+    let Length { committed, crashes, retry } = length;
+    let plan = Plan { server: server.port, port: server.port, clients: 8, committed, crashes, seed };
+    let direct = workload::run(server, &plan);
+    let environment = [
+        ("INTERLOCK__REORDER__HOLD_TIMEOUT", HOLD),
+        ("INTERLOCK__REORDER__RETRY", if retry { "true" } else { "false" }),
+    ];
     let interlock = Interlock::start_with(server, &["--action", "reorder"], &environment);
-    let ordered = workload::run(&Plan { port: interlock.port, ..plan });
+    let ordered = workload::run(server, &Plan { port: interlock.port, ..plan });
     for outcome in [&direct, &ordered] {
         oracle::check(server.kind, outcome);
     }
@@ -44,13 +61,14 @@ fn examine(server: &Server, committed: usize, seed: u64) {
     let long = holds - figure("interlock_hold_seconds_bucket{le=\"2\"}");
     let show = |name: &str, outcome: &Outcome| {
         println!(
-            "{} seed {seed} {name}: {} committed, {} deadlocks, {} timeouts, {} killed, {} lost",
+            "{} seed {seed} {name}: {} committed, {} deadlocks, {} timeouts, {} killed, {} lost, {} crashes",
             server.version,
             outcome.committed.len(),
             outcome.deadlocks,
             outcome.timeouts,
             outcome.killed,
             outcome.lost,
+            outcome.crashes,
         );
     };
     show("direct", &direct);
@@ -61,23 +79,29 @@ fn examine(server: &Server, committed: usize, seed: u64) {
     assert!(rate(&ordered) <= rate(&direct), "more deadlocks than without interlock");
     assert!(holds > 0.0 && direct.deadlocks > 0, "a run that shows nothing");
     assert!(ordered.lost > 0 && ordered.killed > 0, "no fault has struck");
+    assert_eq!((direct.crashes, ordered.crashes), (crashes, crashes), "the server has not died as planned");
 }
 
-fn on(kind: Kind, check: impl Fn(&Server)) {
-    if let Some(server) = Server::start(kind) {
+fn on(kind: Kind, check: impl Fn(&mut Server)) {
+    if let Some(mut server) = Server::start_with(kind, &workload::OPTIONS) {
         workload::tables(&server);
-        check(&server);
+        check(&mut server);
     }
 }
 
+/// Seconds, with the other tests.
+const SHORT: Length = Length { committed: 250, crashes: 1, retry: false };
+/// One of many.
+const LONG: Length = Length { committed: 1000, crashes: 3, retry: false };
+
 #[test]
 fn mysql_keeps_the_promises() {
-    on(Kind::MySql, |server| examine(server, 250, setting("EXAMINE_SEED", 1)));
+    on(Kind::MySql, |server| examine(server, SHORT, setting("EXAMINE_SEED", 1)));
 }
 
 #[test]
 fn mariadb_keeps_the_promises() {
-    on(Kind::MariaDb, |server| examine(server, 250, setting("EXAMINE_SEED", 1)));
+    on(Kind::MariaDb, |server| examine(server, SHORT, setting("EXAMINE_SEED", 1)));
 }
 
 #[test]
@@ -87,7 +111,8 @@ fn for_an_hour() {
     let (seconds, seed) = (setting("EXAMINE_SECONDS", 3600), setting("EXAMINE_SEED", 1));
     for round in 0.. {
         for kind in Kind::ALL {
-            on(kind, |server| examine(server, 1000, seed + round));
+            let length = Length { retry: round % 2 == 1, ..LONG };
+            on(kind, |server| examine(server, length, seed + round));
         }
         if begun.elapsed() > Duration::from_secs(seconds) {
             return;

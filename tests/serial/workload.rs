@@ -1,5 +1,5 @@
 //! Random transactions on few keys: get-or-create, changes, spans, removals, upgrades of shared locks, sums over a
-//! secondary index; and what goes wrong meanwhile: clients that leave, connections and statements that are killed.
+//! secondary index; by clients some of which leave in the middle. What else goes wrong: [`super::fault`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::client::{Client, Refused};
+use super::fault;
 use super::oracle::numbers;
 use super::support::Server;
 
@@ -21,6 +22,10 @@ pub const GROUPS: i64 = 6;
 const PRIME: i64 = 1_000_003;
 /// A run that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(120);
+/// So long after a login that failed comes the next.
+const AGAIN: Duration = Duration::from_millis(20);
+/// What the server is started with: a crash takes what was SET.
+pub const OPTIONS: [&str; 1] = ["--innodb-lock-wait-timeout=4"];
 
 /// One run.
 #[derive(Clone, Copy, Default, Debug)]
@@ -32,6 +37,8 @@ pub struct Plan {
     pub clients: u64,
     /// Transactions to commit.
     pub committed: usize,
+    /// Crashes of the server meanwhile.
+    pub crashes: usize,
     pub seed: u64,
 }
 
@@ -67,6 +74,8 @@ pub struct Outcome {
     pub killed: usize,
     /// Connections that broke within a transaction.
     pub lost: usize,
+    /// Times that the server died and came back.
+    pub crashes: usize,
     /// Numbers of the committed transactions in the journal's order.
     pub journal: Vec<i64>,
     /// Key and value of every cell at the end.
@@ -85,22 +94,21 @@ pub fn tables(server: &Server) {
         "CREATE TABLE cell (id INT AUTO_INCREMENT PRIMARY KEY, k INT NOT NULL, g INT NOT NULL, v BIGINT NOT NULL, \
          UNIQUE KEY by_k (k), KEY by_g (g)) ENGINE=InnoDB",
         "CREATE TABLE journal (seq BIGINT AUTO_INCREMENT PRIMARY KEY, number BIGINT NOT NULL) ENGINE=InnoDB",
-        "SET GLOBAL innodb_lock_wait_timeout = 4",
     ] {
         root.query(sql).expect("the tables are made");
     }
 }
 
 /// Runs transactions until enough are committed.
-pub fn run(plan: &Plan) -> Outcome {
+pub fn run(server: &mut Server, plan: &Plan) -> Outcome {
     let mut root = Client::login(plan.server).expect("the server is there");
     for sql in ["DELETE FROM cell", "DELETE FROM journal"] {
         root.query(sql).expect("nobody is in the way");
     }
     let shared = Arc::new(Shared { plan: *plan, ..Shared::default() });
-    let fault = thread::spawn({
+    let striker = thread::spawn({
         let shared = shared.clone();
-        move || strike(&shared)
+        move || fault::strike(&shared)
     });
     let clients: Vec<_> = (0..plan.clients)
         .map(|number| {
@@ -109,12 +117,14 @@ pub fn run(plan: &Plan) -> Outcome {
             thread::spawn(move || Worker { shared, random }.work())
         })
         .collect();
+    fault::crash(server, &shared, || clients.iter().any(|client| !client.is_finished()));
     for client in clients {
         client.join().expect("a client takes faults as values");
     }
     shared.done.store(true, Ordering::Relaxed);
-    fault.join().expect("so does who makes them");
+    striker.join().expect("so does who makes them");
     let mut outcome = std::mem::take(&mut *shared.outcome.lock().expect("no panic under it"));
+    root = Client::login(plan.server).expect("the server is there");
     // Who has gone is rolled back in a moment; its locks are waited for.
     super::support::wait_until("every transaction is over", Duration::from_secs(60), || {
         root.query("SELECT COUNT(*) FROM cell FOR UPDATE").is_ok()
@@ -126,36 +136,16 @@ pub fn run(plan: &Plan) -> Outcome {
     outcome
 }
 
+/// What clients and those who make faults share.
 #[derive(Default)]
-struct Shared {
-    plan: Plan,
+pub struct Shared {
+    pub plan: Plan,
     next: AtomicI64,
-    committed: AtomicUsize,
-    done: AtomicBool,
-    outcome: Mutex<Outcome>,
+    pub committed: AtomicUsize,
+    pub done: AtomicBool,
+    pub outcome: Mutex<Outcome>,
     /// The server's connection ids of the clients, by client.
-    threads: Mutex<BTreeMap<u64, i64>>,
-}
-
-/// Kills statements where the clients are, and connections at the server, until the run is over.
-fn strike(shared: &Shared) {
-    let mut random = StdRng::seed_from_u64(shared.plan.seed);
-    let [mut near, mut far] =
-        [shared.plan.port, shared.plan.server].map(|port| Client::login(port).expect("the port answers"));
-    while !shared.done.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(random.random_range(5..40)));
-        let threads: Vec<i64> = shared.threads.lock().expect("no panic under it").values().copied().collect();
-        if threads.is_empty() {
-            continue;
-        }
-        let thread = threads[random.random_range(0..threads.len())];
-        // The one that is meant may have gone by now.
-        let _ = match random.random_range(0..4) {
-            0 => far.query(&format!("KILL {thread}")),
-            1 => near.query(&format!("KILL {thread}")),
-            _ => near.query(&format!("KILL QUERY {thread}")),
-        };
-    }
+    pub threads: Mutex<BTreeMap<u64, i64>>,
 }
 
 struct Worker {
@@ -172,6 +162,9 @@ impl Worker {
             assert!(begun.elapsed() < LONGEST, "the run hangs");
             let Some(open) = &mut client else {
                 client = self.login(me);
+                if client.is_none() {
+                    thread::sleep(AGAIN);
+                }
                 continue;
             };
             let number = self.shared.next.fetch_add(1, Ordering::Relaxed) + 1;

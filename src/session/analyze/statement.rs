@@ -259,7 +259,6 @@ impl Analyzer {
             session: self.entry.id,
             txn,
             seen: trace::seen(execution, self.state.schema()),
-            shares: trace::shares(&plan.statement),
             action: self.action_on(execution),
             requests: intent.requests,
             known,

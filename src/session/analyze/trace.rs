@@ -29,15 +29,6 @@ pub(super) fn may_lock(statement: &Statement) -> bool {
     }
 }
 
-/// Does it ask for shared locks in so many words?
-pub(super) fn shares(statement: &Statement) -> bool {
-    match statement {
-        Statement::Select(select) => select.tables.iter().any(|t| t.lock.is_some_and(|lock| !lock.exclusive)),
-        Statement::Multi(parts) => parts.iter().any(|part| shares(part)),
-        _ => false,
-    }
-}
-
 /// A statement, as a journal keeps it.
 pub(super) fn ran(execution: &Execution<'_>, locks: bool) -> Ran {
     let plan = &execution.analysed.plan;
