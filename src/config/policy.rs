@@ -56,7 +56,7 @@ pub struct ReorderConfig {
 impl Default for ReorderConfig {
     fn default() -> Self {
         ReorderConfig {
-            hold_timeout: Duration::from_secs(10),
+            hold_timeout: Duration::from_secs(2),
             max_queue: 200,
             max_held: 1000,
             retry: false,
