@@ -297,7 +297,10 @@ impl Ledger {
         record.pattern = pattern::of(report, &record);
         record.group = GroupId::of(record.pattern, &record.resource, record.requester.digest);
         record.advice = self.advice(report, &record, witness);
-        let (schema, table) = (&record.resource.schema, &record.resource.table);
+        // What only a signature knows is counted for the table that the statement asks for.
+        let asked = report.asks.filter(|_| record.resource.table.is_empty() && report.signature.is_some());
+        let asked = asked.map(|index| witness.places.name(index));
+        let Resource { schema, table, .. } = asked.as_ref().unwrap_or(&record.resource);
         self.metrics.tables.conflict(schema, table, record.pattern, record.action);
         let seq = self.push(&mut self.ring.lock(), record, report.requester, &report.holders);
         // One that ended while this was written down has not been told of it.

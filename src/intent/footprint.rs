@@ -348,7 +348,7 @@ impl<'a> Exact<'a> {
             let reach = Range { low: from.clone(), high: named.high.clone() };
             *from = named.high.clone();
             self.add(named, Kind::NextKey, rule, Some(reach), intent);
-            for entry in run.iter().filter(|entry| rows && !(self.told && !entry.matches)) {
+            for entry in run.iter().filter(|entry| rows && (entry.matches || !self.told)) {
                 self.clustered(entry, if rule == "entries" { "clustered-record" } else { rule }, intent);
             }
         }
@@ -462,7 +462,7 @@ impl<'a> Exact<'a> {
             let kept = entry.matches || unique && select || self.secondary() && self.mariadb();
             let (kind, rule) = if kept { (Kind::Record, "entry") } else { (Kind::Passed, PASSED_OVER) };
             self.add(Range::entries(&entry.key), kind, rule, None, intent);
-            if self.locks_rows() && !(self.told && !entry.matches) {
+            if self.locks_rows() && (entry.matches || !self.told) {
                 if kept {
                     self.clustered(entry, "clustered-record", intent);
                 } else {

@@ -115,6 +115,7 @@ impl Scheduler {
                     signature: None,
                     cycle: HashSet::from([holder, requester]),
                     closed: true,
+                    asks: None,
                 });
             });
         }

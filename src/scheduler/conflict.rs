@@ -227,6 +227,8 @@ pub struct Report {
     pub cycle: HashSet<TxnId>,
     /// See [`Judged::closed`].
     pub closed: bool,
+    /// The first index that the statement asks for a lock in.
+    pub asks: Option<IndexId>,
 }
 
 /// Signatures know statements, not locks: what a conflict shows that only a signature knows.
@@ -245,7 +247,9 @@ impl Report {
     pub(super) fn new(submission: &Submission, judged: Judged, decision: &Decision) -> Report {
         let conflict = judged.conflicts[judged.worst].clone();
         let request = submission.requests.get(conflict.request).cloned().unwrap_or_else(unknown_request);
+        let asks = submission.requests.iter().map(|request| request.index).find(|index| !index.is_whole());
         Report {
+            asks,
             session: submission.session,
             requester: submission.txn,
             holders: judged.holders(),
