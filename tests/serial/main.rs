@@ -51,7 +51,8 @@ fn examine(server: &mut Server, length: Length, seed: u64) {
     ];
     let interlock = Interlock::start_with(server, &["--action", "reorder"], &environment);
     let ordered = workload::run(server, &Plan { port: interlock.port, ..plan });
-    for outcome in [&direct, &ordered] {
+    for (way, outcome) in [("direct", &direct), ("reorder", &ordered)] {
+        println!("{} seed {seed}: {way} against a serial order", server.version);
         oracle::check(server.kind, outcome);
     }
     interlock.assert_nothing_is_left();
