@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::Value;
 
 use crate::random;
+use crate::score::{share, verb};
 use crate::support::{Kind, Login, RawClient, Server};
 
 /// Statements that share one schema.
@@ -85,15 +86,8 @@ fn joined(mut locks: Vec<Lock>) -> Vec<Lock> {
 }
 
 impl Lists {
-    fn add(
-        &mut self,
-        sql: &str,
-        plan: &str,
-        isolation: &str,
-        schema: &[String],
-        predicted: Vec<Lock>,
-        held: &[Lock],
-    ) {
+    /// Counts a statement; where its lists differ, how.
+    fn add(&mut self, predicted: Vec<Lock>, held: &[Lock]) -> Option<String> {
         let predicted = joined(predicted);
         let mut left: Vec<&Lock> = held.iter().collect();
         let mut invented = Vec::new();
@@ -109,15 +103,12 @@ impl Lists {
         self.invented += invented.len() as u32;
         if left.is_empty() && invented.is_empty() {
             self.same += 1;
-            return;
+            return None;
         }
         let lines = |sign: &str, locks: &[&Lock]| -> String {
             locks.iter().map(|lock| format!("\n  {sign} {lock}")).collect()
         };
-        let sides = format!("{}{}", lines("only the server:", &left), lines("only interlock:", &invented));
-        let example = format!("{isolation}: {sql}\n  {plan}{sides}\n  {}", schema.join(";\n  "));
-        let class = format!("{} {isolation}", crate::score::verb(sql));
-        self.faults.entry(class).or_insert((0, example)).0 += 1;
+        Some(format!("{}{}", lines("only the server:", &left), lines("only interlock:", &invented)))
     }
 
     fn join(&mut self, other: Lists) {
@@ -145,10 +136,6 @@ impl Lists {
     pub fn precision(&self) -> f64 {
         share(self.both, self.both + self.invented)
     }
-}
-
-fn share(part: u32, whole: u32) -> f64 {
-    if whole == 0 { 1.0 } else { f64::from(part) / f64::from(whole) }
 }
 
 impl fmt::Display for Lists {
@@ -246,8 +233,6 @@ fn group_of_statements(
         client.query("ROLLBACK");
         // What is rolled back stays in the server's statistics, and the next plan would be another.
         client.query("ANALYZE TABLE t");
-        let plan = client.rows(&format!("EXPLAIN {sql}")).into_iter().next().unwrap_or_default();
-        let plan = format!("{:?}", plan.into_iter().flatten().collect::<Vec<_>>());
         let lock = |row: Vec<Option<String>>| {
             let [table, index, mode, data] = <[Option<String>; 4]>::try_from(row).ok()?;
             Some(Lock { table: table?, index: index?, mode: mode?, data })
@@ -257,7 +242,13 @@ fn group_of_statements(
             data == SUPREMUM || there.contains(&(lock.table.clone(), lock.index.clone(), data))
         };
         let held: Vec<Lock> = rows.into_iter().filter_map(lock).filter(known).collect();
-        lists.add(sql, &plan, isolation, &tables, predicted, &joined(held));
+        if let Some(sides) = lists.add(predicted, &joined(held)) {
+            let plan = client.rows(&format!("EXPLAIN {sql}")).into_iter().next().unwrap_or_default();
+            let plan = plan.into_iter().flatten().collect::<Vec<_>>();
+            let example = format!("{isolation}: {sql}\n  {plan:?}{sides}\n  {}", tables.join(";\n  "));
+            let class = format!("{} {isolation}", verb(sql));
+            lists.faults.entry(class).or_insert((0, example)).0 += 1;
+        }
     }
     lists
 }

@@ -64,7 +64,8 @@ impl Tally {
     }
 }
 
-fn share(part: u32, whole: u32) -> f64 {
+/// A part of a whole; of nothing, all.
+pub fn share(part: u32, whole: u32) -> f64 {
     if whole == 0 { 1.0 } else { f64::from(part) / f64::from(whole) }
 }
 

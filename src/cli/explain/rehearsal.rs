@@ -426,7 +426,7 @@ fn in_words(lock: &ForeseenLock, settled: &Settled, around: Option<&Around>) -> 
         _ => {}
     }
     let edges = words::edges(table, index, reach.as_ref(), around);
-    let shown = shown::shown(request, settled, reach.as_ref(), around, request.index.index == 0);
+    let shown = shown::shown(request, settled, reach.as_ref(), around);
     Lock {
         schema: table.schema.clone(),
         table: table.name.clone(),

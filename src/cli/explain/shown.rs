@@ -4,6 +4,7 @@
 use super::words::{self, Around};
 use crate::lock::key::Key;
 use crate::lock::mode::Mode;
+use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
 
 /// What InnoDB calls the end of an index.
@@ -23,9 +24,8 @@ pub struct Shown {
 pub fn shown(
     request: &Request,
     settled: &Settled,
-    reach: Option<&crate::lock::range::Range>,
+    reach: Option<&Range>,
     around: Option<&Around>,
-    clustered: bool,
 ) -> Option<Shown> {
     let (mode, kind, range) = match settled {
         Settled::Released => return None,
@@ -33,7 +33,9 @@ pub fn shown(
         Settled::Undone => (Mode::X, Kind::Gap, &request.range),
         Settled::Became(..) if request.kind.inserts() => return None,
         Settled::Became(kind, range) => (request.mode, *kind, range),
-        Settled::Duplicate => (Mode::S, if clustered { Kind::Record } else { Kind::NextKey }, &request.range),
+        Settled::Duplicate => {
+            (Mode::S, if request.index.index == 0 { Kind::Record } else { Kind::NextKey }, &request.range)
+        }
         Settled::Met { mode, kind, .. } => (*mode, *kind, &request.range),
         Settled::Kept => (request.mode, request.kind, &request.range),
     };
@@ -68,7 +70,6 @@ mod tests {
     use super::*;
     use crate::id::{IndexId, TableId};
     use crate::lock::mode::Certainty;
-    use crate::lock::range::Range;
 
     fn key(n: i128) -> Key {
         let mut key = Key::lowest();
@@ -83,7 +84,7 @@ mod tests {
     }
 
     fn row(kind: Kind, settled: &Settled, reach: Option<&Range>) -> Option<(String, String)> {
-        let shown = shown(&request(kind), settled, reach, None, true)?;
+        let shown = shown(&request(kind), settled, reach, None)?;
         Some((shown.lock_mode, shown.lock_data?))
     }
 
