@@ -1,4 +1,5 @@
-//! What surrounds the process misbehaves: the date jumps, the disk is full. Clients notice nothing of it.
+//! What surrounds the process misbehaves: the date jumps, the disk is full, nobody reads the log. Clients notice
+//! nothing of it.
 
 mod support;
 
@@ -151,6 +152,29 @@ fn a_full_disk_loses_no_signature() {
         std::fs::remove_file(inside("ballast")).expect("it is there");
         wait_until("it is written", SOON, written);
         assert_eq!(interlock.output().matches("signatures not written").count(), 1, "told once");
+        interlock.assert_nothing_is_left();
+        interlock.signal("TERM");
+        assert!(interlock.wait(SOON).success());
+    });
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    both(|server| {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("log");
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there").success());
+        // Both ends are open, so that writing to it blocks as soon as it is full.
+        let under = ["sh", "-c", "exec \"$@\" 2<>\"$0\"", pipe.to_str().expect("a text")];
+        let mut interlock =
+            Interlock::start_under(&under, server, &[], &[("INTERLOCK__LOG__LEVEL", "interlock=debug")]);
+        let lost = || interlock.metric("interlock_log_lines_lost_total");
+        assert_eq!(lost(), Some(0.0));
+        // Each comes and goes with a line.
+        wait_until("the queue is full", 3 * SOON, || {
+            (0..200).for_each(|_| run(&mut client(&interlock), "DO 1"));
+            lost() > Some(0.0)
+        });
         interlock.assert_nothing_is_left();
         interlock.signal("TERM");
         assert!(interlock.wait(SOON).success());

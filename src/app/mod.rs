@@ -96,6 +96,8 @@ pub struct Start {
     pub source: Source,
     /// Changes the level of the log.
     pub set_level: SetLevel,
+    /// Lines of the log that were dropped so far.
+    pub lost_lines: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Sockets that are open already.
     pub sockets: Sockets,
     /// The process ends when nobody has been connected for so long, once somebody was.
@@ -105,12 +107,13 @@ pub struct Start {
 /// Builds every room from the configuration, runs until a signal, and drains. Returns the hazards in the order of
 /// locks that it has seen.
 pub async fn run(start: Start) -> Result<Vec<Hazard>, AppError> {
-    let Start { loaded, source, set_level, sockets, exit_after_idle } = start;
+    let Start { loaded, source, set_level, lost_lines, sockets, exit_after_idle } = start;
     let config = loaded.config.clone();
     let (frontend, backend) = (map::frontend(&config), map::backend(&config));
     let listener = Listener::open(&frontend, sockets.clients).await?;
     let drain = Drain::new();
     let shared = Arc::new(shared(&config, &drain)?);
+    shared.metrics.watch_log(lost_lines)?;
     open_conflicts_file(&config, &shared)?;
     let keeper = state::Keeper::open(&config, &shared)?;
     let reloader = Arc::new(Reloader::new(source, set_level, shared.clone(), listener.connections(), loaded));

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{RunArgs, log};
+use super::RunArgs;
+use super::log::{self, Log};
 use crate::app;
 use crate::app::Start;
 use crate::app::reload::Source;
@@ -35,8 +36,8 @@ pub fn run(args: &RunArgs) -> ExitCode {
         }
     };
     let config = &loaded.config;
-    let set_level = match log::install(&config.log) {
-        Ok(set_level) => set_level,
+    let log = match log::install(&config.log) {
+        Ok(log) => log,
         Err(error) => {
             eprintln!("interlock: logging cannot be set up: {error}");
             return ExitCode::FAILURE;
@@ -54,7 +55,9 @@ pub fn run(args: &RunArgs) -> ExitCode {
         }
     };
     let exit_after_idle = args.gate.exit_after_idle;
-    match runtime.block_on(app::run(Start { loaded, source, set_level, sockets, exit_after_idle })) {
+    let Log { set_level, lost_lines, writer: _writes_the_rest } = log;
+    let start = Start { loaded, source, set_level, lost_lines, sockets, exit_after_idle };
+    match runtime.block_on(app::run(start)) {
         Ok(hazards) => args.gate.conclude(known, &hazards).unwrap_or_else(|error| {
             eprintln!("interlock: {error}");
             ExitCode::FAILURE

@@ -11,12 +11,15 @@
 //! Who waits for whom follows InnoDB's lock compatibility (manual, "InnoDB Locking"): records by mode; an
 //! insert waits for gaps of others; gaps never wait.
 
+use std::cell::OnceCell;
+
 use super::asking::{Asking, Met};
 use super::evidence::{expected, is_shared, is_used};
 use super::index::{Conflict, Held, IndexLocks, Relation};
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Kind, Request};
+use crate::id::TxnId;
 
 /// Most holders that one request reports in one index: enough for a report and for the wait-for graph.
 const MAX_HOLDERS: usize = 64;
@@ -31,6 +34,9 @@ impl IndexLocks {
         if self.meets_nobody(request) {
             return asked;
         }
+        // Asked for at the first lock that is waited for: most requests meet none.
+        let owns = OnceCell::new();
+        let owns = || *owns.get_or_init(|| self.has_record(asking.by.txn, &request.range));
         // Only gaps, and entries that wait for one, meet beyond the place itself.
         let mut meets = |handle, extent: &Range, held: &Held| {
             if held.txn == asking.by.txn {
@@ -47,7 +53,7 @@ impl IndexLocks {
             if held.waits && held.insert && request.kind.gaps() && reach.contains(&held.named.low) {
                 met.behind.push(held.txn);
             }
-            let Some((relation, certainty)) = self.relate(asking, request, reach, extent, held) else {
+            let Some((relation, certainty)) = self.relate(asking, request, reach, extent, held, owns) else {
                 return;
             };
             let met_with = certainty;
@@ -97,10 +103,11 @@ impl IndexLocks {
         reach: &Range,
         extent: &Range,
         held: &Held,
+        owns: impl Fn() -> bool,
     ) -> Option<(Relation, Certainty)> {
         let now = asking.now;
         if let Some(certainty) = self.waits_for_record(request, held, now)
-            && !(held.waits && self.goes_first(asking, request, held))
+            && !(held.waits && owns() && self.goes_first(asking, request, held))
         {
             return Some((Relation::Wait, certainty));
         }
@@ -193,6 +200,15 @@ impl IndexLocks {
             own |= mine && record && held.named == request.range;
         });
         own
+    }
+
+    /// Has the transaction locked a record in the range?
+    fn has_record(&self, txn: TxnId, range: &Range) -> bool {
+        let mut has = false;
+        self.tree.visit(range, range, &mut |_, _, held| {
+            has |= held.txn == txn && !held.tentative && held.kind.records();
+        });
+        has
     }
 
     /// Does the requester pass a lock that is still waited for, because it holds the record already? What it

@@ -10,6 +10,7 @@ pub mod exposition;
 pub mod tables;
 mod families;
 mod level;
+mod lost;
 mod outcomes;
 mod process;
 mod sample;
