@@ -3,7 +3,9 @@
 //! A thread of their own writes them. Whoever reads the other end of that pipe may stall, and then nobody may wait
 //! for it: what does not fit into the queue is dropped, and counted.
 
+use std::backtrace::Backtrace;
 use std::io::{IsTerminal, stderr};
+use std::panic;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -39,7 +41,7 @@ pub struct Log {
     pub writer: WorkerGuard,
 }
 
-/// Installs the process's subscriber; to be called once.
+/// Installs the process's subscriber, and has panics written there; to be called once.
 pub fn install(config: &LogConfig) -> Result<Log, LogError> {
     let filter = EnvFilter::try_new(&config.level)?;
     let queue =
@@ -64,5 +66,10 @@ pub fn install(config: &LogConfig) -> Result<Log, LogError> {
         LogFormat::Text => install!(lines.with_ansi(false)),
         LogFormat::Auto => install!(lines.with_ansi(stderr().is_terminal())),
     };
+    // The hook that Rust installs would wait for the reader, in the format of nobody.
+    panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        tracing::error!(%panic, %backtrace, "a defect in interlock has ended a task");
+    }));
     Ok(Log { set_level, lost_lines: Box::new(move || lost.dropped_lines() as u64), writer })
 }
