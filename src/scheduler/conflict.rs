@@ -157,6 +157,9 @@ pub struct Judged {
     /// A holder waits for the requester already: sent or held, that is a cycle. A deadlock that is not
     /// closed comes about only if the statement is sent: somebody who waits would come to wait for it too.
     pub closed: bool,
+    /// It would wait for a statement that was let on in the same moment. Neither has its locks yet, and where both
+    /// ask for the same rows in different orders, each may come to have what the other needs.
+    pub together: bool,
     /// The deadlock that once happened like this.
     pub signature: Option<SignatureId>,
 }

@@ -53,7 +53,8 @@ pub(super) fn judge(
     }
     let (kind, certainty, worst) = worst;
     let stalled = stalled(me, &conflicts, graph);
-    Judged { kind, certainty, worst, conflicts, stalled, hold_would_cycle, closed, signature }
+    let together = false;
+    Judged { kind, certainty, worst, conflicts, stalled, hold_would_cycle, closed, together, signature }
 }
 
 /// Every transaction on a chain from what the statement waits for back to it, as the graph is now.

@@ -359,6 +359,7 @@ impl Scheduler {
             return (Decision::Forward { refs, waits: false }, None, doubts);
         }
         let mut judged = judge::judge(submission, met.conflicts, &met.behind, completes, &self.graph);
+        judged.together = release::beside(woken, &judged);
         let full = queue.is_full(&self.limits.read(), &judged);
         match policy::decide(submission, &judged, full) {
             policy::Verdict::Forward => {

@@ -67,6 +67,9 @@ pub fn would_hold(submission: &Submission, judged: &Judged) -> bool {
         // It is one only if the statement is sent.
         return true;
     }
+    if judged.together {
+        return true;
+    }
     judged.conflicts.iter().any(|conflict| match conflict.relation {
         // It would wait anyway; queued at the server it becomes part of cycles.
         Relation::Wait if conflict.certainty == Certainty::Certain => true,

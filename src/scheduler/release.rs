@@ -7,8 +7,16 @@ use super::hold_queue::{Hold, HoldQueue};
 use super::policy::Limits;
 use super::{Scheduler, judge};
 use crate::id::{Token, TxnId};
+use crate::lock::index::Relation;
 use crate::lock::mode::Certainty;
 use crate::lock::table::LockRefs;
+
+/// Would a held statement wait for one of those that were let on before it, in the same moment?
+pub(super) fn beside(let_on: &[Woken], judged: &Judged) -> bool {
+    let sent = |woken: &Woken| matches!(woken.decision, Decision::Forward { .. });
+    let waits_for = |txn| judged.conflicts.iter().any(|c| c.relation == Relation::Wait && c.holder == txn);
+    let_on.iter().any(|woken| sent(woken) && waits_for(woken.txn))
+}
 
 impl Scheduler {
     // ## Held => Forward, whatever is in the way

@@ -277,6 +277,37 @@ fn a_statement_is_held_that_a_waiter_would_come_to_wait_for() {
     assert!(matches!(world.session(3).1, At::Held(_)));
 }
 
+/// Two statements that ask for the same rows in different orders, one by the primary key, one by another index,
+/// are held behind a third session. When it ends, the older one goes on alone: let on together, each would get a
+/// row that the other needs. A third that meets neither goes on as well.
+#[test]
+fn two_that_meet_are_not_let_on_together() {
+    let mut world = World::new();
+    let rows = |places: &[i128]| -> Vec<Request> {
+        let record = |place: &i128| {
+            let mut key = Key::default();
+            key.push_int(*place, false);
+            let (index, range) = (IndexId { table: TableId(1), index: 0 }, Range::entries(&key));
+            let certainty = Certainty::Certain;
+            Request { index, mode: Mode::X, range, kind: Kind::Record, certainty, rule: "test" }
+        };
+        places.iter().map(record).collect()
+    };
+    for (who, places) in [(1, &[2, 7][..]), (2, &[1, 2, 3]), (3, &[3, 2, 1]), (4, &[7, 8])] {
+        world.ask_all(who, rows(places));
+    }
+    let held = |world: &World| -> Vec<u64> {
+        let held = world.sessions.iter().filter(|(_, (_, at, _))| matches!(at, At::Held(_)));
+        held.map(|(who, _)| *who).collect()
+    };
+    assert_eq!(held(&world), [2, 3, 4]);
+    world.end(1, true);
+    assert_eq!(held(&world), [3], "it stays behind the one that came before it");
+    world.end(2, true);
+    assert!(held(&world).is_empty(), "and goes on as soon as that has ended");
+    world.finish();
+}
+
 #[test]
 fn holds_on_every_chain_end() {
     let ask = |who, key, kind, mode, index| Step::Ask { who, key, kind, mode, index };

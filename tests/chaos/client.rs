@@ -35,7 +35,11 @@ impl From<io::Error> for Refused {
 pub type Rows = Vec<Vec<String>>;
 
 /// A connection.
-pub struct Client(TcpStream);
+pub struct Client {
+    stream: TcpStream,
+    /// Rows that the last statement has changed.
+    affected: u64,
+}
 
 impl Client {
     /// Connects and logs in as root, into the schema `test`.
@@ -43,7 +47,7 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        let mut client = Client(stream);
+        let mut client = Client { stream, affected: 0 };
         let (_, greeting) = client.receive()?;
         check(&greeting)?;
         let plugin = greeting[..greeting.len() - 1].rsplit(|&byte| byte == 0).next().unwrap_or_default();
@@ -73,6 +77,7 @@ impl Client {
         check(&first)?;
         let mut rows = Rows::new();
         if first.first() == Some(&0) {
+            self.affected = first.get(1).copied().map_or(0, u64::from);
             return Ok(rows);
         }
         while !is_eof(&self.receive()?.1) {}
@@ -86,6 +91,12 @@ impl Client {
         }
     }
 
+    /// Rows that the last statement has changed, if they were fewer than 251.
+    #[allow(dead_code)] // one of the programs that use this file
+    pub fn affected(&self) -> u64 {
+        self.affected
+    }
+
     /// Sends a statement and is gone.
     #[allow(dead_code)] // one of the programs that use this file
     pub fn leave(mut self, sql: &str) {
@@ -95,15 +106,15 @@ impl Client {
     fn send(&mut self, sequence: u8, payload: &[u8]) -> io::Result<()> {
         let mut packet = (payload.len() as u32).to_le_bytes();
         packet[3] = sequence;
-        self.0.write_all(&[&packet[..], payload].concat())
+        self.stream.write_all(&[&packet[..], payload].concat())
     }
 
     fn receive(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut header = [0; 4];
-        self.0.read_exact(&mut header)?;
+        self.stream.read_exact(&mut header)?;
         let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
         let mut payload = vec![0; length as usize];
-        self.0.read_exact(&mut payload)?;
+        self.stream.read_exact(&mut payload)?;
         Ok((header[3], payload))
     }
 }

@@ -44,7 +44,12 @@ pub fn strike(shared: &Shared) {
         match random.random_range(0..4) {
             0 => far.say(&format!("KILL {thread}")),
             1 => near.say(&format!("KILL {thread}")),
-            _ => near.say(&format!("KILL QUERY {thread}")),
+            _ => {
+                let sent = shared.at();
+                near.say(&format!("KILL QUERY {thread}"));
+                let strike = (thread, sent, shared.at());
+                shared.outcome.lock().expect("no panic under it").strikes.push(strike);
+            }
         }
     }
 }
@@ -61,8 +66,9 @@ pub fn crash(server: &mut Server, shared: &Shared, running: impl Fn() -> bool) {
         if !running() {
             return;
         }
+        let died = shared.at();
         server.kill();
         server.restart();
-        shared.outcome.lock().expect("no panic under it").crashes += 1;
+        shared.outcome.lock().expect("no panic under it").crashes.push((died, shared.at()));
     }
 }

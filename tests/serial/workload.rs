@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::oracle::numbers;
 use super::support::Server;
 
 /// Keys; few, so that transactions meet.
-const KEYS: i64 = 24;
+pub const KEYS: i64 = 24;
 /// Groups of keys, by a secondary index.
 pub const GROUPS: i64 = 6;
 const PRIME: i64 = 1_000_003;
@@ -54,11 +54,15 @@ pub enum What {
     Remove(i64),
 }
 
-/// A statement that was answered, and the numbers that it has read.
+/// A statement that was answered: the numbers that it has read, or how many rows it has changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Did {
     pub what: What,
     pub read: Vec<i64>,
+    /// When it was sent, since the run began.
+    pub sent: Duration,
+    /// When it was answered.
+    pub at: Duration,
 }
 
 /// What came of a run.
@@ -68,18 +72,35 @@ pub struct Outcome {
     pub committed: HashMap<i64, Vec<Did>>,
     /// COMMIT was sent and not answered.
     pub unknown: HashMap<i64, Vec<Did>>,
+    /// Refused before COMMIT, and why.
+    pub failed: HashMap<i64, (Vec<Did>, String)>,
+    /// The server's connection ids of the transactions' clients.
+    pub threads: HashMap<i64, i64>,
+    /// `KILL QUERY`: of which connection, and when it was sent and answered.
+    pub strikes: Vec<(i64, Duration, Duration)>,
+    /// The statement that was refused, or not answered, and when that was.
+    pub open: HashMap<i64, (What, Duration)>,
     pub deadlocks: usize,
     pub timeouts: usize,
     /// Statements that ended with 1317.
     pub killed: usize,
     /// Connections that broke within a transaction.
     pub lost: usize,
-    /// Times that the server died and came back.
-    pub crashes: usize,
+    /// When the server died, and came back.
+    pub crashes: Vec<(Duration, Duration)>,
     /// Numbers of the committed transactions in the journal's order.
     pub journal: Vec<i64>,
     /// Key and value of every cell at the end.
     pub cells: Vec<(i64, i64)>,
+}
+
+impl Outcome {
+    /// Was the statement killed, or was somebody about to kill it?
+    pub fn is_struck(&self, number: i64, step: &Did) -> bool {
+        let thread = self.threads.get(&number);
+        let meets = |from: Duration, to: Duration| from <= step.at && to >= step.sent;
+        self.strikes.iter().any(|(whom, from, to)| Some(whom) == thread && meets(*from, *to))
+    }
 }
 
 /// Not the same in another order.
@@ -146,6 +167,19 @@ pub struct Shared {
     pub outcome: Mutex<Outcome>,
     /// The server's connection ids of the clients, by client.
     pub threads: Mutex<BTreeMap<u64, i64>>,
+    begun: OnceLock<Instant>,
+}
+
+impl Shared {
+    /// Since the run began.
+    pub fn at(&self) -> Duration {
+        self.begun.get_or_init(Instant::now).elapsed()
+    }
+
+    fn left_open(&self, number: i64, what: What) {
+        let at = self.at();
+        self.outcome.lock().expect("no panic under it").open.insert(number, (what, at));
+    }
 }
 
 struct Worker {
@@ -187,6 +221,10 @@ impl Worker {
             }
             let mut steps = Vec::new();
             let result = self.transaction(open, number, &mut steps);
+            if let Some(thread) = self.shared.threads.lock().expect("no panic under it").get(&me) {
+                let mut outcome = self.shared.outcome.lock().expect("no panic under it");
+                outcome.threads.insert(number, *thread);
+            }
             if !self.note(number, steps, result, open) {
                 self.shared.threads.lock().expect("no panic under it").remove(&me);
                 client = None;
@@ -221,19 +259,38 @@ impl Worker {
                 9 | 10 => What::Share(key),
                 _ => What::Group(key % GROUPS),
             };
-            let read = step(client, chosen, number, steps).map_err(before)?;
+            let read = self.step(client, chosen, number, steps).map_err(before)?;
             match chosen {
                 What::Look(_) if read.is_empty() => {
-                    step(client, What::Create(key), number, steps).map_err(before)?
+                    self.step(client, What::Create(key), number, steps).map_err(before)?
                 }
                 What::Look(_) | What::Share(_) => {
-                    step(client, What::Change(key), number, steps).map_err(before)?
+                    self.step(client, What::Change(key), number, steps).map_err(before)?
                 }
                 _ => Vec::new(),
             };
         }
         client.query(&format!("INSERT INTO journal (number) VALUES ({number})")).map_err(before)?;
         client.query("COMMIT").map(|_| ()).map_err(|error| (error, true))
+    }
+
+    fn step(
+        &self,
+        client: &mut Client,
+        what: What,
+        number: i64,
+        steps: &mut Vec<Did>,
+    ) -> Result<Vec<i64>, Refused> {
+        let sent = self.shared.at();
+        let rows = client.query(&sql(what, number)).inspect_err(|_| self.shared.left_open(number, what))?;
+        let read: Vec<i64> = match what {
+            What::Look(_) | What::Share(_) | What::Group(_) => {
+                rows.iter().flatten().map(|text| text.parse().expect("a number")).collect()
+            }
+            _ => vec![client.affected() as i64],
+        };
+        steps.push(Did { what, read: read.clone(), sent, at: self.shared.at() });
+        Ok(read)
     }
 
     /// Writes down what came of a transaction. False: the connection is of no use any more.
@@ -255,6 +312,8 @@ impl Worker {
         };
         if at_commit {
             outcome.unknown.insert(number, steps);
+        } else {
+            outcome.failed.insert(number, (steps, format!("{error:?}")));
         }
         assert!(!error.hangs(), "transaction {number} got no answer");
         match error {
@@ -271,13 +330,6 @@ impl Worker {
         drop(outcome);
         client.query("ROLLBACK").is_ok()
     }
-}
-
-fn step(client: &mut Client, what: What, number: i64, steps: &mut Vec<Did>) -> Result<Vec<i64>, Refused> {
-    let rows = client.query(&sql(what, number))?;
-    let read: Vec<i64> = rows.iter().flatten().map(|text| text.parse().expect("a number")).collect();
-    steps.push(Did { what, read: read.clone() });
-    Ok(read)
 }
 
 fn sql(what: What, number: i64) -> String {

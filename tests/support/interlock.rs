@@ -123,7 +123,12 @@ impl Interlock {
         let stderr = File::create(log.path().join("stderr")).expect("a file in it");
         let stdout = File::create(log.path().join("stdout")).expect("a file in it");
         let mut line = under.clone();
-        line.extend([env!("CARGO_BIN_EXE_interlock").to_owned(), "run".to_owned()]);
+        // A program that was put aside, while this one is built anew.
+        let program = std::env::var("INTERLOCK_PROGRAM").ok();
+        line.extend([
+            program.unwrap_or_else(|| env!("CARGO_BIN_EXE_interlock").to_owned()),
+            "run".to_owned(),
+        ]);
         let child = Command::new(&line[0])
             .args(&line[1..])
             .args(["--listen", &format!("127.0.0.1:{port}")])
