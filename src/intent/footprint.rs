@@ -5,7 +5,7 @@
 //! | `entry`, `entries` | the entries that were read, with the gaps below them |
 //! | `first-at-bound` | MySQL, primary key, `>=`: the record that is the bound, without the gap below |
 //! | `gap-behind` | the gap between the last entry and the next one |
-//! | `entry-beyond` | the entry behind the range: every secondary range, MariaDB's primary key; with its row for UPDATE and DELETE |
+//! | `entry-beyond` | the entry behind the range: every secondary range, MariaDB's primary key; with its row for UPDATE and DELETE. Read backward: the entry before the range, in every index |
 //! | `missing` | nothing was found: the gap where it would be |
 //! | `one-end` | MIN, MAX: the entry at that end of the range, or the next one beyond if there is none |
 //! | `clustered-record` | the row behind each secondary entry |
@@ -293,12 +293,18 @@ impl<'a> Exact<'a> {
         }
         // A `>=` whose bound exists locks that record without the gap below it.
         if by_bound
-            && !(stopped && self.backward)
+            && !self.backward
             && let [first, rest @ ..] = read
             && self.range.low == first.key
         {
             self.add(Range::entries(&first.key), Kind::Record, "first-at-bound", None, intent);
             (from, records) = (first.key.after(), rest);
+        }
+        if self.backward
+            && !stopped
+            && let Some(below) = &self.span.below
+        {
+            self.before_range(below, intent);
         }
         let after_last = read.last().map_or(from.clone(), |last| last.key.after());
         self.next_keys(records, &mut from, "entries", self.locks_rows(), intent);
@@ -327,6 +333,16 @@ impl<'a> Exact<'a> {
                     self.add(clip(&self.range, &reach), Kind::Gap, rule, Some(reach), intent);
                 }
             }
+        }
+    }
+
+    /// Read backward, a range ends with the entry before it, on every index of both servers. How far the gap below
+    /// that one reaches was not read.
+    fn before_range(&self, below: &SeenEntry, intent: &mut Intent) {
+        self.add(Range::entries(&below.key), Kind::NextKey, "entry-beyond", None, intent);
+        let rows = if self.path.way == Way::Equal { self.locks_rows() } else { self.locks_row_beyond() };
+        if rows {
+            self.clustered(below, "entry-beyond", intent);
         }
     }
 
@@ -412,7 +428,8 @@ impl<'a> Exact<'a> {
     /// index.
     fn locks_row_beyond(&self) -> bool {
         let select = matches!(self.search.statement, Statement::Select(_));
-        self.locks_rows() && (!select || self.search.covering(self.path))
+        let told = select && !self.search.covering(self.path) && !(self.backward && self.mariadb());
+        self.locks_rows() && !told
     }
 
     // ## READ COMMITTED, READ UNCOMMITTED
@@ -472,13 +489,15 @@ impl<'a> Exact<'a> {
         }
         // The entry beyond is asked for to see that it lies beyond, and then released; MariaDB keeps it in a
         // secondary index. An UPDATE passes over it as over any other.
+        // Read backward it is the entry before the range, and kept.
         let beyond = self.path.way == Way::Interval && (self.secondary() || !update);
+        let next = if self.backward { &self.span.below } else { &self.span.above };
         if beyond
             && *left != Some(0)
-            && !self.backward
-            && let Some(above) = &self.span.above
+            && let Some(above) = next
         {
-            let kept = self.secondary() && self.mariadb();
+            let whole = !self.secondary() || self.locks_row_beyond();
+            let kept = self.secondary() && self.mariadb() || self.backward && whole;
             let (kind, rule) =
                 if kept { (Kind::Record, "entry-beyond") } else { (Kind::Passed, PASSED_OVER) };
             self.add(Range::entries(&above.key), kind, rule, None, intent);

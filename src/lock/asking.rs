@@ -22,6 +22,9 @@ pub struct Asking {
     pub overtakes: bool,
     /// How far the request's gaps reach was read from the server.
     pub exact: bool,
+    /// An insert goes on to its place, where it has not asked yet: the gaps of those that wait, even if they came
+    /// later, are in its way.
+    pub anew: bool,
     /// Whom to ask for the exact locks, if the requests are wider than what the statement will lock.
     pub search: Option<SearchId>,
 }

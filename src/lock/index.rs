@@ -236,6 +236,28 @@ impl IndexLocks {
         (!held.asked.is_empty()).then_some(held.order)
     }
 
+    /// Has a statement that waits got this lock already?
+    pub fn has_got(&self, handle: Handle) -> bool {
+        self.tree
+            .get(handle)
+            .is_some_and(|(_, held)| held.tentative && !held.waits && held.asked == held.named)
+    }
+
+    /// Does an insert that waits go on to its place, because the record that it was compared with was taken out?
+    pub fn goes_to_its_place(&self, handle: Handle) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| held.waits && held.insert && held.kind == Kind::Gap)
+    }
+
+    /// An entry that is only passed over is let go when the row behind it has been read: its statement waits for that
+    /// row.
+    pub fn keep_passed(&mut self, handle: Handle) {
+        if let Some((_, held)) = self.tree.get_mut(handle)
+            && held.kind == Kind::Passed
+        {
+            held.waits = true;
+        }
+    }
+
     /// A statement that waits was looked at again: this is how far it gets now.
     pub fn advance(&mut self, handle: Handle, order: u64, got: Got) {
         if let Some((_, held)) = self.tree.get_mut(handle)

@@ -19,7 +19,16 @@ fn request(kind: Kind, mode: Mode, value: i128) -> Request {
 }
 
 fn asking(txn: u64) -> Asking {
-    Asking { by: TxnId(txn).into(), number: 0, order: 9, now: 0, overtakes: true, exact: false, search: None }
+    Asking {
+        by: TxnId(txn).into(),
+        number: 0,
+        order: 9,
+        now: 0,
+        overtakes: true,
+        exact: false,
+        anew: false,
+        search: None,
+    }
 }
 
 fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {

@@ -45,7 +45,9 @@ impl IndexLocks {
                 }
                 return;
             }
-            let behind = held.waits && held.order > asking.order;
+            let later = held.waits && held.order > asking.order;
+            let behind =
+                later && !(asking.anew && held.kind.gaps() && !held.named.intersects(&request.range));
             let passed = held.kind == Kind::Passed && !held.waits;
             if behind || passed {
                 return;

@@ -13,7 +13,7 @@ use super::index::{Conflict, Held, IndexLocks, Neighbours, Relation};
 use super::interval_tree::Handle;
 use super::mode::{Certainty, Mode};
 use super::range::Range;
-use super::request::{Exact, Origin, Request, Settled};
+use super::request::{Exact, Kind, Origin, Request, Settled};
 use crate::id::{Counter, IndexId, TableId, TxnId};
 
 /// Locks of one index that are copied out under one guard: some ten microseconds.
@@ -35,6 +35,18 @@ impl LockRef {
     pub fn is_since(&self, moment: u64) -> bool {
         self.order >= moment
     }
+}
+
+/// A request of a statement that waits, to be asked for again.
+struct Again<'a> {
+    by: Asker,
+    requests: &'a [Request],
+    refs: &'a [LockRef],
+    number: usize,
+    overtakes: bool,
+    /// The order of what it has not asked for yet.
+    last: u64,
+    now: u64,
 }
 
 /// The locks of one statement, in the order of its requests.
@@ -107,9 +119,11 @@ impl LockTable {
             let overtakes = overtakes && !request.index.is_whole();
             let read = origin.reaches.get(number).and_then(Option::as_ref);
             let exact = read.is_some();
-            let asking = Asking { by, number, order, now, overtakes, exact, search: origin.search };
+            let asking =
+                Asking { by, number, order, now, overtakes, exact, anew: false, search: origin.search };
             let mut locks = self.indexes.entry(request.index).or_default();
             let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
+            let before = stopped;
             let (got, checks) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
             if !goes_on(&met) {
                 break;
@@ -119,13 +133,30 @@ impl LockTable {
             if let Some(mode) = checks {
                 locks.checks(handle, mode, request.index.index == 0, now);
             }
+            drop(locks);
+            if stopped && !before {
+                self.keep_entry_before(requests, &refs, number);
+            }
             refs.push(LockRef { index: request.index, handle, order });
         }
         (refs, met)
     }
 
+    /// A statement waits for the row behind an entry that it will only pass over: it has that entry as long.
+    fn keep_entry_before(&self, requests: &[Request], refs: &[LockRef], number: usize) {
+        let Some(before) = number.checked_sub(1) else { return };
+        let (entry, row) = (&requests[before], &requests[number]);
+        let behind = row.index.table == entry.index.table && row.index.index == 0 && entry.index.index != 0;
+        if behind
+            && entry.kind == Kind::Passed
+            && let Some(mut locks) = self.indexes.get_mut(&entry.index)
+        {
+            locks.keep_passed(refs[before].handle);
+        }
+    }
+
     /// Looks again at a statement that waits at the server, after something in its way has gone: how far it
-    /// gets now, and what stands in its way then.
+    /// gets now, and what stands in its way then. What it has got it does not ask for again.
     pub fn again(
         &self,
         by: impl Into<Asker>,
@@ -137,17 +168,56 @@ impl LockTable {
         let by = by.into();
         let (mut met, mut stopped) = (Met::default(), false);
         let last = self.order.next();
-        for (number, (request, lock)) in requests.iter().zip(refs).enumerate() {
-            let overtakes = overtakes && !request.index.is_whole();
-            let Some(mut locks) = self.indexes.get_mut(&request.index) else { continue };
-            // Where it has not asked yet, others stand before it.
-            let order = locks.asked_at(lock.handle).unwrap_or(last);
-            let asking = Asking { by, number, order, now, overtakes, exact: false, search: None };
-            let reach = locks.reach(request, now);
-            let (got, _) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
-            locks.advance(lock.handle, order, got);
+        for number in 0..requests.len().min(refs.len()) {
+            self.ask_again(
+                Again { by, requests, refs, number, overtakes, last, now },
+                &mut stopped,
+                &mut met,
+            );
         }
         met
+    }
+
+    /// A statement that waits, and that nothing may keep from its next lock any more, gets that one. False: something
+    /// does, or it has all.
+    pub fn step(
+        &self,
+        by: impl Into<Asker>,
+        requests: &[Request],
+        refs: &[LockRef],
+        overtakes: bool,
+        now: u64,
+    ) -> bool {
+        let by = by.into();
+        let (mut met, mut stopped) = (Met::default(), false);
+        let last = self.order.next();
+        let mut numbers = 0..requests.len().min(refs.len());
+        let next = |number| Again { by, requests, refs, number, overtakes, last, now };
+        numbers.any(|number| self.ask_again(next(number), &mut stopped, &mut met)) && !stopped
+    }
+
+    /// False: it has this one already.
+    fn ask_again(&self, again: Again<'_>, stopped: &mut bool, met: &mut Met) -> bool {
+        let Again { by, requests, refs, number, overtakes, last, now } = again;
+        let (request, lock) = (&requests[number], &refs[number]);
+        let overtakes = overtakes && !request.index.is_whole();
+        let Some(mut locks) = self.indexes.get_mut(&request.index) else { return false };
+        if locks.has_got(lock.handle) {
+            return false;
+        }
+        // Where it has not asked yet, others stand before it.
+        let order = locks.asked_at(lock.handle).unwrap_or(last);
+        let anew = locks.goes_to_its_place(lock.handle);
+        let asking = Asking { by, number, order, now, overtakes, exact: false, anew, search: None };
+        let reach = locks.reach(request, now);
+        let before = *stopped;
+        let (got, _) = ask(&locks, asking, request, &reach, stopped, met);
+        locks.advance(lock.handle, order, got);
+        drop(locks);
+        if *stopped && !before {
+            self.keep_entry_before(requests, refs, number);
+        }
+        true
     }
 
     /// Notes a lock that a transaction has already.
@@ -178,9 +248,11 @@ impl LockTable {
             let overtakes = exact.overtakes && !request.index.is_whole();
             let read = exact.reaches.get(number).and_then(Option::as_ref);
             let is_read = read.is_some();
-            let asking = Asking { by, number, order, now, overtakes, exact: is_read, search: None };
+            let asking =
+                Asking { by, number, order, now, overtakes, exact: is_read, anew: false, search: None };
             let mut locks = self.indexes.entry(request.index).or_default();
             let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
+            let before = stopped;
             let got = if exact.answered {
                 Got::all(&request.range)
             } else {
@@ -188,6 +260,10 @@ impl LockTable {
             };
             let handle = locks.enter(asking, request, reach, Got { exact: is_read, ..got });
             locks.used(handle, filled, upgraded);
+            drop(locks);
+            if stopped && !before {
+                self.keep_entry_before(exact.requests, &noted, number);
+            }
             noted.push(LockRef { index: request.index, handle, order });
         }
         // Last: in between, nobody may find the transaction without either.

@@ -1,6 +1,7 @@
 //! What the end of a transaction sets off among those who wait for it.
 //!
-//! They get further, each to the next lock that it has not asked for yet; there may stand another of them.
+//! They get further, all at the same time, each from one lock to the next that it has not asked for yet; there may
+//! stand another of them.
 //!
 //! After a ROLLBACK inserts of one key that wait for it run into each other: whoever inserts a key that another
 //! transaction has put and not committed asks for the record there, to see whether it is a duplicate. If that
@@ -24,6 +25,9 @@ use crate::lock::mode::Certainty;
 use crate::lock::request::Kind;
 use crate::lock::table::{LockRef, LockRefs};
 
+/// Most locks that those who wait for one transaction get in turns; what is left each gets at once.
+const MAX_TURNS: usize = 64;
+
 /// Deadlocks that close when a transaction ends, until somebody writes them down.
 #[derive(Debug, Default)]
 pub(super) struct Foreseen {
@@ -44,6 +48,7 @@ impl Scheduler {
     /// Something has gone that statements wait for at the server: they get further, and wait for others.
     pub(super) fn move_on(&self, gone: TxnId, now: u64) {
         let mut found: Vec<Report> = Vec::new();
+        self.step_by_step(gone, now);
         self.server_queue.each_behind(gone, &self.graph, |waiting| {
             let (submission, refs) = (&waiting.submission, &waiting.refs);
             let me = submission.txn;
@@ -63,6 +68,23 @@ impl Scheduler {
         if !found.is_empty() {
             self.foreseen.reports.lock().append(&mut found);
             self.foreseen.any.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Those who wait for one that has gone get their next locks in turns, until each waits for another, or has all.
+    fn step_by_step(&self, gone: TxnId, now: u64) {
+        for _ in 0..MAX_TURNS {
+            let (mut waiters, mut steps) = (0, 0);
+            self.server_queue.each_behind(gone, &self.graph, |waiting| {
+                let (submission, refs) = (&waiting.submission, &waiting.refs);
+                waiters += 1;
+                let (by, requests) = (submission.txn, &submission.requests);
+                steps += usize::from(self.locks.step(by, requests, refs, submission.overtakes, now));
+            });
+            // One alone takes all its steps at once.
+            if waiters < 2 || steps == 0 {
+                return;
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::case::Case;
 use crate::lists::{self, Lists};
 use crate::score::{self, Fault, Score};
-use crate::stage::Stage;
+use crate::stage::{Played, Stage};
 use crate::support::{Kind, Server};
 use crate::truth::Watch;
 use crate::{random, shrink};
@@ -32,8 +32,20 @@ fn number(name: &str, default: u64) -> u64 {
 #[derive(Default)]
 struct Findings {
     score: Score,
-    /// Failing cases with their first fault: the later ones are often its consequences.
+    /// Failing cases with their first fault (the later ones are often its consequences), or the first one of the
+    /// class that was asked for.
     failing: Vec<(Case, Fault)>,
+}
+
+/// A part of the names of the classes that are shown; empty: all.
+fn wanted() -> String {
+    std::env::var("EXAMINE_CLASS").unwrap_or_default()
+}
+
+/// The fault that a case is noted for.
+fn fault_of(played: &Played) -> Option<Fault> {
+    let wanted = wanted();
+    score::faults(played).into_iter().find(|fault| fault.class.contains(&wanted))
 }
 
 /// Plays random cases on one server; its score.
@@ -73,10 +85,10 @@ fn group_of_cases(stage: &mut Stage<'_>, seed: u64, group: u64, cases: u64, find
         let played = stage.play(&case);
         // Only a case that was rolled back as a whole leaves the tables as they were.
         clean = case.leaves_nothing();
-        let faults = score::faults(&played);
+        let fault = fault_of(&played);
         let mut findings = findings.lock().expect("no lane panicked");
         findings.score.add(&played);
-        findings.failing.extend(faults.into_iter().next().map(|fault| (case, fault)));
+        findings.failing.extend(fault.map(|fault| (case, fault)));
     }
 }
 
@@ -92,18 +104,17 @@ fn show(server: &Server, watch: &Watch, failing: &[(Case, Fault)], shown: u64) {
     for (class, cases) in &classes {
         println!("{:>5}  {class}", cases.len());
     }
-    let wanted = std::env::var("EXAMINE_CLASS").unwrap_or_default();
-    classes.retain(|(class, _)| class.contains(&wanted));
+    let wanted = wanted();
     let mut stage = Stage::start(server, watch, "examine_again");
     for (class, cases) in classes.into_iter().take(shown as usize) {
-        let line = RefCell::new(String::new());
+        let shown_of = RefCell::new(String::new());
         let mut fails = |case: &Case| {
             if stage.prepare(&case.schema).is_err() {
                 return false;
             }
-            let fault = score::faults(&stage.play(case)).into_iter().next();
-            let same = fault.filter(|fault| fault.class == class);
-            same.map(|fault| line.replace(fault.line)).is_some()
+            let played = stage.play(case);
+            let same = fault_of(&played).filter(|fault| fault.class == class);
+            same.map(|fault| shown_of.replace(format!("{}\n{played}", fault.line))).is_some()
         };
         // A case may have failed because of what the one before it had left, or because of the moment. Of a class
         // that was asked for, all are shown.
@@ -115,7 +126,7 @@ fn show(server: &Server, watch: &Watch, failing: &[(Case, Fault)], shown: u64) {
         for case in again {
             let small = shrink::shrink(case, &mut fails);
             fails(&small);
-            println!("\n# {:?}: {}\n[[scenario]]\n{}", server.kind, line.borrow(), small.as_toml());
+            println!("\n# {:?}: {}[[scenario]]\n{}", server.kind, shown_of.borrow(), small.as_toml());
         }
     }
 }
@@ -175,7 +186,8 @@ fn examine_all() {
         if let Some(server) = Server::start_with(kind, QUICK) {
             let score =
                 examine(&server, cases, seed, number("EXAMINE_LANES", 3), number("EXAMINE_SHOW", SHOWN));
-            if kind == Kind::MySql {
+            // Who looks for one class of faults has no use for the lists.
+            if kind == Kind::MySql && wanted().is_empty() {
                 let lists = lists::compare(
                     &server,
                     cases,

@@ -1,6 +1,7 @@
 //! The cases of `tests/scenarios`: one file per category.
 //!
-//! `SCENARIOS` (a part of a category's or a case's name) chooses some: see `make scenarios`.
+//! `SCENARIOS` (a part of a category's or a case's name) chooses some, and they are shown step by step: see
+//! `make scenarios`.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -51,13 +52,16 @@ fn play(server: &Server) -> (Scores, Vec<String>) {
     let found = Mutex::new((Scores::new(), Vec::new()));
     std::thread::scope(|scope| {
         for lane in 0..LANES {
-            let (cases, watch, next, found) = (&cases, &watch, &next, &found);
+            let (cases, watch, next, found, wanted) = (&cases, &watch, &next, &found, &wanted);
             scope.spawn(move || {
                 let mut stage = Stage::start(server, watch, &format!("scenario_{lane}"));
                 while let Some((category, case)) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let made = stage.prepare(&case.schema);
                     made.unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
                     let played = stage.play(case);
+                    if !wanted.is_empty() {
+                        println!("\n# {:?}: {category}/{}\n{played}", server.kind, case.name);
+                    }
                     let mut found = found.lock().expect("no lane panicked");
                     found.0.entry(category.clone()).or_default().add(&played);
                     let line = |fault: score::Fault| format!("{category}/{}: {}", case.name, fault.line);

@@ -355,6 +355,22 @@ impl Played {
     }
 }
 
+/// What happened at each step and what was said of it, as comments.
+impl fmt::Display for Played {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in self.steps.iter().filter(|step| step.issued) {
+            writeln!(f, "#   {}", step.text())?;
+            let waited = step.waited.iter().map(|lock| format!("waited for {lock}"));
+            let failed = step.errno.iter().map(|code| format!("error {code}"));
+            let said = step.predictions.iter().map(|it| format!("foreseen: {it}"));
+            waited.chain(failed).chain(said).try_for_each(|line| writeln!(f, "#       {line}"))?;
+        }
+        let victims = self.victims.iter().map(|victim| format!("{} is a victim", session_name(*victim)));
+        let circle = self.circle.then(|| "they wait in a circle".to_owned());
+        victims.chain(circle).try_for_each(|line| writeln!(f, "#   {line}"))
+    }
+}
+
 impl PlayedStep {
     /// interlock foresaw a wait or a deadlock of this statement.
     pub fn predicted(&self) -> bool {
