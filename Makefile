@@ -24,7 +24,8 @@ scenarios:
 	@SCENARIOS="$(SCENARIOS)" cargo test --quiet --test model -- --nocapture --exact scenarios::the_model_is_as_good_as_it_was
 
 # The lock model's score on random cases, failing ones shown as small as they go; and on MySQL the locks that
-# `interlock explain` lists beside those that the server holds.
+# `interlock explain` lists beside those that the server holds. With CLASS only the faults of these classes are looked
+# for, and no lists.
 # make examine CASES=10000 SEED=3 SERVER=mysql SHOW=20 CLASS=certain
 CASES ?= 1000
 SEED ?= 1

@@ -480,7 +480,12 @@ pub fn in_words(kind: Kind, range: &Range, redact: bool) -> String {
     };
     let (low, high) = (edge(&range.low), edge(&range.high));
     match kind {
-        Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry | Kind::Insert { .. } => {
+        Kind::Record
+        | Kind::Passed
+        | Kind::Clustered { .. }
+        | Kind::Entry
+        | Kind::Insert { .. }
+        | Kind::Tried { .. } => {
             format!("the record at {low}")
         }
         Kind::Gap => format!("the gap between {low} and {high}"),

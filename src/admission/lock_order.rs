@@ -346,7 +346,7 @@ fn class(lock: &Standing) -> Class {
         Kind::Gap => What::Gap,
         Kind::RecordOrGap | Kind::NextKey => What::Range,
         Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry => What::Record,
-        Kind::Insert { .. } => What::Insert,
+        Kind::Insert { .. } | Kind::Tried { .. } => What::Insert,
     };
     Class { index: lock.index, what, mode: lock.mode }
 }

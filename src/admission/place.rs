@@ -88,7 +88,7 @@ fn sentence(named: &Resource, kind: Kind, range: &Range, redact: bool) -> String
     let high = if range.high.is_supremum() { "the end".to_owned() } else { shown(&range.high) };
     let one = !range.low.is_lowest() && range.high == range.low.after();
     match kind {
-        Kind::Insert { .. } => format!("a new record of {on} at {low}"),
+        Kind::Insert { .. } | Kind::Tried { .. } => format!("a new record of {on} at {low}"),
         Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry if one => {
             format!("the record of {on} at {low}")
         }

@@ -148,7 +148,9 @@ impl Search<'_> {
             }
             if waits_for[who].is_none() {
                 let got = match request.kind {
-                    Kind::Insert { .. } => Settled::Became(Kind::Record, request.range.clone()),
+                    Kind::Insert { .. } | Kind::Tried { .. } => {
+                        Settled::Became(Kind::Record, request.range.clone())
+                    }
                     _ => Settled::Kept,
                 };
                 table.settle(refs, &[got], 0);

@@ -5,6 +5,7 @@
 //! | `duplicate` | the entry that is there: the record in the primary key; next-key in a unique index, at READ COMMITTED too. S; X where the statement goes on to change it |
 //! | `duplicate-row` | ON DUPLICATE KEY UPDATE, REPLACE: X on the row behind it |
 //! | `next-entry` | REPLACE, unique index: X next-key on the entry behind it, or on the gap at the index's end |
+//! | `put-again` | REPLACE: the new row, once the one that had its key has gone |
 //! | `undone-entry` | MySQL: where the row had been put before its duplicate was met, an X gap lock stays; not at READ COMMITTED |
 //!
 //! Which key it was, a failed INSERT says itself; whether there was one, the number of affected rows (ON
@@ -33,6 +34,8 @@ pub const DUPLICATE: &str = "duplicate";
 const ROW: &str = "duplicate-row";
 /// The entry behind it in its index.
 const NEXT: &str = "next-entry";
+/// The new row, put again after the row that had its key has gone.
+pub(super) const AGAIN: &str = "put-again";
 /// An entry of the new row that is taken out again.
 const UNDONE: &str = "undone-entry";
 
@@ -89,6 +92,7 @@ impl<'a> Row<'a> {
     ) -> bool {
         for request in intent.requests[from..].iter_mut().filter(|r| r.kind.inserts()) {
             request.rule = UNDONE;
+            request.kind = Kind::Tried { check: request.kind.check() };
         }
         let change = self.goes_on();
         let mode = if change.is_some() { Mode::X } else { Mode::S };
@@ -210,7 +214,9 @@ enum Told {
 
 /// The requests of each row: they begin with the clustered index.
 fn rows(requests: &[Request], table: Option<TableId>) -> Vec<std::ops::Range<usize>> {
-    let begins = |r: &Request| Some(r.index.table) == table && r.index.index == 0 && r.kind.inserts();
+    let begins = |r: &Request| {
+        Some(r.index.table) == table && r.index.index == 0 && r.kind.inserts() && r.rule != AGAIN
+    };
     let first = |r: &Request| begins(r) || r.rule == DUPLICATE && r.index.index == 0;
     let mut starts: Vec<usize> = (0..requests.len()).filter(|at| first(&requests[*at])).collect();
     // What stands before belongs to the first.

@@ -113,6 +113,20 @@ fn a_replace_takes_the_next_entry_too() {
     let asked = asks(&looked(15, 20), "REPLACE INTO t VALUES (15, 15, 20, 1)");
     assert!(asked.contains(&"next-entry X next-key of t.u at 30, 30 (certain)".to_owned()), "{asked:?}");
     assert!(asked.contains(&"changed-entry X record of t.k at 20, 20 (likely)".to_owned()), "{asked:?}");
+    // Then its row is put again, beside the one that it has deleted.
+    let again: Vec<&String> = asked.iter().filter(|lock| lock.contains("insert intention")).collect();
+    assert_eq!(
+        again,
+        [
+            "undone-entry X insert intention of t.PRIMARY at 15 (certain)",
+            "put-again X insert intention of t.PRIMARY at 15 (certain)",
+            "insert-unique X insert intention of t.u at 20 (certain)",
+            "insert-entry X insert intention of t.k at 15, 15 (certain)",
+        ]
+    );
+    let read = settled(&looked(15, 20), "REPLACE INTO t VALUES (15, 15, 20, 1)", &done(2), RULES);
+    assert_eq!(*of(&read, "undone-entry 0"), Settled::Undone);
+    assert!(matches!(of(&read, "put-again 0"), Settled::Became(Kind::Record, _)));
     // Behind the last entry the index ends.
     let asked = asks(&looked(15, 30), "REPLACE INTO t VALUES (15, 15, 30, 1)");
     assert!(asked.iter().any(|lock| lock.starts_with("next-entry X gap of t.u at 30, 30")), "{asked:?}");

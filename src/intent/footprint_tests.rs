@@ -151,3 +151,38 @@ fn limit_ends_no_count() {
     assert_eq!(locks("SELECT n FROM t WHERE k < 25 ORDER BY k LIMIT 1 FOR UPDATE"), 0);
     assert_eq!(locks("SELECT COUNT(n) FROM t WHERE k < 25 ORDER BY k LIMIT 1 FOR UPDATE"), 1);
 }
+
+#[test]
+fn read_backward_a_range_ends_with_the_entry_before_it() {
+    let sql = "SELECT id FROM t WHERE k > 25 ORDER BY k DESC LOCK IN SHARE MODE";
+    let step = PlanStep {
+        table: "t".to_owned(),
+        access: "range".to_owned(),
+        keys: vec!["k".to_owned()],
+        extra: "Backward index scan; Using index".to_owned(),
+        ..PlanStep::default()
+    };
+    let plan = Plan::Steps(Arc::from([step]));
+    let known = Known { plan, ..seen(&[30], Some(20), None) };
+    check(
+        &REPEATABLE_READ,
+        &known,
+        sql,
+        &[
+            "gap-behind S gap of t.k at 30, 30 (certain)",
+            "entries S next-key of t.k at 30, 30 (certain)",
+            "entry-beyond S next-key of t.k at 20, 20 (certain)",
+        ],
+    );
+    // LIMIT ends it before.
+    let known = Known { limit: Some(1), ..known };
+    let tables = [table()];
+    let (_, asked) = requests(
+        &tables,
+        &REPEATABLE_READ,
+        &known,
+        "SELECT id FROM t WHERE k > 25 ORDER BY k DESC LIMIT 1 FOR UPDATE",
+    );
+    let words = words(&tables, &asked);
+    assert!(!words.iter().any(|lock| lock.starts_with("entry-beyond")), "{words:?}");
+}

@@ -288,20 +288,37 @@ impl<'a> Row<'a> {
         // Unique indexes come first; a key that is there ends the row.
         let mut order: Vec<usize> = (0..self.table.indexes.len()).collect();
         order.sort_by_key(|at| *at != 0 && !self.table.indexes[*at].unique);
+        let order: Vec<usize> = order.into_iter().filter(|at| self.table.indexes[*at].btree).collect();
         let mut asked = true;
-        for at in order.into_iter().filter(|at| self.table.indexes[*at].btree) {
-            if !context.parents_first && !self.parents(Some(at), sure, met, intent) {
+        // REPLACE takes out the rows that have its keys, and puts its own anew after each.
+        let mut replaced: Vec<&Key> = Vec::new();
+        let (mut next, mut from) = (0, from);
+        while let Some(at) = order.get(next).copied() {
+            next += 1;
+            let again = !replaced.is_empty();
+            if !context.parents_first && !again && !self.parents(Some(at), sure, met, intent) {
                 return false;
             }
             let mut request = self.request(at, &self.table.indexes[at]);
             request.certainty = request.certainty.min(*sure);
+            if again && at == 0 {
+                request.rule = duplicate::AGAIN;
+            }
             let unique = request.kind.check().is_some();
             match unique.then(|| met.seen(at, &request.range.low)).flatten() {
+                Some(Some((_, entry))) if replaced.contains(&&entry.clustered) => {
+                    let own = self.request(0, &self.table.indexes[0]).range.low;
+                    if at == 0 || own == entry.clustered {
+                        continue;
+                    }
+                }
                 Some(Some(seen)) => {
                     let goes_on = met.meets(at, &request.range.low, seen, from, intent);
                     if !self.insert.replace || !goes_on {
                         return self.insert.ignore || self.insert.on_duplicate.is_some();
                     }
+                    replaced.push(&seen.1.clustered);
+                    (next, from) = (0, intent.requests.len());
                     continue;
                 }
                 // Somebody has put it there, or takes it away: who, is not known.

@@ -202,6 +202,16 @@ impl IndexLocks {
         held.inserted.then(|| held.named.clone())
     }
 
+    /// Does the transaction have the records in this range for itself? Then nobody else changes them.
+    pub fn owns(&self, txn: TxnId, range: &Range) -> bool {
+        let mut owns = false;
+        self.tree.visit(range, range, &mut |_, _, held| {
+            let own = held.txn == txn && !held.tentative && held.mode == Mode::X && held.kind.records();
+            owns |= own && held.certainty > Certainty::Unknown && held.named.covers(range);
+        });
+        owns
+    }
+
     /// The transaction has deleted what it has locked in this range.
     pub fn delete(&mut self, txn: TxnId, range: &Range) {
         let own =
@@ -238,9 +248,43 @@ impl IndexLocks {
 
     /// Has a statement that waits got this lock already?
     pub fn has_got(&self, handle: Handle) -> bool {
-        self.tree
-            .get(handle)
-            .is_some_and(|(_, held)| held.tentative && !held.waits && held.asked == held.named)
+        self.tree.get(handle).is_some_and(|(_, held)| held.tentative && held.has_got())
+    }
+
+    /// A look has shown new records that nobody has put as far as is known: their keys are those that the server has
+    /// given to inserts under way, in the order in which they came.
+    pub fn name_new(&mut self, found: &[Key]) {
+        for key in found {
+            let place = Range::entries(key);
+            let (mut known, mut first) = (false, None);
+            self.tree.visit(&place, &Range::all(), &mut |handle, _, held| {
+                known |= held.insert && held.named.intersects(&place);
+                let put = held.insert && held.tentative && !held.waits && held.named.low.is_end();
+                if put && first.is_none_or(|(order, _)| held.order < order) {
+                    first = Some((held.order, handle));
+                }
+            });
+            let Some((_, handle)) = first.filter(|_| !known) else { continue };
+            if let Some((_, held)) = self.tree.get_mut(handle) {
+                (held.named, held.asked) = (place.clone(), place.clone());
+                self.tree.set_range(handle, place, true);
+            }
+        }
+    }
+
+    /// Does a statement wait for this lock, not for one before it?
+    pub fn waits_for(&self, handle: Handle) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| held.waits && !held.asked.is_empty())
+    }
+
+    /// Is it the lock of a search, not one on an entry of a row that its holder has put or changed?
+    pub fn is_search(&self, handle: Handle) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| !held.own_row)
+    }
+
+    /// Is it on a part of this range?
+    pub fn names(&self, handle: Handle, range: &Range) -> bool {
+        self.tree.get(handle).is_some_and(|(extent, _)| extent.intersects(range))
     }
 
     /// Does an insert that waits go on to its place, because the record that it was compared with was taken out?
@@ -256,6 +300,33 @@ impl IndexLocks {
         {
             held.waits = true;
         }
+    }
+
+    /// A statement that waits will not ask for this lock: the row that it would belong to has gone.
+    pub fn pass_by(&mut self, handle: Handle) {
+        if let Some((_, held)) = self.tree.get_mut(handle)
+            && held.tentative
+        {
+            (held.kind, held.waits, held.asked) = (Kind::Passed, false, held.named.clone());
+        }
+    }
+
+    /// Has the holder put this entry there, or deleted it, so that it goes with a rollback, or a commit?
+    pub fn goes_with(&self, handle: Handle, commits: bool, range: &Range) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| {
+            let goes = if commits { held.deleted && !held.inserted } else { held.inserted };
+            goes && held.named.is_entries() && held.named.covers(range)
+        })
+    }
+
+    /// A new entry was taken out again. False: there is none.
+    pub fn take_out(&mut self, handle: Handle) -> bool {
+        let Some((_, held)) = self.tree.get_mut(handle) else { return false };
+        let tried = matches!(held.kind, Kind::Tried { .. }) && held.tentative && !held.waits;
+        if tried {
+            held.kind = Kind::Passed;
+        }
+        tried
     }
 
     /// A statement that waits was looked at again: this is how far it gets now.

@@ -147,3 +147,73 @@ fn a_lock_that_is_asked_for_later_stands_behind_those_that_wait() {
     locks.advance(handle, 12, Got { waits: true, ..Got::all(&first.range) });
     assert_eq!(locks.asked_at(handle), Some(12));
 }
+
+/// A check that waited for a record that was taken out goes on to its place: who came later stands there first.
+#[test]
+fn an_insert_goes_to_its_place_behind_those_that_wait() {
+    let insert = |value| request(Kind::Insert { check: Some(Mode::S) }, Mode::X, value);
+    let mut locks = IndexLocks::default();
+    let handle = enter(&mut locks, &insert(5));
+    locks.settle(handle, &Settled::Became(Kind::Record, insert(5).range), 9);
+    let wait = |locks: &mut IndexLocks, txn, order, value| {
+        let reach = locks.reach(&insert(value), 0);
+        let got = Got { waits: true, ..Got::all(&insert(value).range) };
+        let handle = locks.enter(Asking { order, ..asking(txn) }, &insert(value), reach, got);
+        locks.checks(handle, Mode::S, false, 0);
+        handle
+    };
+    let first = wait(&mut locks, 2, 3, 5);
+    assert!(!locks.goes_to_its_place(first));
+    wait(&mut locks, 3, 4, 7);
+    locks.release(handle, false, 9);
+    assert!(locks.goes_to_its_place(first));
+    let mut ask = |anew| {
+        let mut met = Met::default();
+        let reach = locks.reach(&insert(5), 0);
+        locks.meet(Asking { order: 3, anew, ..asking(2) }, &insert(5), &reach, &mut met);
+        met.conflicts.len()
+    };
+    assert_eq!((ask(false), ask(true)), (0, 1));
+}
+
+#[test]
+fn a_lookup_that_waits_for_its_record_blocks_no_gap() {
+    let mut locks = IndexLocks::default();
+    let looks = request(Kind::RecordOrGap, Mode::X, 5);
+    let reach = locks.reach(&looks, 0);
+    locks.enter(asking(2), &looks, reach, Got { waits: true, ..Got::all(&looks.range) });
+    let insert = request(Kind::Insert { check: None }, Mode::X, 4);
+    assert_eq!(met(&mut locks, 1, &insert), None);
+    let mut met = Met::default();
+    locks.meet(Asking { overtakes: false, ..asking(1) }, &insert, &insert.range, &mut met);
+    assert_eq!(met.conflicts.len(), 1, "MariaDB, in an index that is not the clustered one");
+}
+
+/// The server has given an insert under way a key; a look shows it.
+#[test]
+fn a_generated_key_becomes_known() {
+    let mut end = Key::default();
+    end.push_end();
+    let range = Range { high: end.after(), low: end };
+    let new = Request { range, ..request(Kind::Insert { check: None }, Mode::X, 0) };
+    let mut locks = IndexLocks::default();
+    let handle = enter(&mut locks, &new);
+    let reads = request(Kind::Record, Mode::S, 7);
+    assert_eq!(met(&mut locks, 2, &reads), None);
+    locks.name_new(&[key(7), key(8)]);
+    assert_eq!(met(&mut locks, 2, &reads).map(|(relation, _)| relation), Some(Wait));
+    assert_eq!(met(&mut locks, 2, &request(Kind::Record, Mode::S, 8)), None, "there is one insert only");
+    assert!(locks.has_got(handle));
+}
+
+#[test]
+fn what_is_taken_out_again_is_in_nobodys_way() {
+    let tried = request(Kind::Tried { check: Some(Mode::S) }, Mode::X, 5);
+    let mut locks = IndexLocks::default();
+    let handle = enter(&mut locks, &tried);
+    let reads = request(Kind::Record, Mode::S, 5);
+    assert_eq!(met(&mut locks, 2, &reads).map(|(relation, _)| relation), Some(Wait));
+    assert!(locks.take_out(handle));
+    assert_eq!(met(&mut locks, 2, &reads), None);
+    assert!(!locks.take_out(handle));
+}

@@ -133,7 +133,12 @@ impl IndexLocks {
                 return held.kind.gaps().then_some((Relation::Hazard, Certainty::Likely));
             }
             let anywhere = request.certainty == Certainty::Unknown && extent.intersects(&request.range);
-            let waits = held.kind.gaps() && (anywhere || extent.contains(&request.range.low));
+            // A lookup of a whole key that waits does so for a record: it asks for no gap (but for MariaDB's unique
+            // indexes).
+            let alone = asking.overtakes || request.index.index == 0;
+            let record = held.kind == Kind::RecordOrGap && held.waits && !held.asked.is_empty() && alone;
+            let gap = held.kind.gaps() && !record;
+            let waits = gap && (anywhere || extent.contains(&request.range.low));
             // Two duplicate checks share a record that is there, and then the insert comes no further.
             let may_share = request.kind.check() == Some(Mode::S)
                 && held.mode == Mode::S
@@ -166,7 +171,7 @@ impl IndexLocks {
     /// Does the request wait for a record that `held` covers, and how sure is that?
     fn waits_for_record(&self, request: &Request, held: &Held, now: u64) -> Option<Certainty> {
         let asked = match request.kind {
-            Kind::Insert { check } => check?,
+            Kind::Insert { check } | Kind::Tried { check } => check?,
             Kind::Gap => return None,
             _ => request.mode,
         };
@@ -225,7 +230,7 @@ impl IndexLocks {
         let mut first = false;
         self.tree.visit(&common, &common, &mut |_, _, own| {
             let has = own.txn == asking.by.txn
-                && !own.tentative
+                && own.has_got()
                 && own.kind.records()
                 && own.named.covers(&common)
                 && !own.mode.compatible(waiting.mode);
@@ -236,6 +241,11 @@ impl IndexLocks {
 }
 
 impl Held {
+    /// The holder has it: its statement was answered, or has come past it.
+    pub(super) fn has_got(&self) -> bool {
+        !self.tentative || !self.waits && self.asked == self.named
+    }
+
     /// A new entry that is not there yet.
     fn is_new_entry(&self) -> bool {
         self.insert && self.tentative

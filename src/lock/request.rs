@@ -61,12 +61,18 @@ pub enum Kind {
         /// equal key. S, or X where the statement goes on to change what it finds.
         check: Option<Mode>,
     },
+    /// A new entry that is taken out again, because the row's key is there in an index that comes later: it is there
+    /// as long as the statement waits for that one.
+    Tried {
+        /// As for [`Kind::Insert`].
+        check: Option<Mode>,
+    },
 }
 
 impl Kind {
     /// May it lock records in its range?
     pub fn records(self) -> bool {
-        !matches!(self, Kind::Gap | Kind::Insert { .. })
+        !matches!(self, Kind::Gap | Kind::Insert { .. } | Kind::Tried { .. })
     }
 
     /// May it lock gaps?
@@ -76,23 +82,23 @@ impl Kind {
 
     /// Is it an insert intention?
     pub fn inserts(self) -> bool {
-        matches!(self, Kind::Insert { .. })
+        matches!(self, Kind::Insert { .. } | Kind::Tried { .. })
     }
 
     /// Is it on an entry of a row that the asker changes or inserts, not one that it searches for?
     pub fn of_own_row(self) -> bool {
-        matches!(self, Kind::Entry | Kind::Insert { .. })
+        self == Kind::Entry || self.inserts()
     }
 
     /// Does it meet searches and gaps only, never an entry of somebody else's row?
     pub fn meets_searches_only(self) -> bool {
-        matches!(self, Kind::Entry | Kind::Insert { check: None })
+        matches!(self, Kind::Entry | Kind::Insert { check: None } | Kind::Tried { check: None })
     }
 
     /// The mode of an insert's duplicate check.
     pub fn check(self) -> Option<Mode> {
         match self {
-            Kind::Insert { check } => check,
+            Kind::Insert { check } | Kind::Tried { check } => check,
             _ => None,
         }
     }
@@ -104,7 +110,7 @@ impl Kind {
             Kind::RecordOrGap => "record or gap",
             Kind::Gap => "gap",
             Kind::NextKey => "next-key",
-            Kind::Insert { .. } => "insert intention",
+            Kind::Insert { .. } | Kind::Tried { .. } => "insert intention",
         }
     }
 }

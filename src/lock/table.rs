@@ -11,6 +11,7 @@ use super::asking::{Asking, Got, Met};
 use super::evidence::{Asker, EvidenceList};
 use super::index::{Conflict, Held, IndexLocks, Neighbours, Relation};
 use super::interval_tree::Handle;
+use super::key::Key;
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Exact, Kind, Origin, Request, Settled};
@@ -114,6 +115,7 @@ impl LockTable {
     ) -> (LockRefs, Met) {
         let (mut refs, mut met, mut stopped) = (LockRefs::new(), Met::default(), false);
         let order = self.order.next();
+        let mut tried: SmallVec<[_; 2]> = SmallVec::new();
         for (number, request) in requests.iter().enumerate() {
             // Only InnoDB lets the holder of a lock pass those that wait for it.
             let overtakes = overtakes && !request.index.is_whole();
@@ -124,7 +126,11 @@ impl LockTable {
             let mut locks = self.indexes.entry(request.index).or_default();
             let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
             let before = stopped;
+            let behind = met.behind.len();
             let (got, checks) = ask(&locks, asking, request, &reach, &mut stopped, &mut met);
+            if matches!(request.kind, Kind::Tried { .. }) {
+                tried.push((number, behind..met.behind.len()));
+            }
             if !goes_on(&met) {
                 break;
             }
@@ -135,16 +141,72 @@ impl LockTable {
             }
             drop(locks);
             if stopped && !before {
-                self.keep_entry_before(requests, &refs, number);
+                let since = self.stop_at(requests, &refs, number);
+                // Nobody comes to what is there no more.
+                for (_, behind) in tried.drain(..).rev().filter(|(at, _)| *at < since) {
+                    met.behind.drain(behind);
+                }
             }
             refs.push(LockRef { index: request.index, handle, order });
         }
         (refs, met)
     }
 
-    /// A statement waits for the row behind an entry that it will only pass over: it has that entry as long.
-    fn keep_entry_before(&self, requests: &[Request], refs: &[LockRef], number: usize) {
-        let Some(before) = number.checked_sub(1) else { return };
+    /// See [`IndexLocks::name_new`].
+    pub fn name_new(&self, index: IndexId, found: &[Key]) {
+        if let Some(mut locks) = self.indexes.get_mut(&index) {
+            locks.name_new(found);
+        }
+    }
+
+    /// A transaction is about to end: a statement that waits for a row which goes with it will not ask for what
+    /// belongs to that row. `requests` and `refs` are those of the statement, `going` the locks of the transaction.
+    pub fn lose_row(&self, requests: &[Request], refs: &[LockRef], going: &[LockRef], commits: bool) {
+        let Some(at) = refs.iter().position(|lock| self.waits_for(*lock)) else { return };
+        let Some(asked) = requests.get(at).filter(|request| !request.kind.of_own_row()) else { return };
+        let goes = self.indexes.get(&asked.index).is_some_and(|locks| {
+            let mut same = going.iter().filter(|lock| lock.index == asked.index);
+            asked.range.is_entries() && same.any(|lock| locks.goes_with(lock.handle, commits, &asked.range))
+        });
+        if !goes {
+            return;
+        }
+        let next = |request: &&Request| request.index != asked.index || request.kind.of_own_row();
+        let of_row = requests[at + 1..].iter().take_while(next).count();
+        for lock in refs.iter().skip(at + 1).take(of_row) {
+            if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
+                locks.pass_by(lock.handle);
+            }
+        }
+    }
+
+    /// Does a statement wait for this lock, not for one before it?
+    pub fn waits_for(&self, lock: LockRef) -> bool {
+        self.indexes.get(&lock.index).is_some_and(|locks| locks.waits_for(lock.handle))
+    }
+
+    /// When the server has made the structure of that one of these locks that stands in the way of a request: with the
+    /// first lock in that index. `None`: there is none, what is in the way is a row that was put or changed.
+    pub fn made_at(&self, refs: &[LockRef], request: &Request) -> Option<u64> {
+        let locks = self.indexes.get(&request.index)?;
+        let searched =
+            || refs.iter().filter(|lock| lock.index == request.index && locks.is_search(lock.handle));
+        let meets = searched().any(|lock| locks.names(lock.handle, &request.range));
+        searched().map(|lock| lock.order).min().filter(|_| meets)
+    }
+
+    /// A statement waits for its request `number`. If that is for the row behind an entry that it will only pass over,
+    /// it has that entry as long. What it has put and taken out again, before the request that is returned, is there
+    /// no more.
+    fn stop_at(&self, requests: &[Request], refs: &[LockRef], number: usize) -> usize {
+        let tried = |request: &Request| matches!(request.kind, Kind::Tried { .. });
+        let since = requests[..number].iter().rposition(|request| !tried(request)).unwrap_or(0);
+        for (_, lock) in requests[..since].iter().zip(refs).filter(|(request, _)| tried(request)) {
+            if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
+                locks.take_out(lock.handle);
+            }
+        }
+        let Some(before) = number.checked_sub(1) else { return since };
         let (entry, row) = (&requests[before], &requests[number]);
         let behind = row.index.table == entry.index.table && row.index.index == 0 && entry.index.index != 0;
         if behind
@@ -153,6 +215,7 @@ impl LockTable {
         {
             locks.keep_passed(refs[before].handle);
         }
+        since
     }
 
     /// Looks again at a statement that waits at the server, after something in its way has gone: how far it
@@ -209,13 +272,17 @@ impl LockTable {
         let order = locks.asked_at(lock.handle).unwrap_or(last);
         let anew = locks.goes_to_its_place(lock.handle);
         let asking = Asking { by, number, order, now, overtakes, exact: false, anew, search: None };
+        // What has been put since into a gap that it had not come to it finds there.
+        let late = request.kind == Kind::Gap;
+        let wider = late.then(|| Request { kind: Kind::NextKey, ..request.clone() });
+        let request = wider.as_ref().unwrap_or(request);
         let reach = locks.reach(request, now);
         let before = *stopped;
         let (got, _) = ask(&locks, asking, request, &reach, stopped, met);
         locks.advance(lock.handle, order, got);
         drop(locks);
         if *stopped && !before {
-            self.keep_entry_before(requests, refs, number);
+            self.stop_at(requests, refs, number);
         }
         true
     }
@@ -262,7 +329,7 @@ impl LockTable {
             locks.used(handle, filled, upgraded);
             drop(locks);
             if stopped && !before {
-                self.keep_entry_before(exact.requests, &noted, number);
+                self.stop_at(exact.requests, &noted, number);
             }
             noted.push(LockRef { index: request.index, handle, order });
         }
@@ -325,6 +392,11 @@ impl LockTable {
     /// See [`IndexLocks::gone_entry`].
     pub fn gone_entry(&self, lock: LockRef) -> Option<Range> {
         self.indexes.get(&lock.index)?.gone_entry(lock.handle)
+    }
+
+    /// See [`IndexLocks::owns`].
+    pub fn owns(&self, txn: TxnId, index: IndexId, range: &Range) -> bool {
+        self.indexes.get(&index).is_some_and(|locks| locks.owns(txn, range))
     }
 
     /// See [`IndexLocks::delete`].

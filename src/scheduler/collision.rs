@@ -46,10 +46,10 @@ impl Scheduler {
     }
 
     /// Something has gone that statements wait for at the server: they get further, and wait for others.
-    pub(super) fn move_on(&self, gone: TxnId, now: u64) {
+    pub(super) fn move_on(&self, gone: TxnId, order: &[TxnId], now: u64) {
         let mut found: Vec<Report> = Vec::new();
-        self.step_by_step(gone, now);
-        self.server_queue.each_behind(gone, &self.graph, |waiting| {
+        self.step_by_step(gone, order, now);
+        self.server_queue.each_in_order(gone, &self.graph, order, |waiting| {
             let (submission, refs) = (&waiting.submission, &waiting.refs);
             let me = submission.txn;
             let mut met = self.locks.again(me, &submission.requests, refs, submission.overtakes, now);
@@ -71,11 +71,28 @@ impl Scheduler {
         }
     }
 
+    /// In which order those who wait for a transaction are let on when it ends: the server gives its locks up from the
+    /// newest structure to the oldest (`lock_release`), and one is made for what it has put or changed itself when
+    /// somebody comes to wait for it. To be asked while it has them; rows that go with it are told to those who
+    /// wait for them.
+    pub(super) fn release_order(&self, txn: TxnId, refs: &[LockRef], commits: bool) -> Vec<TxnId> {
+        let mut order = Vec::new();
+        self.server_queue.each_behind(txn, &self.graph, |waiting| {
+            self.locks.lose_row(&waiting.submission.requests, &waiting.refs, refs, commits);
+            let asked = waiting.submission.requests.iter().zip(&waiting.refs);
+            let stopped = asked.filter(|(_, lock)| self.locks.waits_for(**lock)).map(|(request, _)| request);
+            let made = stopped.map(|request| self.locks.made_at(refs, request)).next().flatten();
+            order.push((made.unwrap_or(u64::MAX), waiting.submission.txn));
+        });
+        order.sort_by_key(|(made, _)| std::cmp::Reverse(*made));
+        order.into_iter().map(|(_, txn)| txn).collect()
+    }
+
     /// Those who wait for one that has gone get their next locks in turns, until each waits for another, or has all.
-    fn step_by_step(&self, gone: TxnId, now: u64) {
+    fn step_by_step(&self, gone: TxnId, order: &[TxnId], now: u64) {
         for _ in 0..MAX_TURNS {
             let (mut waiters, mut steps) = (0, 0);
-            self.server_queue.each_behind(gone, &self.graph, |waiting| {
+            self.server_queue.each_in_order(gone, &self.graph, order, |waiting| {
                 let (submission, refs) = (&waiting.submission, &waiting.refs);
                 waiters += 1;
                 let (by, requests) = (submission.txn, &submission.requests);
@@ -106,6 +123,9 @@ impl Scheduler {
                     request.index == lock.index && request.kind.check().is_some() && same
                 });
                 let (Some(at), requester) = (checks, submission.txn) else { return };
+                if !waiting.refs.get(at).is_some_and(|lock| self.locks.waits_for(*lock)) {
+                    return;
+                }
                 let Some(holder) = first else {
                     first = Some(requester);
                     return;

@@ -243,7 +243,7 @@ impl Scheduler {
         let indexes: SmallVec<[IndexId; 4]> = refs.iter().map(|lock| lock.index).collect();
         let kept = self.locks.settle(refs, settled, now);
         if settled.iter().any(|settled| *settled != Settled::Kept) && !self.server_queue.is_empty() {
-            self.move_on(txn, now);
+            self.move_on(txn, &[], now);
         }
         // Only a lock that turned out to be less than it might have been can let somebody go on.
         let woken = self.wake(now, |hold| {
@@ -266,9 +266,10 @@ impl Scheduler {
     /// be part of no cycle any more: who waits for it may be sent now and, if it comes too early, waits in
     /// the server for no longer than the COMMIT takes. The hand-over costs no round trip.
     pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool, now: u64) -> Vec<Woken> {
+        let order = self.release_order(txn, refs, commits);
         self.learned.take_in(&mut self.locks.release(refs, commits, now));
         self.signatures.leave(txn);
-        self.move_on(txn, now);
+        self.move_on(txn, &order, now);
         self.wake(now, |hold| hold.blockers.contains(&txn))
     }
 
@@ -279,9 +280,10 @@ impl Scheduler {
         // In this order: whoever looks at the queue sets edges for those that it finds there.
         self.server_queue.leave(txn);
         self.graph.clear(txn);
+        let order = self.release_order(txn, refs, committed);
         self.learned.take_in(&mut self.locks.release(refs, committed, now));
         self.signatures.leave(txn);
-        self.move_on(txn, now);
+        self.move_on(txn, &order, now);
         self.wake(now, |hold| hold.blockers.contains(&txn))
     }
 
@@ -291,7 +293,7 @@ impl Scheduler {
         self.server_queue.leave(txn);
         self.graph.clear(txn);
         self.locks.withdraw(refs);
-        self.move_on(txn, now);
+        self.move_on(txn, &[], now);
         self.wake(now, |hold| hold.blockers.contains(&txn))
     }
 

@@ -24,8 +24,10 @@ impl Scheduler {
         gap_stays: bool,
         now: u64,
     ) -> (LockRefs, Vec<Woken>) {
+        let undone: Vec<LockRef> = refs.iter().filter(|lock| lock.is_since(moment)).copied().collect();
+        let order = self.release_order(txn, &undone, false);
         let kept = self.locks.undo(refs, moment, gap_stays);
-        self.move_on(txn, now);
+        self.move_on(txn, &order, now);
         (kept, self.wake(now, |hold| hold.blockers.contains(&txn)))
     }
 }

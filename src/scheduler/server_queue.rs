@@ -87,12 +87,28 @@ impl ServerQueue {
     }
 
     /// Looks at every statement that waits for `txn`, oldest first.
-    pub(super) fn each_behind(&self, txn: TxnId, graph: &WaitFor, mut look: impl FnMut(&Waiting)) {
+    pub(super) fn each_behind(&self, txn: TxnId, graph: &WaitFor, look: impl FnMut(&Waiting)) {
+        self.each_in_order(txn, graph, &[], look);
+    }
+
+    /// The same in this order; who is not in it comes last.
+    pub(super) fn each_in_order(
+        &self,
+        txn: TxnId,
+        graph: &WaitFor,
+        order: &[TxnId],
+        mut look: impl FnMut(&Waiting),
+    ) {
         if self.length.load(Ordering::SeqCst) == 0 {
             return;
         }
         let queue = self.waiting.lock();
         let behind = |waiting: &&Waiting| graph.waits_for(waiting.submission.txn, txn);
-        queue.places.values().filter(behind).for_each(&mut look);
+        let place = |waiting: &Waiting| {
+            order.iter().position(|txn| *txn == waiting.submission.txn).unwrap_or(usize::MAX)
+        };
+        let mut found: Vec<&Waiting> = queue.places.values().filter(behind).collect();
+        found.sort_by_key(|waiting| place(waiting));
+        found.into_iter().for_each(&mut look);
     }
 }

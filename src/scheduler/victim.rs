@@ -63,7 +63,9 @@ impl Weight {
             let changed =
                 submission.changes && at_once && request.mode == Mode::X && request.range.is_entries();
             let row = request.index.index == 0 && !request.index.is_whole();
-            self.changed += u64::from(row && (changed || request.kind.inserts()));
+            // What is taken out again is in the undo log no more.
+            let new = matches!(request.kind, Kind::Insert { .. });
+            self.changed += u64::from(row && (changed || new));
             self.lock(request.index, request.mode, request.kind, &request.range);
         }
         if let Some(request) = submission.requests.get(stop) {

@@ -338,7 +338,7 @@ fn lock_mode(mode: Mode, kind: Kind) -> Option<&'static str> {
         (Mode::X, Kind::Gap) => "X,GAP",
         (Mode::S, Kind::NextKey) => "S",
         (Mode::X, Kind::NextKey) => "X",
-        (_, Kind::Insert { .. }) => "X,INSERT_INTENTION",
+        (_, Kind::Insert { .. } | Kind::Tried { .. }) => "X,INSERT_INTENTION",
         (Mode::IS, _) => "IS",
         (Mode::IX, _) => "IX",
         (_, Kind::RecordOrGap) => return None,

@@ -122,8 +122,10 @@ pub fn blocks(mode: Mode, kind: Kind) -> &'static str {
         (Kind::RecordOrGap, Mode::X) => "changes and locking reads of this row, or inserts here",
         (Kind::NextKey, Mode::S) => "changes of these rows, inserts between them",
         (Kind::NextKey, Mode::X) => "changes and locking reads of these rows, inserts between them",
-        (Kind::Insert { check: Some(_) }, _) => "inserts of the same key, locking reads of the new row",
-        (Kind::Insert { .. }, _) => "locking reads of the new row",
+        (Kind::Insert { check: Some(_) } | Kind::Tried { check: Some(_) }, _) => {
+            "inserts of the same key, locking reads of the new row"
+        }
+        (Kind::Insert { .. } | Kind::Tried { .. }, _) => "locking reads of the new row",
         #[allow(unreachable_patterns, reason = "kinds that are added to the model need no words at once")]
         _ => "others that ask for it",
     }

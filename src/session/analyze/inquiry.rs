@@ -51,7 +51,7 @@ pub(super) struct Inquiry {
 }
 
 impl Inquiry {
-    fn statement(&self) -> &Statement {
+    pub(super) fn statement(&self) -> &Statement {
         &self.analysed.plan.statement
     }
 
@@ -83,7 +83,9 @@ impl Inquiry {
         }
         let mut read = Read { inquiry: self, knowledge, plain: plain.as_ref(), columns: Vec::new() };
         read.tables(&mut known).await;
+        self.name_new(&known);
         self.places(knowledge, &mut known).await;
+        self.learn_gaps(&known);
         for inner in self.inner(&known) {
             known.inner.push(inner.ask_boxed().await);
         }
@@ -130,7 +132,7 @@ impl Inquiry {
         runs.into_iter().take(MAX_INNER).map(inquiry).collect()
     }
 
-    fn table_named(&self, name: &TableName) -> Option<Arc<Table>> {
+    pub(super) fn table_named(&self, name: &TableName) -> Option<Arc<Table>> {
         find(&self.shared, self.schema.as_deref(), name)
     }
 
@@ -470,12 +472,26 @@ pub(super) fn seen_span(table: &Table, index: usize, seen: &scan::Seen, covers: 
         }
         same
     });
-    let below: Vec<SeenEntry> = seen.below.iter().map(entry).collect::<Option<_>>()?;
-    let above: Vec<SeenEntry> = seen.above.iter().map(entry).collect::<Option<_>>()?;
+    // The nearest in either view.
+    let nearest = |both: &[scan::Row], less: &dyn Fn(&Key, &Key) -> bool| -> Option<Option<SeenEntry>> {
+        let mut found: Option<SeenEntry> = None;
+        for next in both.iter().map(entry) {
+            let next = next?;
+            match &mut found {
+                Some(known) if known.key == next.key => {
+                    known.newest |= next.newest;
+                    known.committed |= next.committed;
+                }
+                Some(known) if less(&known.key, &next.key) => {}
+                _ => found = Some(next),
+            }
+        }
+        Some(found)
+    };
     Some(SeenSpan {
         entries,
-        below: below.into_iter().max_by(|a, b| a.key.cmp(&b.key)),
-        above: above.into_iter().min_by(|a, b| a.key.cmp(&b.key)),
+        below: nearest(&seen.below, &|known, next| known > next)?,
+        above: nearest(&seen.above, &|known, next| known < next)?,
         unread: false,
     })
 }

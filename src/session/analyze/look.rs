@@ -176,9 +176,12 @@ impl Analyzer {
             !matches!(statement, Statement::Ddl { .. } | Statement::Multi(_) | Statement::NamedLocks(_));
         if doubts.own && searches {
             let inquiry = self.inquiry(execution, self.context(self.effect(statement)));
-            let learnt = Arc::clone(&self.learnt);
+            let (learnt, txn) = (Arc::clone(&self.learnt), self.txn);
             let task = knowledge.control.runtime().spawn(async move {
-                let known = inquiry.ask().await;
+                let mut known = inquiry.ask().await;
+                if let Some(txn) = txn {
+                    inquiry.leave_out_deleted(&mut known, txn);
+                }
                 *learnt.lock() = Some(known);
             });
             looks.push(Box::pin(async move {

@@ -16,6 +16,7 @@ mod contend;
 mod answer;
 mod inquiry;
 mod look;
+mod own;
 mod guard;
 mod inner;
 mod retry;

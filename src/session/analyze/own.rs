@@ -1,0 +1,60 @@
+//! What a look shows of others besides what was asked: whose rows are not committed, where gaps end.
+
+use std::sync::Arc;
+
+use super::inquiry::Inquiry;
+use crate::catalog::Table;
+use crate::id::{IndexId, TxnId};
+use crate::intent::known::{Known, SeenEntry};
+use crate::lock::index::Neighbours;
+use crate::lock::key::Key;
+use crate::lock::range::Range;
+
+impl Inquiry {
+    /// A look at a table whose keys the server gives shows which ones it has given to inserts under way.
+    pub(super) fn name_new(&self, known: &Known) {
+        let accesses = self.statement().accesses();
+        for path in &known.seen {
+            let table = accesses.get(path.access).and_then(|access| self.table_named(&access.table));
+            let given = |table: &Arc<Table>| table.columns.iter().any(|column| column.auto_increment);
+            let Some(table) = table.filter(given) else { continue };
+            let spans = path.spans.iter();
+            let seen = spans.flat_map(|span| span.entries.iter().chain(&span.below).chain(&span.above));
+            let mut new: Vec<Key> = seen
+                .filter(|entry| entry.newest && !entry.committed)
+                .map(|entry| entry.clustered.clone())
+                .collect();
+            if !new.is_empty() {
+                new.sort();
+                new.dedup();
+                let clustered = IndexId { table: table.id, index: 0 };
+                self.shared.admission.scheduler().locks().name_new(clustered, &new);
+            }
+        }
+    }
+
+    /// A look at a key that is not there has shown between which entries its place lies.
+    pub(super) fn learn_gaps(&self, known: &Known) {
+        for place in known.places.iter().filter(|place| place.span.entries.is_empty() && !place.span.unread) {
+            let index = IndexId { table: place.table, index: place.index as u16 };
+            let edge = |entry: &Option<SeenEntry>| entry.as_ref().map(|entry| entry.key.clone());
+            let (below, above) = (edge(&place.span.below), edge(&place.span.above));
+            let seen = Neighbours { place: place.key.clone(), present: false, below, above };
+            self.shared.admission.learn(index, &seen);
+        }
+    }
+
+    /// What a statement's own transaction has deleted it passes over, though it is committed for others.
+    pub(super) fn leave_out_deleted(&self, known: &mut Known, txn: TxnId) {
+        let (accesses, locks) = (self.statement().accesses(), self.shared.admission.scheduler().locks());
+        for path in &mut known.seen {
+            let table = accesses.get(path.access).and_then(|access| self.table_named(&access.table));
+            let Some(table) = table else { continue };
+            let clustered = IndexId { table: table.id, index: 0 };
+            let own = |entry: &SeenEntry| locks.owns(txn, clustered, &Range::entries(&entry.clustered));
+            for entry in path.spans.iter_mut().flat_map(|span| &mut span.entries) {
+                entry.matches &= entry.newest || !entry.committed || !own(entry);
+            }
+        }
+    }
+}
