@@ -37,13 +37,13 @@ examine:
 
 # reorder held to its promises on random transactions with faults (clients that leave, kills, crashes of the server),
 # both servers: no more deadlocks than direct, no hold beyond its deadline, the outcome of some serial order, nothing
-# left. make examine-reorder SECONDS=60 SEED=7
+# left. make examine-reorder SECONDS=60 SEED=7 SERVER=mariadb
 SECONDS_OF_EXAMINE = $(if $(filter command line environment override,$(origin SECONDS)),$(SECONDS),3600)
 .PHONY: examine-reorder
 examine-reorder:
 	@tests/support/setup
-	EXAMINE_SECONDS=$(SECONDS_OF_EXAMINE) EXAMINE_SEED=$(SEED) cargo test --release --quiet --test serial -- \
-	    --include-ignored --nocapture --exact for_an_hour
+	EXAMINE_SECONDS=$(SECONDS_OF_EXAMINE) EXAMINE_SEED=$(SEED) EXAMINE_SERVER=$(SERVER) \
+	    cargo test --release --quiet --test serial -- --include-ignored --nocapture --exact for_an_hour
 
 # Format, lints and documentation; a warning is a fault.
 lint:

@@ -64,7 +64,8 @@ impl Scheduler {
         Some(self.wake(now, |hold| hold.blockers.contains(&txn)))
     }
 
-    /// Looks again at the held statements that `concerned` picks, oldest first.
+    /// Looks again at the held statements that `concerned` picks, oldest first. One that would wait for another that
+    /// was let on before it, here and now, stays behind it.
     pub(super) fn wake(&self, now: u64, concerned: impl Fn(&Hold) -> bool) -> Vec<Woken> {
         let mut woken = Vec::new();
         if self.contenders.load(Ordering::SeqCst) == 0 {
