@@ -180,7 +180,7 @@ impl Analyzer {
             let task = knowledge.control.runtime().spawn(async move {
                 let mut known = inquiry.ask().await;
                 if let Some(txn) = txn {
-                    inquiry.leave_out_deleted(&mut known, txn);
+                    inquiry.as_its_own(&mut known, txn);
                 }
                 *learnt.lock() = Some(known);
             });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::inquiry::Inquiry;
 use crate::catalog::Table;
-use crate::id::{IndexId, TxnId};
+use crate::id::{IndexId, TableId, TxnId};
 use crate::intent::known::{Known, SeenEntry};
 use crate::lock::index::Neighbours;
 use crate::lock::key::Key;
@@ -44,17 +44,26 @@ impl Inquiry {
         }
     }
 
-    /// What a statement's own transaction has deleted it passes over, though it is committed for others.
-    pub(super) fn leave_out_deleted(&self, known: &mut Known, txn: TxnId) {
+    /// What a look shows, as the statement's own transaction sees it: rows that it has put are there for good, rows
+    /// that it has deleted are not.
+    pub(super) fn as_its_own(&self, known: &mut Known, txn: TxnId) {
         let (accesses, locks) = (self.statement().accesses(), self.shared.admission.scheduler().locks());
+        let see = |table: TableId, entries: &mut Vec<SeenEntry>| {
+            let clustered = IndexId { table, index: 0 };
+            let moving = entries.iter_mut().filter(|entry| !entry.stands());
+            for entry in moving {
+                let own = locks.owns(txn, clustered, &Range::entries(&entry.clustered));
+                entry.matches &= entry.newest || !own;
+                entry.committed |= entry.newest && own;
+            }
+        };
         for path in &mut known.seen {
             let table = accesses.get(path.access).and_then(|access| self.table_named(&access.table));
             let Some(table) = table else { continue };
-            let clustered = IndexId { table: table.id, index: 0 };
-            let own = |entry: &SeenEntry| locks.owns(txn, clustered, &Range::entries(&entry.clustered));
-            for entry in path.spans.iter_mut().flat_map(|span| &mut span.entries) {
-                entry.matches &= entry.newest || !entry.committed || !own(entry);
-            }
+            path.spans.iter_mut().for_each(|span| see(table.id, &mut span.entries));
+        }
+        for place in &mut known.places {
+            see(place.table, &mut place.span.entries);
         }
     }
 }
