@@ -147,11 +147,9 @@ impl Search<'_> {
                 }
             }
             if waits_for[who].is_none() {
-                let got = match request.kind {
-                    Kind::Insert { .. } | Kind::Tried { .. } => {
-                        Settled::Became(Kind::Record, request.range.clone())
-                    }
-                    _ => Settled::Kept,
+                let got = match request.kind.inserts() {
+                    true => Settled::Became(Kind::Record, request.range.clone()),
+                    false => Settled::Kept,
                 };
                 table.settle(refs, &[got], 0);
             }

@@ -204,12 +204,17 @@ impl IndexLocks {
 
     /// Does the transaction have the records in this range for itself? Then nobody else changes them.
     pub fn owns(&self, txn: TxnId, range: &Range) -> bool {
-        let mut owns = false;
+        let whole = |held: &Held| held.certainty > Certainty::Unknown && held.named.covers(range);
+        self.has(txn, range, |held| !held.tentative && held.mode == Mode::X && whole(held))
+    }
+
+    /// Has the transaction got such a lock on records in this range?
+    pub(super) fn has(&self, txn: TxnId, range: &Range, such: impl Fn(&Held) -> bool) -> bool {
+        let mut has = false;
         self.tree.visit(range, range, &mut |_, _, held| {
-            let own = held.txn == txn && !held.tentative && held.mode == Mode::X && held.kind.records();
-            owns |= own && held.certainty > Certainty::Unknown && held.named.covers(range);
+            has |= held.txn == txn && held.has_got() && held.kind.records() && such(held);
         });
-        owns
+        has
     }
 
     /// The transaction has deleted what it has locked in this range.
@@ -240,17 +245,6 @@ impl IndexLocks {
         }
     }
 
-    /// When a statement that waits has asked for (a part of) this lock, if it has come so far.
-    pub fn asked_at(&self, handle: Handle) -> Option<u64> {
-        let (_, held) = self.tree.get(handle)?;
-        (!held.asked.is_empty()).then_some(held.order)
-    }
-
-    /// Has a statement that waits got this lock already?
-    pub fn has_got(&self, handle: Handle) -> bool {
-        self.tree.get(handle).is_some_and(|(_, held)| held.tentative && held.has_got())
-    }
-
     /// A look has shown new records that nobody has put as far as is known: their keys are those that the server has
     /// given to inserts under way, in the order in which they came.
     pub fn name_new(&mut self, found: &[Key]) {
@@ -269,86 +263,6 @@ impl IndexLocks {
                 (held.named, held.asked) = (place.clone(), place.clone());
                 self.tree.set_range(handle, place, true);
             }
-        }
-    }
-
-    /// Does a statement wait for this lock, not for one before it?
-    pub fn waits_for(&self, handle: Handle) -> bool {
-        self.tree.get(handle).is_some_and(|(_, held)| held.waits && !held.asked.is_empty())
-    }
-
-    /// Is it the lock of a search, not one on an entry of a row that its holder has put or changed?
-    pub fn is_search(&self, handle: Handle) -> bool {
-        self.tree.get(handle).is_some_and(|(_, held)| !held.own_row)
-    }
-
-    /// Is it on a part of this range?
-    pub fn names(&self, handle: Handle, range: &Range) -> bool {
-        self.tree.get(handle).is_some_and(|(extent, _)| extent.intersects(range))
-    }
-
-    /// Does an insert that waits go on to its place, because the record that it was compared with was taken out?
-    pub fn goes_to_its_place(&self, handle: Handle) -> bool {
-        self.tree.get(handle).is_some_and(|(_, held)| held.waits && held.insert && held.kind == Kind::Gap)
-    }
-
-    /// An entry that is only passed over is let go when the row behind it has been read: its statement waits for that
-    /// row.
-    pub fn keep_passed(&mut self, handle: Handle) {
-        if let Some((_, held)) = self.tree.get_mut(handle)
-            && held.kind == Kind::Passed
-        {
-            held.waits = true;
-        }
-    }
-
-    /// A statement that waits will not ask for this lock: the row that it would belong to has gone.
-    pub fn pass_by(&mut self, handle: Handle) {
-        if let Some((_, held)) = self.tree.get_mut(handle)
-            && held.tentative
-        {
-            (held.kind, held.waits, held.asked) = (Kind::Passed, false, held.named.clone());
-        }
-    }
-
-    /// Has the holder put this entry there, or deleted it, so that it goes with a rollback, or a commit?
-    pub fn goes_with(&self, handle: Handle, commits: bool, range: &Range) -> bool {
-        self.tree.get(handle).is_some_and(|(_, held)| {
-            let goes = if commits { held.deleted && !held.inserted } else { held.inserted };
-            goes && held.named.is_entries() && held.named.covers(range)
-        })
-    }
-
-    /// A new entry was taken out again. False: there is none.
-    pub fn take_out(&mut self, handle: Handle) -> bool {
-        let Some((_, held)) = self.tree.get_mut(handle) else { return false };
-        let tried = matches!(held.kind, Kind::Tried { .. }) && held.tentative && !held.waits;
-        if tried {
-            held.kind = Kind::Passed;
-        }
-        tried
-    }
-
-    /// A statement that waits was looked at again: this is how far it gets now.
-    pub fn advance(&mut self, handle: Handle, order: u64, got: Got) {
-        if let Some((_, held)) = self.tree.get_mut(handle)
-            && held.tentative
-        {
-            (held.asked, held.waits, held.order) = (got.asked, got.waits, order);
-        }
-    }
-
-    /// An insert waits for the duplicate check on a record that is there. Until it goes on it counts as what
-    /// it asks for: the record, and in a secondary index the gap below as well (which then blocks inserts,
-    /// those of the record's owner too).
-    pub fn checks(&mut self, handle: Handle, mode: Mode, clustered: bool, now: u64) {
-        let Some((_, held)) = self.tree.get_mut(handle) else { return };
-        held.kind = if clustered { Kind::Record } else { Kind::NextKey };
-        held.mode = mode;
-        let named = held.named.clone();
-        if !clustered {
-            let below = self.fences.around(&named, now).low;
-            self.tree.set_range(handle, Range { low: below, high: named.high }, true);
         }
     }
 
@@ -516,23 +430,6 @@ impl IndexLocks {
         if request.kind.gaps() { self.fences.around(&request.range, now) } else { request.range.clone() }
     }
 
-    /// A record is taken out again: whoever waits for it keeps a lock on the gap where it stood, as far as it
-    /// locks gaps; a duplicate check does at every isolation level.
-    fn inherit(&mut self, place: &Range) {
-        for handle in self.tree.handles(place, |held| held.waits && place.covers(&held.named)) {
-            let Some((_, held)) = self.tree.get_mut(handle) else { continue };
-            let named = held.named.clone();
-            if held.insert || held.kind.gaps() {
-                held.kind = Kind::Gap;
-                let reach = self.fences.around(&named, 0);
-                self.tree.set_range(handle, reach, true);
-            } else {
-                held.kind = Kind::Passed;
-                held.asked = Range { high: named.low.clone(), low: named.low };
-            }
-        }
-    }
-
     /// May the transaction have put this record there?
     fn has_put(&self, txn: TxnId, record: &Key) -> bool {
         let mut put = false;
@@ -572,9 +469,5 @@ fn is_wide(held: &Held) -> bool {
 }
 
 #[cfg(test)]
-#[path = "index_waiting_tests.rs"]
-mod waiting_tests;
-
-#[cfg(test)]
 #[path = "index_tests.rs"]
-mod tests;
+pub(super) mod tests;

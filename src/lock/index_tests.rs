@@ -6,7 +6,7 @@ use crate::id::{IndexId, TableId};
 use Certainty::{Certain, Likely};
 use Relation::{Hazard, Wait};
 
-fn key(value: i128) -> Key {
+pub(in crate::lock) fn key(value: i128) -> Key {
     let mut key = Key::default();
     key.push_int(value, false);
     key
@@ -18,7 +18,7 @@ fn request(kind: Kind, mode: Mode, value: i128) -> Request {
     Request { index, mode, range, kind, certainty: Certain, rule: "test" }
 }
 
-fn asking(txn: u64) -> Asking {
+pub(in crate::lock) fn asking(txn: u64) -> Asking {
     Asking {
         by: TxnId(txn).into(),
         number: 0,
@@ -31,7 +31,11 @@ fn asking(txn: u64) -> Asking {
     }
 }
 
-fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {
+pub(in crate::lock) fn met(
+    locks: &mut IndexLocks,
+    txn: u64,
+    request: &Request,
+) -> Option<(Relation, Certainty)> {
     let mut met = Met::default();
     let reach = locks.reach(request, 0);
     locks.meet(asking(txn), request, &reach, &mut met);
@@ -39,7 +43,7 @@ fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation,
     met.conflicts.pop().map(|c| (c.relation, c.certainty))
 }
 
-fn enter(locks: &mut IndexLocks, request: &Request) -> Handle {
+pub(in crate::lock) fn enter(locks: &mut IndexLocks, request: &Request) -> Handle {
     let reach = locks.reach(request, 0);
     locks.enter(asking(1), request, reach, Got::all(&request.range))
 }

@@ -19,7 +19,6 @@ use super::index::{Conflict, Held, IndexLocks, Relation};
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Kind, Request};
-use crate::id::TxnId;
 
 /// Most holders that one request reports in one index: enough for a report and for the wait-for graph.
 const MAX_HOLDERS: usize = 64;
@@ -36,7 +35,7 @@ impl IndexLocks {
         }
         // Asked for at the first lock that is waited for: most requests meet none.
         let owns = OnceCell::new();
-        let owns = || *owns.get_or_init(|| self.has_record(asking.by.txn, &request.range));
+        let owns = || *owns.get_or_init(|| self.has(asking.by.txn, &request.range, |_| true));
         // Only gaps, and entries that wait for one, meet beyond the place itself.
         let mut meets = |handle, extent: &Range, held: &Held| {
             if held.txn == asking.by.txn {
@@ -200,22 +199,10 @@ impl IndexLocks {
     /// Is the very entry there and locked by the requester itself? Then it has deleted it: the entry is made
     /// valid again where it stands, and no gap is asked for.
     fn stands_on_own(&self, asking: Asking, request: &Request) -> bool {
-        let mut own = false;
-        self.tree.visit(&request.range, &request.range, &mut |_, _, held| {
+        self.has(asking.by.txn, &request.range, |held| {
             let record = matches!(held.kind, Kind::Record | Kind::Clustered { .. } | Kind::Entry);
-            let mine = held.txn == asking.by.txn && !held.tentative && held.mode == Mode::X;
-            own |= mine && record && held.named == request.range;
-        });
-        own
-    }
-
-    /// Has the transaction locked a record in the range?
-    fn has_record(&self, txn: TxnId, range: &Range) -> bool {
-        let mut has = false;
-        self.tree.visit(range, range, &mut |_, _, held| {
-            has |= held.txn == txn && !held.tentative && held.kind.records();
-        });
-        has
+            !held.tentative && held.mode == Mode::X && record && held.named == request.range
+        })
     }
 
     /// Does the requester pass a lock that is still waited for, because it holds the record already? What it
@@ -227,16 +214,10 @@ impl IndexLocks {
             high: waiting.named.high.clone().min(request.range.high.clone()),
         };
         let wanted = request.kind.check().unwrap_or(request.mode);
-        let mut first = false;
-        self.tree.visit(&common, &common, &mut |_, _, own| {
-            let has = own.txn == asking.by.txn
-                && own.has_got()
-                && own.kind.records()
-                && own.named.covers(&common)
-                && !own.mode.compatible(waiting.mode);
-            first |= has && (own.mode.includes(wanted) || asking.overtakes);
-        });
-        first
+        self.has(asking.by.txn, &common, |own| {
+            let in_the_way = own.named.covers(&common) && !own.mode.compatible(waiting.mode);
+            in_the_way && (own.mode.includes(wanted) || asking.overtakes)
+        })
     }
 }
 

@@ -18,6 +18,7 @@ pub mod interval_tree;
 pub mod fence;
 pub mod asking;
 pub mod index;
+mod waiting;
 mod meeting;
 pub mod table;
 pub mod wait_for;

@@ -38,16 +38,23 @@ impl LockRef {
     }
 }
 
-/// A request of a statement that waits, to be asked for again.
-struct Again<'a> {
-    by: Asker,
-    requests: &'a [Request],
-    refs: &'a [LockRef],
-    number: usize,
-    overtakes: bool,
-    /// The order of what it has not asked for yet.
-    last: u64,
-    now: u64,
+/// A statement that waits at the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter<'a> {
+    /// Its transaction.
+    pub txn: TxnId,
+    /// What it asks for, in this order.
+    pub requests: &'a [Request],
+    /// Where that was noted.
+    pub refs: &'a [LockRef],
+    /// See [`Asking::overtakes`].
+    pub overtakes: bool,
+}
+
+impl Waiter<'_> {
+    fn numbers(&self) -> std::ops::Range<usize> {
+        0..self.requests.len().min(self.refs.len())
+    }
 }
 
 /// The locks of one statement, in the order of its requests.
@@ -160,8 +167,9 @@ impl LockTable {
     }
 
     /// A transaction is about to end: a statement that waits for a row which goes with it will not ask for what
-    /// belongs to that row. `requests` and `refs` are those of the statement, `going` the locks of the transaction.
-    pub fn lose_row(&self, requests: &[Request], refs: &[LockRef], going: &[LockRef], commits: bool) {
+    /// belongs to that row. `going` are the locks of the transaction.
+    pub fn lose_row(&self, waiter: Waiter<'_>, going: &[LockRef], commits: bool) {
+        let Waiter { requests, refs, .. } = waiter;
         let Some(at) = refs.iter().position(|lock| self.waits_for(*lock)) else { return };
         let Some(asked) = requests.get(at).filter(|request| !request.kind.of_own_row()) else { return };
         let goes = self.indexes.get(&asked.index).is_some_and(|locks| {
@@ -220,50 +228,36 @@ impl LockTable {
 
     /// Looks again at a statement that waits at the server, after something in its way has gone: how far it
     /// gets now, and what stands in its way then. What it has got it does not ask for again.
-    pub fn again(
-        &self,
-        by: impl Into<Asker>,
-        requests: &[Request],
-        refs: &[LockRef],
-        overtakes: bool,
-        now: u64,
-    ) -> Met {
-        let by = by.into();
+    pub fn again(&self, waiter: Waiter<'_>, now: u64) -> Met {
         let (mut met, mut stopped) = (Met::default(), false);
         let last = self.order.next();
-        for number in 0..requests.len().min(refs.len()) {
-            self.ask_again(
-                Again { by, requests, refs, number, overtakes, last, now },
-                &mut stopped,
-                &mut met,
-            );
+        for number in waiter.numbers() {
+            self.ask_again(waiter, number, (last, now), &mut stopped, &mut met);
         }
         met
     }
 
     /// A statement that waits, and that nothing may keep from its next lock any more, gets that one. False: something
     /// does, or it has all.
-    pub fn step(
-        &self,
-        by: impl Into<Asker>,
-        requests: &[Request],
-        refs: &[LockRef],
-        overtakes: bool,
-        now: u64,
-    ) -> bool {
-        let by = by.into();
+    pub fn step(&self, waiter: Waiter<'_>, now: u64) -> bool {
         let (mut met, mut stopped) = (Met::default(), false);
         let last = self.order.next();
-        let mut numbers = 0..requests.len().min(refs.len());
-        let next = |number| Again { by, requests, refs, number, overtakes, last, now };
-        numbers.any(|number| self.ask_again(next(number), &mut stopped, &mut met)) && !stopped
+        let mut asks = |number| self.ask_again(waiter, number, (last, now), &mut stopped, &mut met);
+        waiter.numbers().any(&mut asks) && !stopped
     }
 
-    /// False: it has this one already.
-    fn ask_again(&self, again: Again<'_>, stopped: &mut bool, met: &mut Met) -> bool {
-        let Again { by, requests, refs, number, overtakes, last, now } = again;
+    /// False: it has this one already. `last` is the order of what it has not asked for yet.
+    fn ask_again(
+        &self,
+        waiter: Waiter<'_>,
+        number: usize,
+        (last, now): (u64, u64),
+        stopped: &mut bool,
+        met: &mut Met,
+    ) -> bool {
+        let Waiter { txn, requests, refs, .. } = waiter;
         let (request, lock) = (&requests[number], &refs[number]);
-        let overtakes = overtakes && !request.index.is_whole();
+        let overtakes = waiter.overtakes && !request.index.is_whole();
         let Some(mut locks) = self.indexes.get_mut(&request.index) else { return false };
         if locks.has_got(lock.handle) {
             return false;
@@ -271,6 +265,7 @@ impl LockTable {
         // Where it has not asked yet, others stand before it.
         let order = locks.asked_at(lock.handle).unwrap_or(last);
         let anew = locks.goes_to_its_place(lock.handle);
+        let by = txn.into();
         let asking = Asking { by, number, order, now, overtakes, exact: false, anew, search: None };
         // What has been put since into a gap that it had not come to it finds there.
         let late = request.kind == Kind::Gap;
@@ -295,7 +290,8 @@ impl LockTable {
 
     /// Is nothing in the way of a request that was noted any more?
     pub fn granted(&self, txn: TxnId, request: &Request, lock: LockRef, now: u64) -> bool {
-        let met = self.again(txn, std::slice::from_ref(request), &[lock], false, now);
+        let (requests, refs) = (std::slice::from_ref(request), &[lock]);
+        let met = self.again(Waiter { txn, requests, refs, overtakes: false }, now);
         met.conflicts.is_empty()
     }
 

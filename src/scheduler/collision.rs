@@ -50,9 +50,9 @@ impl Scheduler {
         let mut found: Vec<Report> = Vec::new();
         self.step_by_step(gone, order, now);
         self.server_queue.each_in_order(gone, &self.graph, order, |waiting| {
-            let (submission, refs) = (&waiting.submission, &waiting.refs);
+            let submission = &waiting.submission;
             let me = submission.txn;
-            let mut met = self.locks.again(me, &submission.requests, refs, submission.overtakes, now);
+            let mut met = self.locks.again(waiting.waiter(), now);
             met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
             let closes =
                 |c: &Conflict| c.relation == Relation::Wait && self.graph.chain(c.holder, me).is_some();
@@ -78,7 +78,7 @@ impl Scheduler {
     pub(super) fn release_order(&self, txn: TxnId, refs: &[LockRef], commits: bool) -> Vec<TxnId> {
         let mut order = Vec::new();
         self.server_queue.each_behind(txn, &self.graph, |waiting| {
-            self.locks.lose_row(&waiting.submission.requests, &waiting.refs, refs, commits);
+            self.locks.lose_row(waiting.waiter(), refs, commits);
             let asked = waiting.submission.requests.iter().zip(&waiting.refs);
             let stopped = asked.filter(|(_, lock)| self.locks.waits_for(**lock)).map(|(request, _)| request);
             let made = stopped.map(|request| self.locks.made_at(refs, request)).next().flatten();
@@ -93,10 +93,8 @@ impl Scheduler {
         for _ in 0..MAX_TURNS {
             let (mut waiters, mut steps) = (0, 0);
             self.server_queue.each_in_order(gone, &self.graph, order, |waiting| {
-                let (submission, refs) = (&waiting.submission, &waiting.refs);
                 waiters += 1;
-                let (by, requests) = (submission.txn, &submission.requests);
-                steps += usize::from(self.locks.step(by, requests, refs, submission.overtakes, now));
+                steps += usize::from(self.locks.step(waiting.waiter(), now));
             });
             // One alone takes all its steps at once.
             if waiters < 2 || steps == 0 {

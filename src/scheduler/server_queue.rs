@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 
 use super::conflict::{Known, Submission};
 use crate::id::TxnId;
 use crate::lock::request::Exact;
-use crate::lock::table::LockRefs;
+use crate::lock::table::{LockRefs, Waiter};
 use crate::lock::wait_for::WaitFor;
 
 /// A statement that waits at the server.
@@ -22,6 +23,14 @@ pub(super) struct Waiting {
     pub(super) submission: Submission,
     /// Where that is noted.
     pub(super) refs: LockRefs,
+}
+
+impl Waiting {
+    /// As the lock table knows it.
+    pub(super) fn waiter(&self) -> Waiter<'_> {
+        let Submission { txn, requests, overtakes, .. } = &self.submission;
+        Waiter { txn: *txn, requests, refs: &self.refs, overtakes: *overtakes }
+    }
 }
 
 /// The statements that wait at the server, in the order in which they came.
@@ -104,11 +113,12 @@ impl ServerQueue {
         }
         let queue = self.waiting.lock();
         let behind = |waiting: &&Waiting| graph.waits_for(waiting.submission.txn, txn);
-        let place = |waiting: &Waiting| {
-            order.iter().position(|txn| *txn == waiting.submission.txn).unwrap_or(usize::MAX)
-        };
         let mut found: Vec<&Waiting> = queue.places.values().filter(behind).collect();
-        found.sort_by_key(|waiting| place(waiting));
+        if !order.is_empty() {
+            let places: FxHashMap<TxnId, usize> = order.iter().copied().zip(0..).collect();
+            let place = |waiting: &&Waiting| places.get(&waiting.submission.txn).copied();
+            found.sort_by_key(|waiting| place(waiting).unwrap_or(usize::MAX));
+        }
         found.into_iter().for_each(&mut look);
     }
 }

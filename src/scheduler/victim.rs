@@ -106,8 +106,8 @@ impl Scheduler {
     fn seen_by(&self, member: TxnId, weigh: &dyn Fn(TxnId) -> Weight, now: u64) -> Option<(u64, Report)> {
         let before = weigh(member);
         self.server_queue.look(member, |waiting| {
-            let (submission, refs) = (&waiting.submission, &waiting.refs);
-            let mut met = self.locks.again(member, &submission.requests, refs, submission.overtakes, now);
+            let submission = &waiting.submission;
+            let mut met = self.locks.again(waiting.waiter(), now);
             met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
             if met.conflicts.is_empty() {
                 return None;

@@ -459,41 +459,24 @@ fn owned(value: &ProbeValue) -> Value<'static> {
 }
 
 pub(super) fn seen_span(table: &Table, index: usize, seen: &scan::Seen, covers: bool) -> Option<SeenSpan> {
-    let entry = |row: &scan::Row| entry(table, index, row, covers);
-    let mut entries: Vec<SeenEntry> = seen.entries.iter().map(entry).collect::<Option<_>>()?;
-    // A row that was changed in place is one entry in both views.
-    entries.sort_by(|a, b| a.key.cmp(&b.key).then(b.matches.cmp(&a.matches)));
-    entries.dedup_by(|later, first| {
-        let same = later.key == first.key;
-        if same {
-            first.rows.append(&mut later.rows);
-            first.newest |= later.newest;
-            first.committed |= later.committed;
-        }
-        same
-    });
-    // The nearest in either view.
-    let nearest = |both: &[scan::Row], less: &dyn Fn(&Key, &Key) -> bool| -> Option<Option<SeenEntry>> {
-        let mut found: Option<SeenEntry> = None;
-        for next in both.iter().map(entry) {
-            let next = next?;
-            match &mut found {
-                Some(known) if known.key == next.key => {
-                    known.newest |= next.newest;
-                    known.committed |= next.committed;
-                }
-                Some(known) if less(&known.key, &next.key) => {}
-                _ => found = Some(next),
+    // In the order of their keys. A row that was changed in place is one entry in both views.
+    let merged = |rows: &[scan::Row]| -> Option<Vec<SeenEntry>> {
+        let seen = rows.iter().map(|row| entry(table, index, row, covers));
+        let mut entries: Vec<SeenEntry> = seen.collect::<Option<_>>()?;
+        entries.sort_by(|a, b| a.key.cmp(&b.key).then(b.matches.cmp(&a.matches)));
+        entries.dedup_by(|later, first| {
+            let same = later.key == first.key;
+            if same {
+                first.rows.append(&mut later.rows);
+                first.newest |= later.newest;
+                first.committed |= later.committed;
             }
-        }
-        Some(found)
+            same
+        });
+        Some(entries)
     };
-    Some(SeenSpan {
-        entries,
-        below: nearest(&seen.below, &|known, next| known > next)?,
-        above: nearest(&seen.above, &|known, next| known < next)?,
-        unread: false,
-    })
+    let (below, above) = (merged(&seen.below)?.pop(), merged(&seen.above)?.into_iter().next());
+    Some(SeenSpan { entries: merged(&seen.entries)?, below, above, unread: false })
 }
 
 /// The keys of an entry.

@@ -16,7 +16,7 @@ mod contend;
 mod answer;
 mod inquiry;
 mod look;
-mod own;
+mod gleaned;
 mod guard;
 mod inner;
 mod retry;

@@ -1,47 +1,20 @@
 //! Requests that wait: whom they block, and who passes them.
 
-use super::super::asking::Met;
+use super::super::asking::{Asking, Met};
+use super::super::index::Relation;
+use super::super::index::tests::{asking, enter, key, met};
+use super::super::key::Key;
+use super::super::mode::Certainty;
+use super::super::request::{Request, Settled};
 use super::*;
-use crate::id::{IndexId, TableId};
+use crate::id::{IndexId, TableId, TxnId};
 use Certainty::{Certain, Likely};
 use Relation::Wait;
-
-fn key(value: i128) -> Key {
-    let mut key = Key::default();
-    key.push_int(value, false);
-    key
-}
 
 fn request(kind: Kind, mode: Mode, value: i128) -> Request {
     let range = Range::entries(&key(value));
     let index = IndexId { table: TableId(1), index: 1 };
     Request { index, mode, range, kind, certainty: Certain, rule: "test" }
-}
-
-fn asking(txn: u64) -> Asking {
-    Asking {
-        by: TxnId(txn).into(),
-        number: 0,
-        order: 9,
-        now: 0,
-        overtakes: true,
-        exact: false,
-        anew: false,
-        search: None,
-    }
-}
-
-fn met(locks: &mut IndexLocks, txn: u64, request: &Request) -> Option<(Relation, Certainty)> {
-    let mut met = Met::default();
-    let reach = locks.reach(request, 0);
-    locks.meet(asking(txn), request, &reach, &mut met);
-    assert!(met.conflicts.len() <= 1);
-    met.conflicts.pop().map(|c| (c.relation, c.certainty))
-}
-
-fn enter(locks: &mut IndexLocks, request: &Request) -> Handle {
-    let reach = locks.reach(request, 0);
-    locks.enter(asking(1), request, reach, Got::all(&request.range))
 }
 
 /// Transaction 2 asks for what 1 has, and waits.

@@ -1,4 +1,5 @@
-//! What a look shows of others besides what was asked: whose rows are not committed, where gaps end.
+//! What a look shows besides what it was taken for: which keys the server has given to inserts under way, where
+//! gaps end, and which rows are those of the statement's own transaction. How to look, `inquiry` tells.
 
 use std::sync::Arc;
 

@@ -1,0 +1,123 @@
+//! Locks of statements that wait: how far they have come, what they get next, and what will not be asked for after
+//! all. What a lock is once its statement was answered [`super::index`] tells.
+
+use super::asking::Got;
+use super::index::IndexLocks;
+use super::interval_tree::Handle;
+use super::mode::Mode;
+use super::range::Range;
+use super::request::Kind;
+
+impl IndexLocks {
+    /// When a statement that waits has asked for (a part of) this lock, if it has come so far.
+    pub fn asked_at(&self, handle: Handle) -> Option<u64> {
+        let (_, held) = self.tree.get(handle)?;
+        (!held.asked.is_empty()).then_some(held.order)
+    }
+
+    /// Has a statement that waits got this lock already?
+    pub fn has_got(&self, handle: Handle) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| held.tentative && held.has_got())
+    }
+
+    /// Does a statement wait for this lock, not for one before it?
+    pub fn waits_for(&self, handle: Handle) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| held.waits && !held.asked.is_empty())
+    }
+
+    /// Is it the lock of a search, not one on an entry of a row that its holder has put or changed?
+    pub fn is_search(&self, handle: Handle) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| !held.own_row)
+    }
+
+    /// Is it on a part of this range?
+    pub fn names(&self, handle: Handle, range: &Range) -> bool {
+        self.tree.get(handle).is_some_and(|(extent, _)| extent.intersects(range))
+    }
+
+    /// Does an insert that waits go on to its place, because the record that it was compared with was taken out?
+    pub fn goes_to_its_place(&self, handle: Handle) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| held.waits && held.insert && held.kind == Kind::Gap)
+    }
+
+    /// An entry that is only passed over is let go when the row behind it has been read: its statement waits for that
+    /// row.
+    pub fn keep_passed(&mut self, handle: Handle) {
+        if let Some((_, held)) = self.tree.get_mut(handle)
+            && held.kind == Kind::Passed
+        {
+            held.waits = true;
+        }
+    }
+
+    /// A statement that waits will not ask for this lock: the row that it would belong to has gone.
+    pub fn pass_by(&mut self, handle: Handle) {
+        if let Some((_, held)) = self.tree.get_mut(handle)
+            && held.tentative
+        {
+            (held.kind, held.waits, held.asked) = (Kind::Passed, false, held.named.clone());
+        }
+    }
+
+    /// Has the holder put this entry there, or deleted it, so that it goes with a rollback, or a commit?
+    pub fn goes_with(&self, handle: Handle, commits: bool, range: &Range) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| {
+            let goes = if commits { held.deleted && !held.inserted } else { held.inserted };
+            goes && held.named.is_entries() && held.named.covers(range)
+        })
+    }
+
+    /// A new entry was taken out again. False: there is none.
+    pub fn take_out(&mut self, handle: Handle) -> bool {
+        let Some((_, held)) = self.tree.get_mut(handle) else { return false };
+        let tried = matches!(held.kind, Kind::Tried { .. }) && held.tentative && !held.waits;
+        if tried {
+            held.kind = Kind::Passed;
+        }
+        tried
+    }
+
+    /// A statement that waits was looked at again: this is how far it gets now.
+    pub fn advance(&mut self, handle: Handle, order: u64, got: Got) {
+        if let Some((_, held)) = self.tree.get_mut(handle)
+            && held.tentative
+        {
+            (held.asked, held.waits, held.order) = (got.asked, got.waits, order);
+        }
+    }
+
+    /// An insert waits for the duplicate check on a record that is there. Until it goes on it counts as what
+    /// it asks for: the record, and in a secondary index the gap below as well (which then blocks inserts,
+    /// those of the record's owner too).
+    pub fn checks(&mut self, handle: Handle, mode: Mode, clustered: bool, now: u64) {
+        let Some((_, held)) = self.tree.get_mut(handle) else { return };
+        held.kind = if clustered { Kind::Record } else { Kind::NextKey };
+        held.mode = mode;
+        let named = held.named.clone();
+        if !clustered {
+            let below = self.fences.around(&named, now).low;
+            self.tree.set_range(handle, Range { low: below, high: named.high }, true);
+        }
+    }
+
+    /// A record is taken out again: whoever waits for it keeps a lock on the gap where it stood, as far as it
+    /// locks gaps; a duplicate check does at every isolation level.
+    pub(super) fn inherit(&mut self, place: &Range) {
+        for handle in self.tree.handles(place, |held| held.waits && place.covers(&held.named)) {
+            let Some((_, held)) = self.tree.get_mut(handle) else { continue };
+            let named = held.named.clone();
+            if held.insert || held.kind.gaps() {
+                held.kind = Kind::Gap;
+                let reach = self.fences.around(&named, 0);
+                self.tree.set_range(handle, reach, true);
+            } else {
+                held.kind = Kind::Passed;
+                held.asked = Range { high: named.low.clone(), low: named.low };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "waiting_tests.rs"]
+mod tests;
