@@ -367,6 +367,39 @@ fn an_upgrade_refuses_no_connection() {
     });
 }
 
+/// The signals for which a process has a handler: bit `n - 1` for signal `n` (proc(5), `SigCgt`).
+fn caught(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("Linux tells");
+    u64::from_str_radix(mask.trim(), 16).expect("a mask in hexadecimal digits")
+}
+
+/// Whoever sees that the process is there may tell it something: a signal must not end it by then.
+#[test]
+fn signals_are_caught_before_an_address_is_open() {
+    for _ in 0..5 {
+        let (port, admin_port) = (support::free_port(), support::free_port());
+        let (listen, admin) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{admin_port}"));
+        let mut process = Command::new(env!("CARGO_BIN_EXE_interlock"))
+            .args(["run", "--listen", &listen, "--admin-listen", &admin])
+            .env("INTERLOCK__CONSOLE__LISTEN", "")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + SOON;
+        // The first of both to open, and without a pause: the time in question is short.
+        while TcpStream::connect(&listen).is_err() {
+            assert!(Instant::now() < deadline, "it listens nowhere");
+        }
+        let caught = caught(process.id());
+        process.kill().unwrap();
+        process.wait().unwrap();
+        for (name, signal) in [("HUP", 1), ("INT", 2), ("USR2", 12), ("TERM", 15)] {
+            assert_ne!(caught & (1 << (signal - 1)), 0, "SIG{name} would end it");
+        }
+    }
+}
+
 #[test]
 fn an_upgrade_that_fails_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -46,7 +46,7 @@ use crate::session::serve::{Knowledge, Shared, serve};
 use crate::session::views::Views;
 use crate::shutdown::{Drain, Phase};
 use reload::{ReloadError, Reloader, SetLevel, Source};
-use signals::Successor;
+use signals::{Signals, Successor};
 use sockets::Sockets;
 
 /// Why the proxy cannot run.
@@ -108,6 +108,8 @@ pub struct Start {
 /// locks that it has seen.
 pub async fn run(start: Start) -> Result<Vec<Hazard>, AppError> {
     let Start { loaded, source, set_level, lost_lines, sockets, exit_after_idle } = start;
+    // Before anybody can see that this process is there, and tell it something.
+    let signals = Signals::catch()?;
     let config = loaded.config.clone();
     let (frontend, backend) = (map::frontend(&config), map::backend(&config));
     let listener = Listener::open(&frontend, sockets.clients).await?;
@@ -156,7 +158,7 @@ pub async fn run(start: Start) -> Result<Vec<Hazard>, AppError> {
     let mut stop = drain.watch();
     let watchdog = tokio::spawn(notify::watchdog(workers.pulse()));
     let ends = signals::Ends { drain: drain.clone(), exit_after_idle };
-    let signals = tokio::spawn(signals::listen(ends, shared.clone(), reloader, successor)?);
+    let signals = tokio::spawn(signals::listen(signals, ends, shared.clone(), reloader, successor));
     let stop = async move {
         stop.reached(Phase::Draining).await;
     };

@@ -32,11 +32,24 @@ pub(super) struct Successor {
 /// How often an unset `reload.poll` is looked at: a reload may set it.
 const NEVER: Duration = Duration::from_secs(3600);
 
-struct Signals {
+/// What the process is told from outside. Each signal waits here until somebody listens.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     reload: Signal,
     upgrade: Signal,
+}
+
+impl Signals {
+    /// From now on no signal ends the process by itself. Fails if the system refuses a handler.
+    pub(super) fn catch() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
 }
 
 /// How the process ends.
@@ -45,41 +58,34 @@ pub(super) struct Ends {
     pub(super) exit_after_idle: Option<Duration>,
 }
 
-/// The task that listens to signals. Fails if they cannot be caught.
-pub(super) fn listen(
+/// Follows the signals until the process has ended.
+pub(super) async fn listen(
+    mut signals: Signals,
     ends: Ends,
     shared: Arc<Shared>,
     reloader: Arc<Reloader>,
     successor: Successor,
-) -> io::Result<impl Future<Output = ()>> {
-    let mut signals = Signals {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-        reload: signal(SignalKind::hangup())?,
-        upgrade: signal(SignalKind::user_defined2())?,
-    };
-    Ok(async move {
-        let Ends { drain, exit_after_idle } = ends;
-        tokio::select! {
-            () = run(&mut signals, &reloader, &successor) => {}
-            () = idle(&shared, exit_after_idle) => {}
-        }
-        // So that nobody takes a socket that is about to be closed for one that is served.
-        drop(successor);
-        let grace = reloader.config().shutdown.grace;
-        info!(?grace, "shutting down: open transactions may end");
-        drain.drain();
-        // Whoever is held has a transaction that can end only when it goes on.
-        shared.admission.release_all();
-        tokio::select! {
-            () = tokio::time::sleep(grace) => {}
-            _ = signals.terminate.recv() => {}
-            _ = signals.interrupt.recv() => {}
-        }
-        warn!(sessions = drain.waiting(), "grace period over or second signal: closing what is left");
-        drain.close();
-        std::future::pending::<()>().await;
-    })
+) {
+    let Ends { drain, exit_after_idle } = ends;
+    tokio::select! {
+        () = run(&mut signals, &reloader, &successor) => {}
+        () = idle(&shared, exit_after_idle) => {}
+    }
+    // So that nobody takes a socket that is about to be closed for one that is served.
+    drop(successor);
+    let grace = reloader.config().shutdown.grace;
+    info!(?grace, "shutting down: open transactions may end");
+    drain.drain();
+    // Whoever is held has a transaction that can end only when it goes on.
+    shared.admission.release_all();
+    tokio::select! {
+        () = tokio::time::sleep(grace) => {}
+        _ = signals.terminate.recv() => {}
+        _ = signals.interrupt.recv() => {}
+    }
+    warn!(sessions = drain.waiting(), "grace period over or second signal: closing what is left");
+    drain.close();
+    std::future::pending::<()>().await;
 }
 
 /// Until nobody has been connected for so long, once somebody was. Without a duration: for ever.
