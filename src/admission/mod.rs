@@ -77,6 +77,8 @@ const SCENES_PER_SECOND: u64 = 20;
 pub struct Settings {
     /// Longest time that a statement is held.
     pub hold_timeout: Duration,
+    /// The same, where a deadlock is known to follow otherwise; not shorter.
+    pub deadlock_hold_timeout: Duration,
     /// Of each second, how long statements may be kept back in all for looks at the server. Held statements do
     /// not count: they wait anyway.
     pub look_time: Duration,
@@ -242,7 +244,6 @@ impl Admission {
         let token = self.scheduler.token();
         let mut woken = None;
         let (session, txn, action) = (submission.session, submission.txn, submission.action);
-        let patience = Duration::from_millis(submission.patience_ms).min(self.settings.load().hold_timeout);
         let begun = Instant::now();
         let contended = self.scheduler.contend(token, submission, self.now(), || {
             let (sender, receiver) = oneshot::channel();
@@ -263,6 +264,7 @@ impl Admission {
             let request = report.filter(|r| r.unsure_of_gap).map(|r| r.conflict.request);
             return (Admitted::Look { doubts: contended.doubts, request, looking }, None);
         }
+        let patience = self.patience(submission, report);
         // What should be held and is passed on has found the queue full.
         if action == Action::Reorder && report.is_some_and(|r| r.would_hold && r.taken == Taken::Flagged) {
             self.metrics.fail_open.inc(FailOpen::HoldLimit);
@@ -282,6 +284,14 @@ impl Admission {
             (Decision::Hold | Decision::Reject, _) => Admitted::Reject,
         };
         (admitted, contended.report)
+    }
+
+    /// The longest that a statement may be held for what was reported of it.
+    fn patience(&self, submission: &Submission, report: Option<&Report>) -> Duration {
+        let settings = self.settings.load();
+        let known_to_deadlock = report.is_some_and(|report| report.signature.is_some());
+        let limit = if known_to_deadlock { settings.deadlock_hold_timeout } else { settings.hold_timeout };
+        Duration::from_millis(submission.patience_ms).min(limit)
     }
 
     /// A statement was answered. Returns the locks that stay.

@@ -34,6 +34,7 @@ fn request(table: u32, key: i128) -> Request {
 fn crowded(metrics: &Metrics) -> Arc<Admission> {
     let settings = Settings {
         hold_timeout: Duration::from_secs(2),
+        deadlock_hold_timeout: Duration::from_secs(10),
         look_time: Duration::from_millis(100),
         limits: Limits { max_held: 1000, max_queue: 200, max_overtaking_ms: 500 },
         fence_lifetime: Duration::from_secs(10),

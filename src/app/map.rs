@@ -111,6 +111,7 @@ pub(super) fn catalog(config: &Config) -> CatalogOptions {
 pub(super) fn admission(config: &Config) -> admission::Settings {
     admission::Settings {
         hold_timeout: config.reorder.hold_timeout,
+        deadlock_hold_timeout: config.reorder.deadlock_hold_timeout.max(config.reorder.hold_timeout),
         look_time: config.control.look_time,
         limits: Limits {
             max_held: config.reorder.max_held,

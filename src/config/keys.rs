@@ -107,6 +107,7 @@ pub const KEYS: &[(&str, Rule)] = &[
     ("control.fence_lifetime", Rule::Duration(0, DAY)),
     ("policy.action", Rule::OneOf(&["flag", "reorder", "reject"])),
     ("reorder.hold_timeout", Rule::Duration(1, DAY)),
+    ("reorder.deadlock_hold_timeout", Rule::Duration(1, DAY)),
     ("reorder.max_queue", Rule::Integer(0, MANY)),
     ("reorder.max_held", Rule::Integer(0, MANY)),
     ("reorder.retry", Rule::Bool),

@@ -43,6 +43,10 @@ pub struct ReorderConfig {
     /// Longest time that a statement is held; then it is forwarded.
     #[serde(with = "humantime_serde")]
     pub hold_timeout: Duration,
+    /// Longest time that it is held where a deadlock is known to follow otherwise, if that is longer: one has
+    /// happened in just this way, or its victim waits to be run again.
+    #[serde(with = "humantime_serde")]
+    pub deadlock_hold_timeout: Duration,
     /// Statements held for one resource; the next one is forwarded.
     pub max_queue: usize,
     /// Statements held at one time; the next one is forwarded.
@@ -57,6 +61,7 @@ impl Default for ReorderConfig {
     fn default() -> Self {
         ReorderConfig {
             hold_timeout: Duration::from_secs(2),
+            deadlock_hold_timeout: Duration::from_secs(10),
             max_queue: 200,
             max_held: 1000,
             retry: false,

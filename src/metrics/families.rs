@@ -97,7 +97,7 @@ impl Metrics {
             would_hold_seconds: family.histogram(
                 "interlock_would_hold_seconds",
                 "How long action = reorder would have held the statements that it would have held: until what \
-                 stood in their way had ended, at most reorder.hold_timeout.",
+                 stood in their way had ended, at most to the deadline of a hold.",
                 HOLD_BUCKETS,
             )?,
             tables,

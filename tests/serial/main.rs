@@ -27,6 +27,8 @@ use workload::{Outcome, Plan};
 
 /// Long enough for most transactions here, short enough that some holds reach it.
 const HOLD: &str = "500ms";
+/// The same, for what has deadlocked before.
+const DEADLOCK_HOLD: &str = "1s";
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -48,6 +50,7 @@ fn examine(server: &mut Server, length: Length, seed: u64) {
     let direct = workload::run(server, &plan);
     let environment = [
         ("INTERLOCK__REORDER__HOLD_TIMEOUT", HOLD),
+        ("INTERLOCK__REORDER__DEADLOCK_HOLD_TIMEOUT", DEADLOCK_HOLD),
         ("INTERLOCK__REORDER__RETRY", if retry { "true" } else { "false" }),
     ];
     let interlock = Interlock::start_with(server, &["--action", "reorder"], &environment);
@@ -62,7 +65,7 @@ fn examine(server: &mut Server, length: Length, seed: u64) {
     interlock.assert_nothing_is_left();
     let figure = |name: &str| interlock.metric(name).expect("the family is there");
     let holds = figure("interlock_hold_seconds_count");
-    // Half a second, and a loaded machine may wake a task late, but not by seconds.
+    // A second at most, and a loaded machine may wake a task late, but not by seconds.
     let long = holds - figure("interlock_hold_seconds_bucket{le=\"2\"}");
     let show = |name: &str, outcome: &Outcome| {
         println!(

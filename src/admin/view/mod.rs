@@ -366,6 +366,7 @@ impl View {
         let metrics = Metrics::new(&Default::default()).unwrap();
         let settings = Settings {
             hold_timeout: Duration::from_secs(1),
+            deadlock_hold_timeout: Duration::from_secs(1),
             look_time: Duration::from_millis(100),
             limits: Limits { max_held: 10, max_queue: 10, max_overtaking_ms: 100 },
             fence_lifetime: Duration::from_secs(1),

@@ -344,7 +344,7 @@ impl Analyzer {
         let (admission, session) = (self.shared.admission.clone(), self.entry.id);
         // It has no locks, so nobody has to know of it.
         let own = admission.transaction();
-        let deadline = Instant::now() + admission.settings().hold_timeout;
+        let deadline = Instant::now() + admission.settings().deadlock_hold_timeout;
         Box::pin(async move {
             if let (true, Some(report)) = (others.is_empty(), report)
                 && let Ok(Ok(threads)) = tokio::time::timeout(REPORT_TIMEOUT, report).await
