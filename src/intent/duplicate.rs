@@ -6,6 +6,7 @@
 //! | `duplicate-row` | ON DUPLICATE KEY UPDATE, REPLACE: X on the row behind it |
 //! | `next-entry` | REPLACE, unique index: X next-key on the entry behind it, or on the gap at the index's end |
 //! | `put-again` | REPLACE: the new row, once the one that had its key has gone |
+//! | `put-beside` | REPLACE, unique index: insert intention in the gap above or below the entry that is marked as deleted, for the new one with its key |
 //! | `undone-entry` | MySQL: where the row had been put before its duplicate was met, an X gap lock stays; not at READ COMMITTED |
 //!
 //! Which key it was, a failed INSERT says itself; whether there was one, the number of affected rows (ON
@@ -36,6 +37,8 @@ const ROW: &str = "duplicate-row";
 const NEXT: &str = "next-entry";
 /// The new row, put again after the row that had its key has gone.
 pub(super) const AGAIN: &str = "put-again";
+/// The gap beside the entry of the row that had its key.
+const BESIDE: &str = "put-beside";
 /// An entry of the new row that is taken out again.
 const UNDONE: &str = "undone-entry";
 
@@ -135,6 +138,15 @@ impl<'a> Row<'a> {
     }
 }
 
+/// A new entry whose key an entry has that is marked as deleted, and stays: which one is behind the other, the
+/// clustered key tells.
+pub(super) fn beside(entry: &Request, span: &SeenSpan, above: bool) -> Request {
+    let key = &entry.range.low;
+    let below = || span.below.as_ref().map(|entry| entry.key.after()).unwrap_or_default();
+    let range = if above { Range::entries(&key.after()) } else { Range { low: below(), high: key.clone() } };
+    Request { range, kind: Kind::Insert { check: None }, rule: BESIDE, ..entry.clone() }
+}
+
 /// Is this a lock of these rules, besides the new entries?
 pub(super) fn is_of(request: &Request) -> bool {
     matches!(request.rule, DUPLICATE | ROW | NEXT)
@@ -175,6 +187,8 @@ pub(super) fn settle(
         let met = part.iter().any(|request| request.rule == DUPLICATE);
         for (request, settled) in part.iter().zip(&mut settled[row.clone()]) {
             *settled = match &told {
+                // The entry itself has a request of its own.
+                _ if request.rule == BESIDE => Settled::Released,
                 _ if met && !of_row(request) => Settled::Kept,
                 _ if met && request.rule == UNDONE => undone(rules),
                 Told::Refused | Told::New if !of_row(request) => Settled::Released,

@@ -120,6 +120,7 @@ fn a_replace_takes_the_next_entry_too() {
         [
             "undone-entry X insert intention of t.PRIMARY at 15 (certain)",
             "put-again X insert intention of t.PRIMARY at 15 (certain)",
+            "put-beside X insert intention of t.u at 10, 10 (certain)",
             "insert-unique X insert intention of t.u at 20 (certain)",
             "insert-entry X insert intention of t.k at 15, 15 (certain)",
         ]
@@ -127,6 +128,10 @@ fn a_replace_takes_the_next_entry_too() {
     let read = settled(&looked(15, 20), "REPLACE INTO t VALUES (15, 15, 20, 1)", &done(2), RULES);
     assert_eq!(*of(&read, "undone-entry 0"), Settled::Undone);
     assert!(matches!(of(&read, "put-again 0"), Settled::Became(Kind::Record, _)));
+    assert_eq!(*of(&read, "put-beside 2"), Settled::Released);
+    // Of two entries with one key the clustered key says which is behind the other.
+    let asked = asks(&looked(25, 20), "REPLACE INTO t VALUES (25, 15, 20, 1)");
+    assert!(asked.contains(&"put-beside X insert intention of t.u at 20 (certain)".to_owned()), "{asked:?}");
     // Behind the last entry the index ends.
     let asked = asks(&looked(15, 30), "REPLACE INTO t VALUES (15, 15, 30, 1)");
     assert!(asked.iter().any(|lock| lock.starts_with("next-entry X gap of t.u at 30, 30")), "{asked:?}");

@@ -59,10 +59,9 @@ impl<'a> Search<'a> {
         paths: usize,
     ) -> Search<'a> {
         let (count, limited, order): (usize, bool, &[(String, bool)]) = match statement {
-            // LIMIT counts what is counted, not what is read for it.
-            Statement::Select(select) => {
-                (select.tables.len(), select.limited && !select.aggregated, &select.order)
-            }
+            // LIMIT counts what is counted, ORDER BY orders that, and not what is read for it.
+            Statement::Select(select) if select.aggregated => (select.tables.len(), false, &[]),
+            Statement::Select(select) => (select.tables.len(), select.limited, &select.order),
             Statement::Update(update) => (update.tables.len(), update.limited, &update.order),
             Statement::Delete(delete) => (delete.tables.len(), delete.limited, &delete.order),
             _ => (1, false, &[]),

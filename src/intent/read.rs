@@ -408,6 +408,14 @@ fn wide(search: &Search<'_>, guesses: &[Path<'_>], known: &Known, intent: &mut I
             maybe(path.index, range);
         }
     }
+    // A SELECT that finds all it reads in the entries of an index may go through all of them.
+    if let Statement::Select(select) = search.statement {
+        let guessed = |at: &usize| guesses.iter().any(|path| path.index == *at);
+        let covers = |at: &usize| search.table.indexes[*at].btree && is_covering(select, search.table, *at);
+        for at in (1..search.table.indexes.len()).filter(|at| !guessed(at) && covers(at)) {
+            maybe(at, Range::all());
+        }
+    }
     if first.way != Way::All {
         maybe(0, Range::all());
     }

@@ -306,11 +306,12 @@ impl<'a> Row<'a> {
             }
             let unique = request.kind.check().is_some();
             match unique.then(|| met.seen(at, &request.range.low)).flatten() {
-                Some(Some((_, entry))) if replaced.contains(&&entry.clustered) => {
+                Some(Some((span, entry))) if replaced.contains(&&entry.clustered) => {
                     let own = self.request(0, &self.table.indexes[0]).range.low;
                     if at == 0 || own == entry.clustered {
                         continue;
                     }
+                    intent.add(duplicate::beside(&request, span, own > entry.clustered), None);
                 }
                 Some(Some(seen)) => {
                     let goes_on = met.meets(at, &request.range.low, seen, from, intent);

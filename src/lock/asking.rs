@@ -52,6 +52,11 @@ pub struct Got {
 }
 
 impl Got {
+    /// The statement waits for this lock, not for one before it.
+    pub fn is_waited_for(&self) -> bool {
+        self.waits && !self.asked.is_empty()
+    }
+
     /// All of a range, without waiting.
     pub fn all(range: &Range) -> Got {
         Got { asked: range.clone(), waits: false, exact: false }

@@ -31,6 +31,8 @@ pub struct Held {
     pub order: u64,
     /// Its statement is expected to wait, for this lock or for one before it.
     pub waits: bool,
+    /// It is to be passed over, and was waited for: then the server does not let it go.
+    pub waited: bool,
     /// The statement has not been answered yet: the lock may be waited for, or turn out otherwise.
     pub tentative: bool,
     /// The reach of the gap was read from the server, it is not only the nearest known records.
@@ -41,6 +43,8 @@ pub struct Held {
     pub own_row: bool,
     /// It was asked for as a new entry.
     pub insert: bool,
+    /// It will not become one: its key is there, and stays.
+    pub refused: bool,
     /// The holder wrote this record: it exists for others once the transaction has committed.
     pub inserted: bool,
     /// The holder has deleted this record: it is gone for others once the transaction has committed.
@@ -151,6 +155,7 @@ impl IndexLocks {
             mode: request.mode,
             kind: request.kind,
             named: request.range.clone(),
+            waited: request.kind == Kind::Passed && got.is_waited_for(),
             asked: got.asked,
             order: asking.order,
             waits: got.waits,
@@ -160,6 +165,7 @@ impl IndexLocks {
             inserted: false,
             deleted: false,
             insert: request.kind.inserts(),
+            refused: false,
             own_row: request.kind.of_own_row(),
             certainty: request.certainty,
             search: asking.search,
@@ -273,6 +279,7 @@ impl IndexLocks {
         held.asked = held.named.clone();
         match settled {
             Settled::Kept => true,
+            Settled::Released if held.waited && held.kind == Kind::Record => true,
             Settled::Released => {
                 self.remove(handle);
                 false

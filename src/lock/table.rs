@@ -167,21 +167,32 @@ impl LockTable {
     }
 
     /// A transaction is about to end: a statement that waits for a row which goes with it will not ask for what
-    /// belongs to that row. `going` are the locks of the transaction.
+    /// belongs to that row, and an INSERT whose key stays will ask for nothing more. `going` are the locks of the
+    /// transaction.
     pub fn lose_row(&self, waiter: Waiter<'_>, going: &[LockRef], commits: bool) {
         let Waiter { requests, refs, .. } = waiter;
         let Some(at) = refs.iter().position(|lock| self.waits_for(*lock)) else { return };
-        let Some(asked) = requests.get(at).filter(|request| !request.kind.of_own_row()) else { return };
-        let goes = self.indexes.get(&asked.index).is_some_and(|locks| {
-            let mut same = going.iter().filter(|lock| lock.index == asked.index);
-            asked.range.is_entries() && same.any(|lock| locks.goes_with(lock.handle, commits, &asked.range))
-        });
-        if !goes {
-            return;
+        let Some(asked) = requests.get(at).filter(|request| request.range.is_entries()) else { return };
+        let Some(locks) = self.indexes.get(&asked.index) else { return };
+        let same = || going.iter().filter(|lock| lock.index == asked.index);
+        let mut refused = false;
+        let unasked = if !asked.kind.of_own_row() {
+            let goes = same().any(|lock| locks.goes_with(lock.handle, commits, &asked.range));
+            let next = |request: &&Request| request.index != asked.index || request.kind.of_own_row();
+            requests[at + 1..].iter().take_while(next).filter(|_| goes).count()
+        } else {
+            // Its key is there: if it stays, the statement ends with error 1062.
+            let fails = asked.kind.check() == Some(Mode::S) && locks.is_checked(refs[at].handle);
+            let mut there = same().filter(|lock| locks.names(lock.handle, &asked.range)).peekable();
+            let stays = there.peek().is_some() && !there.any(|lock| locks.goes(lock.handle, commits));
+            refused = fails && stays;
+            if refused { requests.len() } else { 0 }
+        };
+        drop(locks);
+        if refused && let Some(mut locks) = self.indexes.get_mut(&asked.index) {
+            locks.refuse(refs[at].handle);
         }
-        let next = |request: &&Request| request.index != asked.index || request.kind.of_own_row();
-        let of_row = requests[at + 1..].iter().take_while(next).count();
-        for lock in refs.iter().skip(at + 1).take(of_row) {
+        for lock in refs.iter().skip(at + 1).take(unasked) {
             if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
                 locks.pass_by(lock.handle);
             }
@@ -194,13 +205,16 @@ impl LockTable {
     }
 
     /// When the server has made the structure of that one of these locks that stands in the way of a request: with the
-    /// first lock in that index. `None`: there is none, what is in the way is a row that was put or changed.
-    pub fn made_at(&self, refs: &[LockRef], request: &Request) -> Option<u64> {
+    /// first lock in that index, by its statement and its place there. `None`: there is none, what is in the way is a
+    /// row that was put or changed.
+    pub fn made_at(&self, refs: &[LockRef], request: &Request) -> Option<(u64, usize)> {
         let locks = self.indexes.get(&request.index)?;
-        let searched =
-            || refs.iter().filter(|lock| lock.index == request.index && locks.is_search(lock.handle));
-        let meets = searched().any(|lock| locks.names(lock.handle, &request.range));
-        searched().map(|lock| lock.order).min().filter(|_| meets)
+        let searched = || {
+            let places = refs.iter().zip(0usize..);
+            places.filter(|(lock, _)| lock.index == request.index && locks.is_search(lock.handle))
+        };
+        let meets = searched().any(|(lock, _)| locks.names(lock.handle, &request.range));
+        searched().map(|(lock, place)| (lock.order, place)).min().filter(|_| meets)
     }
 
     /// A statement waits for its request `number`. If that is for the row behind an entry that it will only pass over,
@@ -267,10 +281,8 @@ impl LockTable {
         let anew = locks.goes_to_its_place(lock.handle);
         let by = txn.into();
         let asking = Asking { by, number, order, now, overtakes, exact: false, anew, search: None };
-        // What has been put since into a gap that it had not come to it finds there.
-        let late = request.kind == Kind::Gap;
-        let wider = late.then(|| Request { kind: Kind::NextKey, ..request.clone() });
-        let request = wider.as_ref().unwrap_or(request);
+        let otherwise = locks.asks(lock.handle, request);
+        let request = otherwise.as_ref().unwrap_or(request);
         let reach = locks.reach(request, now);
         let before = *stopped;
         let (got, _) = ask(&locks, asking, request, &reach, stopped, met);

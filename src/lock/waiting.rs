@@ -2,11 +2,11 @@
 //! all. What a lock is once its statement was answered [`super::index`] tells.
 
 use super::asking::Got;
-use super::index::IndexLocks;
+use super::index::{Held, IndexLocks};
 use super::interval_tree::Handle;
 use super::mode::Mode;
 use super::range::Range;
-use super::request::Kind;
+use super::request::{Kind, Request};
 
 impl IndexLocks {
     /// When a statement that waits has asked for (a part of) this lock, if it has come so far.
@@ -40,6 +40,28 @@ impl IndexLocks {
         self.tree.get(handle).is_some_and(|(_, held)| held.waits && held.insert && held.kind == Kind::Gap)
     }
 
+    /// Does an insert wait for a record with its key?
+    pub fn is_checked(&self, handle: Handle) -> bool {
+        self.tree.get(handle).is_some_and(|(_, held)| held.waits && held.insert && held.kind.records())
+    }
+
+    /// The key of an insert that waits is there, and stays: it will get the lock of its check, and nothing more.
+    pub fn refuse(&mut self, handle: Handle) {
+        if let Some((_, held)) = self.tree.get_mut(handle) {
+            held.refused = true;
+        }
+    }
+
+    /// What a statement that waits asks for here in the end, if that is not its request as it was.
+    pub fn asks(&self, handle: Handle, request: &Request) -> Option<Request> {
+        let (_, held) = self.tree.get(handle)?;
+        if held.refused {
+            return Some(Request { kind: held.kind, mode: held.mode, ..request.clone() });
+        }
+        // What has been put since into a gap that it had not come to it finds there.
+        (request.kind == Kind::Gap).then(|| Request { kind: Kind::NextKey, ..request.clone() })
+    }
+
     /// An entry that is only passed over is let go when the row behind it has been read: its statement waits for that
     /// row.
     pub fn keep_passed(&mut self, handle: Handle) {
@@ -59,12 +81,19 @@ impl IndexLocks {
         }
     }
 
-    /// Has the holder put this entry there, or deleted it, so that it goes with a rollback, or a commit?
+    /// Has the holder put what is locked here, or deleted it, so that it goes with a rollback, or a commit?
+    pub fn goes(&self, handle: Handle, commits: bool) -> bool {
+        let goes = |held: &Held| if commits { held.deleted && !held.inserted } else { held.inserted };
+        self.tree.get(handle).is_some_and(|(_, held)| goes(held))
+    }
+
+    /// The same, of one entry in this range.
     pub fn goes_with(&self, handle: Handle, commits: bool, range: &Range) -> bool {
-        self.tree.get(handle).is_some_and(|(_, held)| {
-            let goes = if commits { held.deleted && !held.inserted } else { held.inserted };
-            goes && held.named.is_entries() && held.named.covers(range)
-        })
+        let (_, held) = match self.tree.get(handle) {
+            Some(lock) if self.goes(handle, commits) => lock,
+            _ => return false,
+        };
+        held.named.is_entries() && held.named.covers(range)
     }
 
     /// A new entry was taken out again. False: there is none.
@@ -77,11 +106,16 @@ impl IndexLocks {
         tried
     }
 
-    /// A statement that waits was looked at again: this is how far it gets now.
+    /// A statement that waits was looked at again: this is how far it gets now. A row that WHERE rejects is let go at
+    /// READ COMMITTED only if it was got at once; whoever had to wait for it keeps it (MySQL 9.7, MariaDB 10.11).
     pub fn advance(&mut self, handle: Handle, order: u64, got: Got) {
         if let Some((_, held)) = self.tree.get_mut(handle)
             && held.tentative
         {
+            held.waited |= held.kind == Kind::Passed && got.is_waited_for();
+            if held.waited && !got.waits {
+                held.kind = Kind::Record;
+            }
             (held.asked, held.waits, held.order) = (got.asked, got.waits, order);
         }
     }

@@ -190,3 +190,30 @@ fn what_is_taken_out_again_is_in_nobodys_way() {
     assert_eq!(met(&mut locks, 2, &reads), None);
     assert!(!locks.take_out(handle));
 }
+
+/// READ COMMITTED: a row that WHERE rejects is let go if it was got at once, and kept if it was waited for.
+#[test]
+fn what_was_waited_for_is_not_passed_over_any_more() {
+    for waits in [false, true] {
+        let mut locks = IndexLocks::default();
+        let passed = request(Kind::Passed, Mode::X, 5);
+        let reach = locks.reach(&passed, 0);
+        let handle = locks.enter(asking(2), &passed, reach, Got { waits, ..Got::all(&passed.range) });
+        locks.advance(handle, 3, Got::all(&passed.range));
+        let exclusive = request(Kind::Record, Mode::X, 5);
+        assert_eq!(met(&mut locks, 1, &exclusive).is_some(), waits, "while its statement is under way");
+        assert_eq!(locks.settle(handle, &Settled::Released, 9), waits, "when it was answered");
+        assert_eq!(met(&mut locks, 1, &exclusive).is_some(), waits);
+    }
+}
+
+/// A statement that fails while it waits has not got what it waited for.
+#[test]
+fn what_was_waited_for_in_vain_is_let_go() {
+    let mut locks = IndexLocks::default();
+    let passed = request(Kind::Passed, Mode::X, 5);
+    let reach = locks.reach(&passed, 0);
+    let handle = locks.enter(asking(2), &passed, reach, Got { waits: true, ..Got::all(&passed.range) });
+    assert!(!locks.settle(handle, &Settled::Released, 9));
+    assert!(locks.is_empty());
+}

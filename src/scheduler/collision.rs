@@ -47,24 +47,33 @@ impl Scheduler {
 
     /// Something has gone that statements wait for at the server: they get further, and wait for others.
     pub(super) fn move_on(&self, gone: TxnId, order: &[TxnId], now: u64) {
-        let mut found: Vec<Report> = Vec::new();
         self.step_by_step(gone, order, now);
+        let mut moved: Vec<(TxnId, Vec<Conflict>)> = Vec::new();
         self.server_queue.each_in_order(gone, &self.graph, order, |waiting| {
-            let submission = &waiting.submission;
-            let me = submission.txn;
             let mut met = self.locks.again(waiting.waiter(), now);
             met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
+            self.graph.set(waiting.submission.txn, judge::edges(&met.conflicts, false));
+            moved.push((waiting.submission.txn, met.conflicts));
+        });
+        // Only now: none of them waits as it did before.
+        let mut found: Vec<Report> = Vec::new();
+        for (me, conflicts) in moved {
             let closes =
                 |c: &Conflict| c.relation == Relation::Wait && self.graph.chain(c.holder, me).is_some();
-            self.graph.set(me, judge::edges(&met.conflicts, false));
-            if met.conflicts.iter().any(closes) {
-                let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
-                let forward = Decision::Forward { refs: LockRefs::new(), waits: true };
-                // Of equals the server chooses the one that came last.
-                found.retain(|report| !judged.stalled.contains(&report.requester));
-                found.push(Report::new(submission, judged, &forward));
+            if !conflicts.iter().any(closes) {
+                continue;
             }
-        });
+            let report = self.server_queue.look(me, |waiting| {
+                let judged = judge::judge(&waiting.submission, conflicts, &[], None, &self.graph);
+                let forward = Decision::Forward { refs: LockRefs::new(), waits: true };
+                Some(Report::new(&waiting.submission, judged, &forward))
+            });
+            if let Some(report) = report {
+                // Of equals the server chooses the one that came last.
+                found.retain(|earlier| !report.cycle.contains(&earlier.requester));
+                found.push(report);
+            }
+        }
         if !found.is_empty() {
             self.foreseen.reports.lock().append(&mut found);
             self.foreseen.any.store(true, Ordering::SeqCst);
@@ -82,7 +91,7 @@ impl Scheduler {
             let asked = waiting.submission.requests.iter().zip(&waiting.refs);
             let stopped = asked.filter(|(_, lock)| self.locks.waits_for(**lock)).map(|(request, _)| request);
             let made = stopped.map(|request| self.locks.made_at(refs, request)).next().flatten();
-            order.push((made.unwrap_or(u64::MAX), waiting.submission.txn));
+            order.push((made.unwrap_or((u64::MAX, usize::MAX)), waiting.submission.txn));
         });
         order.sort_by_key(|(made, _)| std::cmp::Reverse(*made));
         order.into_iter().map(|(_, txn)| txn).collect()

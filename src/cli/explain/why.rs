@@ -24,6 +24,9 @@ pub fn why(rule: &str) -> &'static str {
         "taken-key" => "another row has this key: it must stay while the statement fails",
         "parent-row" => "the parent must stay as long as its child may come",
         "child-entries" => "a row with children must not go",
+        "put-beside" => {
+            "the new entry goes next to the one that had its key, which is only marked as deleted"
+        }
         "put-again" => "the new row is put again, now that the one that had its key has gone",
         "insert-entry" => "the new entry goes here",
         "insert-somewhere" => "the new entry goes where the server computes it to go",
