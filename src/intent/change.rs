@@ -99,6 +99,19 @@ impl<'a> Change<'a> {
         Change { table, context, assigned, values, deletes, known, find, given, depth: 0 }
     }
 
+    /// The same for a row that a REPLACE has met and changes: to these values, by column.
+    pub(super) fn replaced(
+        table: &'a Table,
+        context: &'a Context,
+        columns: Vec<(usize, Option<Value<'a>>)>,
+        known: &'a Known,
+        find: Tables<'a>,
+    ) -> Change<'a> {
+        let assigned = columns.into_iter().map(|(column, to)| (column, To::Value(to))).collect();
+        let (values, given, deletes) = (None, Vec::new(), false);
+        Change { table, context, assigned, values, deletes, known, find, given, depth: 0 }
+    }
+
     /// The same for the children of a row, that go with it or get another key. `set`: the columns of the key, and
     /// whether they become NULL.
     pub(super) fn cascaded<'c>(

@@ -7,6 +7,7 @@
 //! | `next-entry` | REPLACE, unique index: X next-key on the entry behind it, or on the gap at the index's end |
 //! | `put-again` | REPLACE: the new row, once the one that had its key has gone |
 //! | `put-beside` | REPLACE, unique index: insert intention in the gap above or below the entry that is marked as deleted, for the new one with its key |
+//! | `changed-entry`, … | REPLACE whose key is the last unique one, with the same primary key: the row is changed in place, and entries that stay as they are are not locked. Not if another table refers to it or a trigger sees the deletion |
 //! | `undone-entry` | MySQL: where the row had been put before its duplicate was met, an X gap lock stays; not at READ COMMITTED |
 //!
 //! Which key it was, a failed INSERT says itself; whether there was one, the number of affected rows (ON
@@ -27,7 +28,7 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
-use crate::sql::statement::{Insert, Rows};
+use crate::sql::statement::{Insert, Rows, Value};
 
 /// The entry that is there already.
 pub const DUPLICATE: &str = "duplicate";
@@ -65,6 +66,11 @@ impl<'a> Row<'a> {
         self.known.place(self.table.id, at, key).is_some_and(|span| !span.entries.is_empty())
     }
 
+    /// REPLACE changes the row that it has met: to these values, by column.
+    fn changes(&self, columns: Vec<(usize, Option<Value<'a>>)>) -> Change<'a> {
+        Change::replaced(self.table, self.context, columns, self.known, self.find)
+    }
+
     /// Does the statement go on after it has met a duplicate, and with what?
     fn goes_on(&self) -> Option<Change<'a>> {
         let set = match &self.insert.on_duplicate {
@@ -84,20 +90,22 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The row's key is there: requests `from` on are those that it has made so far. False: it comes no further.
+    /// The row's key is there: requests `from` on are those that it has made so far; with `columns` REPLACE changes
+    /// that row. False: it comes no further.
     pub(super) fn meets(
         &self,
         at: usize,
         key: &Key,
         (span, entry): (&SeenSpan, &SeenEntry),
         from: usize,
+        columns: Option<Vec<(usize, Option<Value<'a>>)>>,
         intent: &mut Intent,
     ) -> bool {
         for request in intent.requests[from..].iter_mut().filter(|r| r.kind.inserts()) {
             request.rule = UNDONE;
             request.kind = Kind::Tried { check: request.kind.check() };
         }
-        let change = self.goes_on();
+        let change = columns.map(|columns| self.changes(columns)).or_else(|| self.goes_on());
         let mode = if change.is_some() { Mode::X } else { Mode::S };
         let sure = Certainty::Certain;
         let of = |at, mode, range, kind, rule| request(self.table, at, mode, range, kind, sure, rule);

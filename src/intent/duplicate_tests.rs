@@ -2,8 +2,9 @@
 
 use super::super::known::{SeenPlace, SeenRow};
 use super::super::outcome::{settle, settle_exact};
-use super::super::test_support::{REPEATABLE_READ, requests, table, words};
+use super::super::test_support::{REPEATABLE_READ, family, requests, table, words};
 use super::*;
+use crate::catalog::ReferentialAction;
 use crate::sql::statement::{Statement, Value};
 
 const RULES: Rules = Rules { flavour: Flavour::MySql, gaps: true };
@@ -135,6 +136,34 @@ fn a_replace_takes_the_next_entry_too() {
     // Behind the last entry the index ends.
     let asked = asks(&looked(15, 30), "REPLACE INTO t VALUES (15, 15, 30, 1)");
     assert!(asked.iter().any(|lock| lock.starts_with("next-entry X gap of t.u at 30, 30")), "{asked:?}");
+}
+
+#[test]
+fn a_replace_by_the_only_unique_key_changes_the_row_in_place() {
+    let mut only = table();
+    only.indexes.truncate(2);
+    let mut referred = only.clone();
+    referred.referenced_by = family(ReferentialAction::Restrict)[0].referenced_by.clone();
+    assert!(!referred.referenced_by.is_empty());
+    let tables = [only, referred];
+    let locks = |at: usize, sql| {
+        let table = &tables[at..=at];
+        let (_, requests) = requests(table, &REPEATABLE_READ, &looked(20, 25), sql);
+        words(table, &requests)
+    };
+    let (same, other) = ("REPLACE INTO t VALUES (20, 20, 1, 1)", "REPLACE INTO t VALUES (20, 5, 1, 1)");
+    assert_eq!(locks(0, same), ["duplicate X record of t.PRIMARY at 20 (certain)"]);
+    let entries =
+        |locks: Vec<String>| locks.into_iter().filter(|lock| lock.contains("t.k")).collect::<Vec<_>>();
+    assert_eq!(
+        entries(locks(0, other)),
+        [
+            "changed-entry X record of t.k at 20, 20 (likely)",
+            "moved-entry X insert intention of t.k at 5, 20 (likely)"
+        ]
+    );
+    // A table that refers to it: the row goes, and another comes.
+    assert!(locks(1, same).contains(&"changed-entry X record of t.k at 20, 20 (likely)".to_owned()));
 }
 
 #[test]

@@ -13,10 +13,10 @@
 use std::sync::Arc;
 
 use super::foreign_key::{Child, Goes, Place};
-use super::known::Known;
+use super::known::{Known, SeenEntry};
 use super::value;
 use super::{Context, Intent, Values, computed, duplicate, scalar};
-use crate::catalog::{Column, Family, Index, Table, TableKind};
+use crate::catalog::{Column, Family, Index, Table, TableKind, TriggerEvent};
 use crate::id::IndexId;
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
@@ -314,7 +314,12 @@ impl<'a> Row<'a> {
                     intent.add(duplicate::beside(&request, span, own > entry.clustered), None);
                 }
                 Some(Some(seen)) => {
-                    let goes_on = met.meets(at, &request.range.low, seen, from, intent);
+                    let in_place = self.replaces_in_place(at, seen.1).then(|| self.columns());
+                    let is_last = in_place.is_some();
+                    let goes_on = met.meets(at, &request.range.low, seen, from, in_place, intent);
+                    if is_last && goes_on {
+                        return true;
+                    }
                     if !self.insert.replace || !goes_on {
                         return self.insert.ignore || self.insert.on_duplicate.is_some();
                     }
@@ -368,6 +373,23 @@ impl<'a> Row<'a> {
             New::Is(value) => Some(value),
             New::NextAutoIncrement | New::Unknown => None,
         }
+    }
+
+    /// Does REPLACE change the row that it has met, instead of deleting it and putting its own? If that key is the
+    /// last unique one, nothing refers to the table, and no trigger sees the deletion (both servers). Only where the
+    /// primary key stays is that something else.
+    fn replaces_in_place(self, at: usize, met: &SeenEntry) -> bool {
+        let table = self.table;
+        let later = table.indexes.iter().skip(at + 1).any(|index| index.unique);
+        let seen = table.triggers.iter().any(|trigger| trigger.event == TriggerEvent::Delete);
+        let own = || self.request(0, &table.indexes[0]).range.low;
+        self.insert.replace && !later && !seen && table.referenced_by.is_empty() && own() == met.clustered
+    }
+
+    /// What each column of the row gets.
+    fn columns(self) -> Vec<(usize, Option<Value<'a>>)> {
+        let columns = self.table.columns.iter().enumerate().filter(|(_, column)| !column.generated);
+        columns.map(|(at, _)| (at, self.value(at))).collect()
     }
 
     /// The mode in which an equal key is locked: REPLACE and ON DUPLICATE KEY UPDATE go on to change it.

@@ -21,6 +21,7 @@ pub mod index;
 mod waiting;
 mod meeting;
 pub mod table;
+pub mod progress;
 pub mod wait_for;
 #[cfg(test)]
 mod reference_tests;

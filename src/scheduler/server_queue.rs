@@ -12,8 +12,9 @@ use rustc_hash::FxHashMap;
 
 use super::conflict::{Known, Submission};
 use crate::id::TxnId;
+use crate::lock::progress::Waiter;
 use crate::lock::request::Exact;
-use crate::lock::table::{LockRefs, Waiter};
+use crate::lock::table::LockRefs;
 use crate::lock::wait_for::WaitFor;
 
 /// A statement that waits at the server.
