@@ -11,7 +11,7 @@ use support::{Interlock, Login, RawClient, Server, both, wait_until};
 
 /// Longest time until something is seen that needs a few seconds at most.
 const SOON: Duration = Duration::from_secs(20);
-/// `reorder.hold_timeout`
+/// `reorder.hold_timeout`, and `reorder.deadlock_hold_timeout`: the same statements have deadlocked before.
 const HELD: Duration = Duration::from_secs(3);
 
 fn prepare(server: &Server) {
@@ -77,6 +77,7 @@ fn a_date_that_jumps_ends_no_hold_and_forgets_nothing() {
             &["--action", "reorder"],
             &[
                 ("INTERLOCK__REORDER__HOLD_TIMEOUT", &held),
+                ("INTERLOCK__REORDER__DEADLOCK_HOLD_TIMEOUT", &held),
                 ("INTERLOCK__STATE__DIR", &state),
                 ("LD_PRELOAD", &library),
                 ("FAKETIME_TIMESTAMP_FILE", date.to_str().expect("a text")),
