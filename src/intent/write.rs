@@ -314,10 +314,10 @@ impl<'a> Row<'a> {
                     intent.add(duplicate::beside(&request, span, own > entry.clustered), None);
                 }
                 Some(Some(seen)) => {
-                    let in_place = self.replaces_in_place(at, seen.1).then(|| self.columns());
-                    let is_last = in_place.is_some();
-                    let goes_on = met.meets(at, &request.range.low, seen, from, in_place, intent);
-                    if is_last && goes_on {
+                    let columns = self.replaces_in_place(at, seen.1).then(|| self.columns());
+                    let in_place = columns.is_some();
+                    let goes_on = met.meets(at, &request.range.low, seen, from, columns, intent);
+                    if in_place && goes_on {
                         return true;
                     }
                     if !self.insert.replace || !goes_on {

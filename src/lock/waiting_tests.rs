@@ -17,14 +17,18 @@ fn request(kind: Kind, mode: Mode, value: i128) -> Request {
     Request { index, mode, range, kind, certainty: Certain, rule: "test" }
 }
 
+/// A transaction asks for this, and waits for it.
+fn enter_waiting(locks: &mut IndexLocks, txn: u64, request: &Request) -> Handle {
+    let reach = locks.reach(request, 0);
+    locks.enter(asking(txn), request, reach, Got { waits: true, ..Got::all(&request.range) })
+}
+
 /// Transaction 2 asks for what 1 has, and waits.
 fn held_and_waited_for(mode: Mode, waiting: Mode) -> IndexLocks {
     let mut locks = IndexLocks::default();
     let handle = enter(&mut locks, &request(Kind::Record, mode, 5));
     locks.settle(handle, &Settled::Kept, 9);
-    let waits = request(Kind::Record, waiting, 5);
-    let reach = locks.reach(&waits, 0);
-    locks.enter(asking(2), &waits, reach, Got { waits: true, ..Got::all(&waits.range) });
+    enter_waiting(&mut locks, 2, &request(Kind::Record, waiting, 5));
     locks
 }
 
@@ -60,8 +64,7 @@ fn a_waiting_duplicate_check_blocks_the_gap_below() {
     let mut locks = IndexLocks::default();
     let handle = enter(&mut locks, &insert(5));
     locks.settle(handle, &Settled::Became(Kind::Record, insert(5).range), 9);
-    let reach = locks.reach(&insert(5), 0);
-    let second = locks.enter(asking(2), &insert(5), reach, Got { waits: true, ..Got::all(&insert(5).range) });
+    let second = enter_waiting(&mut locks, 2, &insert(5));
     assert_eq!(met(&mut locks, 1, &insert(4)), None);
     locks.checks(second, Mode::S, false, 0);
     assert_eq!(met(&mut locks, 1, &insert(4)), Some((Wait, Likely)));
@@ -197,13 +200,12 @@ fn what_was_waited_for_is_not_passed_over_any_more() {
     for waits in [false, true] {
         let mut locks = IndexLocks::default();
         let passed = request(Kind::Passed, Mode::X, 5);
-        let reach = locks.reach(&passed, 0);
-        let handle = locks.enter(asking(2), &passed, reach, Got { waits, ..Got::all(&passed.range) });
+        let handle = if waits { enter_waiting(&mut locks, 1, &passed) } else { enter(&mut locks, &passed) };
         locks.advance(handle, 3, Got::all(&passed.range));
         let exclusive = request(Kind::Record, Mode::X, 5);
-        assert_eq!(met(&mut locks, 1, &exclusive).is_some(), waits, "while its statement is under way");
+        assert_eq!(met(&mut locks, 2, &exclusive).is_some(), waits, "while its statement is under way");
         assert_eq!(locks.settle(handle, &Settled::Released, 9), waits, "when it was answered");
-        assert_eq!(met(&mut locks, 1, &exclusive).is_some(), waits);
+        assert_eq!(met(&mut locks, 2, &exclusive).is_some(), waits);
     }
 }
 
@@ -211,9 +213,7 @@ fn what_was_waited_for_is_not_passed_over_any_more() {
 #[test]
 fn what_was_waited_for_in_vain_is_let_go() {
     let mut locks = IndexLocks::default();
-    let passed = request(Kind::Passed, Mode::X, 5);
-    let reach = locks.reach(&passed, 0);
-    let handle = locks.enter(asking(2), &passed, reach, Got { waits: true, ..Got::all(&passed.range) });
+    let handle = enter_waiting(&mut locks, 2, &request(Kind::Passed, Mode::X, 5));
     assert!(!locks.settle(handle, &Settled::Released, 9));
     assert!(locks.is_empty());
 }
