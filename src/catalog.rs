@@ -288,6 +288,12 @@ pub struct PlanStep {
 }
 
 impl PlanStep {
+    /// The column of another table that the n-th part of the index is compared with: its alias and name.
+    pub fn joined_by(&self, part: usize) -> Option<(&str, &str)> {
+        let (table, column) = self.refs.get(part)?.rsplit_once('.')?;
+        Some((table.rsplit_once('.').map_or(table, |(_, alias)| alias), column))
+    }
+
     /// Do the notes say so?
     pub fn notes(&self, note: &str) -> bool {
         self.extra.split("; ").any(|known| known.eq_ignore_ascii_case(note))

@@ -271,7 +271,13 @@ impl Admission {
         }
         let weigh = |txn| self.registry.session_of(txn).map(|entry| entry.weight()).unwrap_or_default();
         let seq = report.map(|report| match self.scheduler.loser(report, &weigh, self.now()) {
-            Some(loser) => self.write_down(&loser, &|index| self.places.name(index), Duration::ZERO),
+            Some(loser) => {
+                let place = |index| self.places.name(index);
+                if let Some(left) = self.scheduler.left_without(loser.requester, txn, self.now()) {
+                    self.write_down(&left, names, patience);
+                }
+                self.write_down(&loser, &place, Duration::ZERO)
+            }
             None => self.write_down(report, names, patience),
         });
         let admitted = match (contended.decision, woken) {

@@ -56,7 +56,7 @@ fn family(formula: &Formula, columns: &[Column]) -> Family {
         Formula::Column(name) => named(name).map_or(Family::Other, |column| column.family.clone()),
         Formula::Literal(Value::Int(_)) => Family::Integer,
         Formula::Literal(Value::Text(_)) => Family::Text(DEFAULT_COLLATION.to_owned()),
-        Formula::Literal(_) | Formula::Slot(_) => Family::Other,
+        Formula::Literal(_) | Formula::Slot(_) | Formula::Inserted(_) => Family::Other,
         Formula::Now(true) => Family::DateTime(0),
         Formula::Now(false) => Family::Date,
         Formula::Call(function, given) => {

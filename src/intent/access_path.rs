@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::value;
 use super::{Values, scalar};
-use crate::catalog::{Index, PlanStep, Table};
+use crate::catalog::{Index, KeyPart, PlanStep, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
@@ -101,15 +101,19 @@ pub fn extreme<'v>(
     let column = table.column(&wanted.column)?;
     let indexes = table.indexes.iter().enumerate().filter(|(_, index)| usable(index));
     let mut paths = indexes.filter_map(|(at, index)| {
-        let depth =
-            index.parts.iter().position(|part| part.column == Some(column) && part.prefix.is_none())?;
+        // An entry ends with the clustered key.
+        let rest: &[KeyPart] = if at == 0 { &[] } else { &table.indexes[0].parts };
+        let mut parts = index.parts.iter().chain(rest);
+        let depth = parts.position(|part| part.column == Some(column) && part.prefix.is_none())?;
+        let descending = index.parts.iter().chain(rest).nth(depth)?.descending;
         let path = match predicate.conditions.as_slice() {
             [] => Path { covers: true, ..Path::all(at, Certainty::Certain) },
             _ => read(table, at, predicate, values, joined, usize::MAX)?,
         };
         let [span] = path.spans.as_slice() else { return None };
-        let fits = path.covers && span.equal.len() == depth && span.like.is_none();
-        let greatest = wanted.greatest != index.parts[depth].descending;
+        // The column itself may be compared for equality.
+        let fits = path.covers && [depth, depth + 1].contains(&span.equal.len()) && span.like.is_none();
+        let greatest = wanted.greatest != descending;
         fits.then_some(Path {
             certainty: Certainty::Certain,
             covering: true,
@@ -148,9 +152,14 @@ pub fn planned<'v>(
         let parts = if nth == 0 { parts } else { usize::MAX };
         let path = match access {
             "index" => None,
+            _ if nth == 0 && joins(step) => joined_to(table, index, predicate, values, joined, step),
+            _ => None,
+        };
+        let path = path.or_else(|| match access {
+            "index" => None,
             _ => read(table, index, predicate, values, joined, parts)
                 .or_else(|| either(table, index, predicate, values, joined)),
-        };
+        });
         let looks_up = access.ends_with("ref") || access == "const" || access.ends_with("_subquery");
         paths.push(match path {
             Some(path) => Path { certainty: sure, covering, backward, ..path },
@@ -165,6 +174,45 @@ pub fn planned<'v>(
         });
     }
     paths
+}
+
+/// Is an index compared with columns of other tables?
+fn joins(step: &PlanStep) -> bool {
+    (0..step.refs.len()).any(|part| step.joined_by(part).is_some())
+}
+
+/// The lookups in an index by columns of other tables that the plan names. `None`: these were not read.
+fn joined_to<'v>(
+    table: &Table,
+    at: usize,
+    predicate: &Predicate,
+    values: &'v dyn Values,
+    joined: Joined<'_, 'v>,
+    step: &PlanStep,
+) -> Option<Path<'v>> {
+    let index = &table.indexes[at];
+    let mut spans = vec![Span::default()];
+    for part in 0..step.refs.len().min(index.parts.len()) {
+        let wanted = match step.joined_by(part) {
+            Some((alias, column)) => joined(alias, column)?,
+            None => conditions(table, index, part, predicate)
+                .find_map(|condition| equal_to(&condition.test, values, joined))?,
+        };
+        if spans.len() * wanted.len() > MAX_POINTS {
+            return None;
+        }
+        let longer = spans.iter().flat_map(|span| {
+            wanted.iter().map(|value| {
+                let mut span = span.clone();
+                span.equal.push(value.clone());
+                span
+            })
+        });
+        spans = longer.collect();
+    }
+    let whole = index.unique && step.refs.len() >= index.parts.len();
+    let way = if whole { Way::Unique } else { Way::Equal };
+    Some(Path { way, spans: in_order(table, index, spans), ..Path::all(at, Certainty::Likely) })
 }
 
 /// The way to a table that the plan does not show, because it was read before there was one: by an index whose leading
@@ -242,8 +290,8 @@ pub fn guessed<'v>(
         indexes.filter_map(|(at, _)| read(table, at, predicate, values, joined, usize::MAX)).collect();
     // Equalities count most, then a range.
     let score = |path: &Path<'_>| {
-        let span = &path.spans[0];
-        2 * span.equal.len() + usize::from(path.way != Way::Interval)
+        let equal = path.spans.first().map_or(0, |span| span.equal.len());
+        2 * equal + usize::from(path.way != Way::Interval)
     };
     paths.sort_by_key(|path| std::cmp::Reverse(score(path)));
     paths
@@ -270,7 +318,12 @@ fn read<'v>(
     while depth < index.parts.len().min(parts) {
         let conditions = || conditions(table, index, depth, predicate);
         let Some(wanted) = conditions().find_map(|c| equal_to(&c.test, values, joined)) else { break };
-        if wanted.is_empty() || spans.len() * wanted.len() > MAX_POINTS {
+        // The other table gives no row: nothing is looked for here.
+        if wanted.is_empty() {
+            let certainty = Certainty::Likely;
+            return Some(Path { way: Way::Equal, spans: Vec::new(), certainty, ..Path::all(at, certainty) });
+        }
+        if spans.len() * wanted.len() > MAX_POINTS {
             break;
         }
         used += conditions().filter(|c| equal_to(&c.test, values, joined).is_some()).count().min(1);

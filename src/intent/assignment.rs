@@ -1,5 +1,7 @@
 //! What an UPDATE sets its columns to.
 
+use std::borrow::Cow;
+
 use super::{Values, scalar};
 use crate::catalog::Table;
 use crate::sql::formula::Formula;
@@ -11,7 +13,7 @@ pub(super) enum To<'a> {
     /// A value; `None`: only the server knows it.
     Value(Option<Value<'a>>),
     /// Computed from the row as it is, and what was set before.
-    Computed(&'a Formula),
+    Computed(Cow<'a, Formula>),
     /// Now, if anything else changes: `ON UPDATE CURRENT_TIMESTAMP`.
     Now,
 }
@@ -36,11 +38,29 @@ pub(super) fn assigned<'v>(
     let own = |alias: &str| alias.is_empty() || alias.eq_ignore_ascii_case(&access.alias);
     let set = update.assignments.iter().filter(|(alias, ..)| own(alias));
     let to = |to: &'v Scalar| match to {
-        Scalar::Computed(formula) if !formula.columns().is_empty() => To::Computed(formula),
+        Scalar::Computed(formula) if !formula.columns().is_empty() => To::Computed(Cow::Borrowed(formula)),
         Scalar::Default => To::Value(None),
         to => To::Value(scalar(to, values, 0)),
     };
     set.filter_map(|(_, column, value)| Some((table.column(column)?, to(value)))).collect()
+}
+
+/// The columns that ON DUPLICATE KEY UPDATE sets; `new` is what the new row has got.
+pub(super) fn on_duplicate<'v>(
+    set: &'v [(String, Scalar)],
+    table: &Table,
+    values: &'v dyn Values,
+    new: &dyn Fn(&str) -> Option<Value<'static>>,
+) -> Vec<(usize, To<'v>)> {
+    let to = |to: &'v Scalar| match to {
+        Scalar::Computed(formula) => match formula.with_inserted(new) {
+            Some(formula) => To::Computed(Cow::Owned(formula)),
+            None => To::Value(None),
+        },
+        Scalar::Default => To::Value(None),
+        to => To::Value(scalar(to, values, 0)),
+    };
+    set.iter().filter_map(|(column, value)| Some((table.column(column)?, to(value)))).collect()
 }
 
 /// With the columns that get the moment of the change.

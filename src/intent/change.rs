@@ -88,14 +88,14 @@ impl<'a> Change<'a> {
     pub(super) fn upsert(
         table: &'a Table,
         context: &'a Context,
-        set: &[String],
+        assigned: Vec<(usize, To<'a>)>,
+        values: &'a dyn Values,
         deletes: bool,
         known: &'a Known,
         find: Tables<'a>,
     ) -> Change<'a> {
-        let assigned = set.iter().filter_map(|name| Some((table.column(name)?, To::Value(None)))).collect();
         let assigned = with_moments(table, assigned, deletes);
-        let (values, given) = (None, Vec::new());
+        let (values, given) = (Some(values), Vec::new());
         Change { table, context, assigned, values, deletes, known, find, given, depth: 0 }
     }
 
@@ -215,7 +215,10 @@ impl<'a> Change<'a> {
         intent: &mut Intent,
     ) -> bool {
         let before = intent.requests.len();
-        entry.rows.iter().all(|row| {
+        // What a statement that is done has computed, it has computed from the row as it was, not as it is now.
+        let computes = self.assigned.iter().any(|(_, to)| matches!(to, To::Computed(_)));
+        let as_it_was = if self.known.done && computes { entry.rows.len().saturating_sub(1) } else { 0 };
+        entry.rows[as_it_was..].iter().all(|row| {
             let read = |column: usize| row.iter().find(|(c, _)| *c == column).map(|(_, v)| v.clone());
             self.row(&read, via, before, certainty, intent)
         })

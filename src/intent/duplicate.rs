@@ -16,12 +16,13 @@
 //!
 //! Observed on MySQL 9.7 and MariaDB 10.11.
 
+use super::assignment::on_duplicate;
 use super::change::Change;
 use super::foreign_key::{self, HAS_CHILDREN, Place};
 use super::known::{Known, SeenEntry, SeenSpan};
 use super::outcome::{Answered, Rules};
 use super::read::{Tables, request};
-use super::{Context, Intent};
+use super::{Context, Intent, Values};
 use crate::catalog::{Flavour, Table};
 use crate::id::TableId;
 use crate::lock::key::Key;
@@ -48,9 +49,25 @@ pub(super) struct Row<'a> {
     pub(super) insert: &'a Insert,
     pub(super) table: &'a Table,
     pub(super) context: &'a Context,
+    pub(super) values: &'a dyn Values,
     pub(super) known: &'a Known,
     pub(super) find: Tables<'a>,
 }
+
+/// The entry that a new row would get in a unique index.
+pub(super) struct NewEntry<'n> {
+    /// The index.
+    pub(super) at: usize,
+    /// Its key.
+    pub(super) key: &'n Key,
+    /// The row.
+    pub(super) row: New<'n>,
+    /// How sure it is that the statement comes so far.
+    pub(super) sure: Certainty,
+}
+
+/// The values of the new row, by column, as far as they are known.
+type New<'n> = &'n dyn Fn(usize) -> Option<Value<'static>>;
 
 impl<'a> Row<'a> {
     /// The entry with the key of a new one, as far as it was seen. The outer `None`: nobody has looked.
@@ -72,18 +89,21 @@ impl<'a> Row<'a> {
     }
 
     /// Does the statement go on after it has met a duplicate, and with what?
-    fn goes_on(&self) -> Option<Change<'a>> {
+    fn goes_on(&self, new: New<'_>) -> Option<Change<'a>> {
         let set = match &self.insert.on_duplicate {
             Some(set) => set.as_slice(),
             None if self.insert.replace => &[],
             None => return None,
         };
-        Some(Change::upsert(self.table, self.context, set, self.insert.replace, self.known, self.find))
+        let (table, deletes) = (self.table, self.insert.replace);
+        let new = |name: &str| new(table.column(name)?);
+        let assigned = on_duplicate(set, table, self.values, &new);
+        Some(Change::upsert(table, self.context, assigned, self.values, deletes, self.known, self.find))
     }
 
     /// The children of the row that has a key, if that row is to go or to change.
-    pub(super) fn children(&self, at: usize, key: &Key, places: &mut Vec<Place>) {
-        let (Some(change), Some(Some((_, entry)))) = (self.goes_on(), self.seen(at, key)) else { return };
+    pub(super) fn children(&self, at: usize, key: &Key, new: New<'_>, places: &mut Vec<Place>) {
+        let (Some(change), Some(Some((_, entry)))) = (self.goes_on(new), self.seen(at, key)) else { return };
         for row in &entry.rows {
             let read = |c: usize| row.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
             foreign_key::places(&change, &read, places);
@@ -94,8 +114,7 @@ impl<'a> Row<'a> {
     /// that row. False: it comes no further.
     pub(super) fn meets(
         &self,
-        at: usize,
-        key: &Key,
+        NewEntry { at, key, row: new, sure }: NewEntry<'_>,
         (span, entry): (&SeenSpan, &SeenEntry),
         from: usize,
         columns: Option<Vec<(usize, Option<Value<'a>>)>>,
@@ -105,9 +124,8 @@ impl<'a> Row<'a> {
             request.rule = UNDONE;
             request.kind = Kind::Tried { check: request.kind.check() };
         }
-        let change = columns.map(|columns| self.changes(columns)).or_else(|| self.goes_on());
+        let change = columns.map(|columns| self.changes(columns)).or_else(|| self.goes_on(new));
         let mode = if change.is_some() { Mode::X } else { Mode::S };
-        let sure = Certainty::Certain;
         let of = |at, mode, range, kind, rule| request(self.table, at, mode, range, kind, sure, rule);
         let range = Range::entries(key);
         if at == 0 {
@@ -135,7 +153,7 @@ impl<'a> Row<'a> {
 
     /// Nobody has looked: whatever a duplicate would lock is unknown.
     pub(super) fn wide(&self, intent: &mut Intent) {
-        let Some(change) = self.goes_on() else { return };
+        let Some(change) = self.goes_on(&|_| None) else { return };
         let (all, unknown) = (Range::all(), Certainty::Unknown);
         intent.add(request(self.table, 0, Mode::X, all.clone(), Kind::Record, unknown, ROW), None);
         let unique = |at: &usize| *at != 0 && self.table.indexes[*at].unique && self.table.indexes[*at].btree;

@@ -19,12 +19,12 @@ use super::access_path::{Path, Way};
 use super::known::{Known, SeenEntry, SeenSpan};
 use super::read::{Searched, is_covering, is_told, mode, request};
 use super::{Context, Intent};
-use crate::catalog::{Flavour, Table};
+use crate::catalog::{Flavour, KeyPart, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
-use crate::sql::statement::{Select, Statement};
+use crate::sql::statement::{Select, Statement, TableAccess};
 
 /// Rule of a lock that is released when its row turns out not to match.
 pub const PASSED_OVER: &str = "passed-over";
@@ -38,6 +38,7 @@ const MAX_SINGLE: usize = 32;
 /// A search of one table.
 pub(super) struct Search<'a> {
     pub(super) statement: &'a Statement,
+    pub(super) access: &'a TableAccess,
     pub(super) table: &'a Table,
     pub(super) context: &'a Context,
     pub(super) mode: Mode,
@@ -69,7 +70,17 @@ impl<'a> Search<'a> {
         let nested = searched.table.nested || count > 1;
         let stops = limited && !nested;
         let mode = mode(searched.lock);
-        Search { statement, table, context, mode, nested, stops, order, several: paths > 1 }
+        Search {
+            statement,
+            access: searched.table,
+            table,
+            context,
+            mode,
+            nested,
+            stops,
+            order,
+            several: paths > 1,
+        }
     }
 
     pub(super) fn request(
@@ -85,10 +96,9 @@ impl<'a> Search<'a> {
 
     /// Does the search read nothing but the index?
     pub(super) fn covering(&self, path: &Path<'_>) -> bool {
-        match self.statement {
-            Statement::Select(select) => path.covering || is_covering(select, self.table, path.index),
-            _ => false,
-        }
+        // The rows that are changed are read as a whole, though the SELECT that stands for it does not.
+        let reads = self.mode == Mode::S || matches!(self.statement, Statement::Select(_));
+        reads && (path.covering || is_covering(self.access, self.table, path.index))
     }
 
     /// Does the index alone tell which entries match? Then the server does not come to the rows of the others
@@ -116,7 +126,10 @@ impl<'a> Search<'a> {
         let ordering = |(column, _): &&(String, bool)| path.spans.len() > 1 || !same(column);
         let Some((column, descending)) = self.order.iter().find(ordering) else { return false };
         let place = self.table.column(column);
-        let part = index.parts.iter().find(|part| part.column == place);
+        // An entry ends with the clustered key. MySQL does not go that way backward where a part descends.
+        let mixed = self.context.flavour == Flavour::MySql && index.parts.iter().any(|part| part.descending);
+        let behind: &[KeyPart] = if path.index == 0 || mixed { &[] } else { &self.table.indexes[0].parts };
+        let part = index.parts.iter().chain(behind).find(|part| part.column == place);
         !known.plan.notes("Using filesort") && part.is_some_and(|part| *descending != part.descending)
     }
 }

@@ -101,7 +101,20 @@ impl Plan {
     /// The step that reads the n-th table with this alias.
     pub fn step(&self, alias: &str, nth: usize) -> Option<&PlanStep> {
         let Plan::Steps(steps) = self else { return None };
-        steps.iter().filter(|step| step.table.eq_ignore_ascii_case(alias)).nth(nth)
+        // A query block whose row was looked for and not found has a step without a table.
+        let found_none = |step: &PlanStep| {
+            step.table.is_empty() && step.extra.to_ascii_lowercase().contains("const table")
+        };
+        let mut same = steps.iter().filter(|step| step.table.eq_ignore_ascii_case(alias) || found_none(step));
+        same.nth(nth).filter(|step| !step.table.is_empty())
+    }
+
+    /// Columns of the table with this alias that others are joined by.
+    pub fn joins_by<'p>(&'p self, alias: &'p str) -> impl Iterator<Item = &'p str> {
+        let steps: &[PlanStep] = if let Plan::Steps(steps) = self { steps } else { &[] };
+        let of = |step: &'p PlanStep| (0..step.refs.len()).filter_map(|part| step.joined_by(part));
+        let named = steps.iter().flat_map(of).filter(move |(table, _)| table.eq_ignore_ascii_case(alias));
+        named.map(|(_, column)| column)
     }
 
     /// No row is read at all.

@@ -14,6 +14,7 @@ pub mod access_path;
 pub mod known;
 pub mod footprint;
 pub mod read;
+mod source;
 pub mod write;
 mod assignment;
 mod entry;
@@ -221,18 +222,19 @@ pub fn values_of<'v>(
     values: &'v dyn Values,
     table: &'v Table,
     request: &Request,
+    find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
 ) -> Option<Vec<Value<'v>>> {
     let index = table.indexes.get(usize::from(request.index.index))?;
     let place = &request.range.low;
     let mut of_table = statement.accesses().iter().filter(|a| a.table.name.eq_ignore_ascii_case(&table.name));
     let new = match statement {
-        Statement::Insert(insert) => write::values_of(insert, values, table, index, place),
+        Statement::Insert(insert) => write::values_of(insert, values, table, index, find, place),
         Statement::Update(update) => {
             let moved = |access| change::values_of(update, access, values, table, index, place);
             of_table.clone().find_map(moved)
         }
         Statement::Multi(parts) => {
-            return parts.iter().find_map(|part| values_of(part, values, table, request));
+            return parts.iter().find_map(|part| values_of(part, values, table, request, find));
         }
         _ => None,
     };

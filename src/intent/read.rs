@@ -40,8 +40,7 @@ use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
 use crate::sql::statement::{
-    Condition, Insert, Isolation, RowLock, Rows, Select, Statement, TableAccess, TableName, Test, Value,
-    WaitPolicy,
+    Condition, Insert, Isolation, RowLock, Rows, Statement, TableAccess, TableName, Test, Value, WaitPolicy,
 };
 
 /// Finds definitions.
@@ -108,6 +107,15 @@ pub(super) fn searches(
         return;
     }
     let mut all = searched(statement, context);
+    // In the order in which the server reads them.
+    if let Plan::Steps(steps) = &known.plan {
+        let place = |s: &Searched<'_>| {
+            let shown = steps.iter().position(|step| step.table.eq_ignore_ascii_case(&s.table.alias));
+            // What it does not show was read before.
+            shown.map_or(0, |at| at + 1)
+        };
+        all.sort_by_key(place);
+    }
     // What MIN or MAX in a subquery reads is read before there is a plan.
     all.sort_by_key(|searched| !(searched.table.nested && searched.table.extreme.is_some()));
     for searched in all {
@@ -303,13 +311,14 @@ pub fn paths<'v>(
         let guess = access_path::guessed(table, predicate, values, &alone).into_iter().next();
         return vec![guess.unwrap_or_else(|| Path::all(0, Certainty::Likely))];
     }
+    // It is read before rows that are found by a whole key.
+    if let Some(path) = access_path::extreme(table, searched.table, values, joined) {
+        return vec![path];
+    }
     // A list of keys may be looked for in a scan.
     if let Some(path) =
         access_path::unique(table, predicate, values, joined).filter(|path| path.spans.len() == 1)
     {
-        return vec![path];
-    }
-    if let Some(path) = access_path::extreme(table, searched.table, values, joined) {
         return vec![path];
     }
     match known.plan.step(&searched.table.alias, searched.nth) {
@@ -409,22 +418,20 @@ fn wide(search: &Search<'_>, guesses: &[Path<'_>], known: &Known, intent: &mut I
         }
     }
     // A SELECT that finds all it reads in the entries of an index may go through all of them.
-    if let Statement::Select(select) = search.statement {
-        let guessed = |at: &usize| guesses.iter().any(|path| path.index == *at);
-        let covers = |at: &usize| search.table.indexes[*at].btree && is_covering(select, search.table, *at);
-        for at in (1..search.table.indexes.len()).filter(|at| !guessed(at) && covers(at)) {
-            maybe(at, Range::all());
-        }
+    let guessed = |at: &usize| guesses.iter().any(|path| path.index == *at);
+    let covers =
+        |at: &usize| search.table.indexes[*at].btree && is_covering(search.access, search.table, *at);
+    for at in (1..search.table.indexes.len()).filter(|at| !guessed(at) && covers(at)) {
+        maybe(at, Range::all());
     }
     if first.way != Way::All {
         maybe(0, Range::all());
     }
 }
 
-/// Is all that the SELECT reads in the entries of the index?
-pub(super) fn is_covering(select: &Select, table: &Table, index: usize) -> bool {
-    let Some(columns) = &select.columns else { return false };
-    let [access] = select.tables.as_slice() else { return false };
+/// Is all that a query block reads of its only table in the entries of the index?
+pub(super) fn is_covering(access: &TableAccess, table: &Table, index: usize) -> bool {
+    let Some(columns) = &access.columns else { return false };
     columns.iter().all(|column| is_held(table, index, column)) && is_told(access, table, index)
 }
 

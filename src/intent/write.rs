@@ -12,8 +12,10 @@
 
 use std::sync::Arc;
 
+use super::duplicate::NewEntry;
 use super::foreign_key::{Child, Goes, Place};
-use super::known::{Known, SeenEntry};
+use super::known::{Known, SeenEntry, SeenRow};
+use super::source::Given;
 use super::value;
 use super::{Context, Intent, Values, computed, duplicate, scalar};
 use crate::catalog::{Column, Family, Index, Table, TableKind, TriggerEvent};
@@ -47,20 +49,23 @@ pub(super) fn insert(
         return;
     }
     intent.triggers |= !table.triggers.is_empty();
-    let Some(row) = insert.values() else {
+    let Some(given) = Given::of(insert, known, find) else {
         intent.unknown = Some("insert_select");
         return;
     };
     if values.rows() > MAX_ROWS {
         intent.unknown = Some("many_rows");
     }
-    auto_increment(insert, &table, row, values, context, intent);
-    let met = duplicate::Row { insert, table: &table, context, known, find };
+    let rows = Row::all(insert, &table, &given, values);
+    if rows.is_empty() {
+        return;
+    }
+    auto_increment(insert, &rows, context, intent);
+    let met = duplicate::Row { insert, table: &table, context, values, known, find };
     // Whether a query finds anything is not known.
     let queried = matches!(&insert.rows, Rows::Select(source) if !source.tables.is_empty());
     let mut sure = if queried { Certainty::Likely } else { Certainty::Certain };
-    for number in 0..values.rows().min(MAX_ROWS) {
-        let row = Row { table: &table, insert, scalars: row, values, number };
+    for row in rows {
         if !row.ask(&met, &mut sure, intent) {
             return;
         }
@@ -70,28 +75,20 @@ pub(super) fn insert(
 /// The table's AUTO-INC lock (manual, "AUTO_INCREMENT Handling in InnoDB"). A statement that does not know how many
 /// rows it inserts has it until it ends; others take it only if somebody has it, and not beyond their own numbers.
 /// Mode 0: all have it until they end; mode 2: nobody takes it.
-fn auto_increment(
-    insert: &Insert,
-    table: &Table,
-    scalars: &[Scalar],
-    values: &dyn Values,
-    context: &Context,
-    intent: &mut Intent,
-) {
-    let generates = |number| {
-        let row = Row { table, insert, scalars, values, number };
-        let mut columns = table.columns.iter().enumerate();
+fn auto_increment(insert: &Insert, rows: &[Row<'_>], context: &Context, intent: &mut Intent) {
+    let generates = |row: &Row<'_>| {
+        let mut columns = row.table.columns.iter().enumerate();
         columns.any(|(at, column)| {
             column.auto_increment && matches!(row.new_value(at, column), New::NextAutoIncrement)
         })
     };
-    if context.autoinc_lock_mode > 1 || !(0..values.rows().min(MAX_ROWS)).any(generates) {
+    let Some(row) = rows.iter().find(|row| generates(row)).filter(|_| context.autoinc_lock_mode < 2) else {
         return;
-    }
+    };
     let whole = context.autoinc_lock_mode == 0 || matches!(insert.rows, Rows::Select(_));
     let (mode, kind) = if whole { (Mode::X, Kind::Record) } else { (Mode::S, Kind::Passed) };
     let certainty = if whole { Certainty::Likely } else { Certainty::Certain };
-    let index = IndexId::auto_increment(table.id);
+    let index = IndexId::auto_increment(row.table.id);
     let request = Request { index, mode, range: Range::all(), kind, certainty, rule: AUTO_INC };
     // It is asked for with the first row that is read, before those that the statement may wait for.
     intent.reaches.resize(intent.requests.len(), None);
@@ -110,21 +107,20 @@ pub(super) fn places(
     let Some(table) = find(&insert.table).filter(|table| table.kind == TableKind::InnoDb) else {
         return Vec::new();
     };
-    let Some(scalars) = insert.values() else { return Vec::new() };
-    let met = duplicate::Row { insert, table: &table, context, known, find };
+    let Some(given) = Given::of(insert, known, find) else { return Vec::new() };
+    let met = duplicate::Row { insert, table: &table, context, values, known, find };
     let mut places = Vec::new();
-    for number in 0..values.rows().min(MAX_ROWS) {
-        let row = Row { table: &table, insert, scalars, values, number };
+    for row in Row::all(insert, &table, &given, values) {
+        let new = |column: usize| row.value(column).map(|value| value.outliving());
         let unique = table.indexes.iter().enumerate().filter(|(_, index)| index.btree && index.unique);
         for (at, index) in unique {
             let request = row.request(at, index);
             if request.kind.check().is_none() {
                 continue;
             }
-            let place = values_of(insert, values, &table, index, &request.range.low);
-            let Some(found) = place else { continue };
-            let values = found.iter().take(index.parts.len()).map(Value::outliving).collect();
-            met.children(at, &request.range.low, &mut places);
+            let Some(mut values) = row.values_of(index, &request.range.low) else { continue };
+            values.truncate(index.parts.len());
+            met.children(at, &request.range.low, &new, &mut places);
             let (key, certainty) = (Some(request.range.low), request.certainty);
             places.push(Place { table: table.clone(), index: at, key, values, certainty });
         }
@@ -144,7 +140,7 @@ pub(super) fn new_row(
     number: usize,
 ) -> Vec<(usize, Value<'static>)> {
     let Some(scalars) = insert.values() else { return Vec::new() };
-    let row = Row { table, insert, scalars, values, number };
+    let row = Row { table, insert, scalars, values, number, source: None };
     let value = |(at, column)| match row.new_value(at, column) {
         New::Is(value) => Some((at, value.outliving())),
         New::NextAutoIncrement | New::Unknown => None,
@@ -153,38 +149,17 @@ pub(super) fn new_row(
 }
 
 /// The values of the new entry whose place in an index is `wanted`.
-pub(super) fn values_of<'v>(
-    insert: &'v Insert,
-    values: &'v dyn Values,
-    table: &'v Table,
+pub(super) fn values_of(
+    insert: &Insert,
+    values: &dyn Values,
+    table: &Table,
     index: &Index,
+    find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
     wanted: &Key,
-) -> Option<Vec<Value<'v>>> {
-    let scalars = insert.values()?;
-    (0..values.rows().min(MAX_ROWS)).find_map(|number| {
-        let row = Row { table, insert, scalars, values, number };
-        let (mut key, mut found) = (Key::default(), Vec::new());
-        let clustered: &[_] =
-            if std::ptr::eq(index, &table.indexes[0]) { &[] } else { &table.indexes[0].parts };
-        for (n, part) in index.parts.iter().chain(clustered).enumerate() {
-            let column = &table.columns[part.column?];
-            let New::Is(value) = row.new_value(part.column?, column) else {
-                // Behind all entries that are equal in the index's own columns.
-                if n < index.parts.len() {
-                    return None;
-                }
-                break;
-            };
-            let before = key.clone();
-            value::push(&mut key, column, part, &value)?;
-            if n >= index.parts.len() && !wanted.starts_with(&key) {
-                key = before;
-                break;
-            }
-            found.push(value);
-        }
-        wanted.starts_with(&key).then_some(found)
-    })
+) -> Option<Vec<Value<'static>>> {
+    let known = Known::default();
+    let given = Given::of(insert, &known, find)?;
+    Row::all(insert, table, &given, values).into_iter().find_map(|row| row.values_of(index, wanted))
 }
 
 /// One row of a VALUES list.
@@ -195,6 +170,8 @@ struct Row<'a> {
     scalars: &'a [Scalar],
     values: &'a dyn Values,
     number: usize,
+    /// What it is made of, where a query gives it.
+    source: Option<(&'a Given<'a>, &'a SeenRow)>,
 }
 
 /// What is known of a column's value in a new row.
@@ -205,6 +182,21 @@ enum New<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// The rows that the statement inserts, as far as they are followed; one that stands for all where a query gives
+    /// them and was not read.
+    fn all(
+        insert: &'a Insert,
+        table: &'a Table,
+        given: &'a Given<'a>,
+        values: &'a dyn Values,
+    ) -> Vec<Row<'a>> {
+        let one = |number, source| Row { table, insert, scalars: &given.scalars, values, number, source };
+        match &given.rows {
+            Some(rows) => rows.iter().map(|row| one(0, Some((given, *row)))).collect(),
+            None => (0..values.rows().min(MAX_ROWS)).map(|number| one(number, None)).collect(),
+        }
+    }
+
     /// The insert intention in an index of which not even the first column is known.
     fn somewhere(self, at: usize) -> Request {
         Request {
@@ -290,6 +282,7 @@ impl<'a> Row<'a> {
         order.sort_by_key(|at| *at != 0 && !self.table.indexes[*at].unique);
         let order: Vec<usize> = order.into_iter().filter(|at| self.table.indexes[*at].btree).collect();
         let mut asked = true;
+        let new = |column: usize| self.value(column).map(|value| value.outliving());
         // REPLACE takes out the rows that have its keys, and puts its own anew after each.
         let mut replaced: Vec<&Key> = Vec::new();
         let (mut next, mut from) = (0, from);
@@ -316,7 +309,8 @@ impl<'a> Row<'a> {
                 Some(Some(seen)) => {
                     let columns = self.replaces_in_place(at, seen.1).then(|| self.columns());
                     let in_place = columns.is_some();
-                    let goes_on = met.meets(at, &request.range.low, seen, from, columns, intent);
+                    let entry = NewEntry { at, key: &request.range.low, row: &new, sure: *sure };
+                    let goes_on = met.meets(entry, seen, from, columns, intent);
                     if in_place && goes_on {
                         return true;
                     }
@@ -416,7 +410,7 @@ impl<'a> Row<'a> {
             // What is given for a generated column can only be DEFAULT.
             _ if column.generated => return self.own_value(at),
             Scalar::Default => None,
-            given => match scalar(given, self.values, self.number) {
+            given => match self.scalar(given) {
                 Some(value) => Some(value),
                 None => return New::Unknown,
             },
@@ -430,6 +424,41 @@ impl<'a> Row<'a> {
                 Ok(number) if column.family == Family::Integer => New::Is(Value::Int(number)),
                 _ => New::Is(Value::Text(default.as_bytes().into())),
             },
+        }
+    }
+
+    /// The values of its entry in an index, if that begins with `wanted`.
+    fn values_of(self, index: &Index, wanted: &Key) -> Option<Vec<Value<'static>>> {
+        let (mut key, mut found) = (Key::default(), Vec::new());
+        let clustered: &[_] =
+            if std::ptr::eq(index, &self.table.indexes[0]) { &[] } else { &self.table.indexes[0].parts };
+        for (n, part) in index.parts.iter().chain(clustered).enumerate() {
+            let column = &self.table.columns[part.column?];
+            let New::Is(value) = self.new_value(part.column?, column) else {
+                // Behind all entries that are equal in the index's own columns.
+                if n < index.parts.len() {
+                    return None;
+                }
+                break;
+            };
+            let before = key.clone();
+            value::push(&mut key, column, part, &value)?;
+            if n >= index.parts.len() && !wanted.starts_with(&key) {
+                key = before;
+                break;
+            }
+            found.push(value.outliving());
+        }
+        wanted.starts_with(&key).then_some(found)
+    }
+
+    /// The value of what the statement gives.
+    fn scalar(self, given: &'a Scalar) -> Option<Value<'a>> {
+        match (given, self.source) {
+            (Scalar::Computed(formula), Some((given, row))) => {
+                computed::value(formula, self.values, self.number, &|column| given.value(row, column))
+            }
+            _ => scalar(given, self.values, self.number),
         }
     }
 

@@ -79,6 +79,7 @@ impl IndexLocks {
                 mode: held.mode,
                 kind: if held.is_new_entry() { Kind::Insert { check: None } } else { held.kind },
                 range: extent.clone(),
+                implicit: held.insert || held.kind.of_own_row(),
                 search: held.search,
             };
             add(&mut met.conflicts, first, conflict);
@@ -136,7 +137,12 @@ impl IndexLocks {
             // indexes).
             let alone = asking.overtakes || request.index.index == 0;
             let record = held.kind == Kind::RecordOrGap && held.waits && !held.asked.is_empty() && alone;
-            let gap = held.kind.gaps() && !record;
+            // A unique key that stands at the gap's upper end is there already: the insert does not come to the gap.
+            let there = held.kind == Kind::Gap
+                && held.exact
+                && request.kind.check().is_some()
+                && extent.high.starts_with(&request.range.low);
+            let gap = held.kind.gaps() && !record && !there;
             let waits = gap && (anywhere || extent.contains(&request.range.low));
             // Two duplicate checks share a record that is there, and then the insert comes no further.
             let may_share = request.kind.check() == Some(Mode::S)

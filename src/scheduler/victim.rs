@@ -11,6 +11,7 @@ use rustc_hash::FxHashSet;
 use super::conflict::{ConflictKind, Decision, Report, Submission, Taken};
 use super::{Scheduler, judge};
 use crate::id::{IndexId, TableId, TxnId};
+use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::Kind;
@@ -51,7 +52,7 @@ impl Weight {
     }
 
     /// With what a statement has got before it waits for its request number `stop`.
-    fn total(mut self, submission: &Submission, stop: usize) -> u64 {
+    fn with(mut self, submission: &Submission, stop: usize) -> Weight {
         // If the index that finds the rows changes with them, all are found before the first is changed.
         let of = |own: bool| {
             let requests = submission.requests.iter().filter(move |r| r.kind.of_own_row() == own);
@@ -75,8 +76,21 @@ impl Weight {
                 self.lock(request.index, request.mode, request.kind, &request.range);
             }
         }
+        self
+    }
+
+    fn total(&self) -> u64 {
         self.changed + (self.tables.len() + self.structures.len()) as u64
     }
+}
+
+/// A member of a circle.
+struct Seen {
+    weight: Weight,
+    /// The circle as it sees it.
+    report: Report,
+    /// Whose new entries it waits for, and where.
+    meets_new: Vec<(TxnId, IndexId)>,
 }
 
 impl Scheduler {
@@ -87,23 +101,50 @@ impl Scheduler {
         if closing.kind != ConflictKind::Deadlock || closing.taken != Taken::Flagged || !closing.closed {
             return None;
         }
-        let (mut least, _) = self.seen_by(closing.requester, weigh, now)?;
+        let own = self.seen_by(closing.requester, weigh, now)?;
         let mut members: Vec<TxnId> = closing.cycle.iter().copied().collect();
         // The younger first: of equals it is chosen.
         members.sort_unstable_by(|a, b| b.cmp(a));
+        let others = members.iter().filter_map(|member| self.seen_by(*member, weigh, now));
+        let mut seen: Vec<Seen> = std::iter::once(own).chain(others).collect();
+        // Who is waited for has a structure for what it had put without one.
+        let made: Vec<(TxnId, IndexId)> = seen.iter().flat_map(|seen| seen.meets_new.clone()).collect();
+        for one in &mut seen {
+            for (_, index) in made.iter().filter(|(holder, _)| *holder == one.report.requester) {
+                one.weight.structures.insert((*index, Mode::X, (true, false)));
+            }
+        }
+        let mut seen = seen.into_iter();
+        let mut least = seen.next()?.weight.total();
         let mut loser = None;
-        for member in members {
-            if let Some((weight, report)) = self.seen_by(member, weigh, now)
-                && weight < least
-            {
-                (least, loser) = (weight, Some(report));
+        for one in seen {
+            let weight = one.weight.total();
+            if weight < least {
+                (least, loser) = (weight, Some(one.report));
             }
         }
         loser
     }
 
+    /// What the statement of `txn` waits for when `gone`, whom the server has chosen, is rolled back.
+    pub fn left_without(&self, gone: TxnId, txn: TxnId, now: u64) -> Option<Report> {
+        self.server_queue.look(txn, |waiting| {
+            let mut met = self.locks.again(waiting.waiter(), now);
+            met.conflicts.retain(|c| {
+                c.certainty > Certainty::Unknown && c.holder != gone && c.relation == Relation::Wait
+            });
+            if met.conflicts.is_empty() {
+                return None;
+            }
+            let mut judged = judge::judge(&waiting.submission, met.conflicts, &[], None, &self.graph);
+            judged.kind = ConflictKind::Wait;
+            let forward = Decision::Forward { refs: LockRefs::new(), waits: true };
+            Some(Report::new(&waiting.submission, judged, &forward))
+        })
+    }
+
     /// A circle as a member sees it whose statement waits for a place in an index, and what that one weighs.
-    fn seen_by(&self, member: TxnId, weigh: &dyn Fn(TxnId) -> Weight, now: u64) -> Option<(u64, Report)> {
+    fn seen_by(&self, member: TxnId, weigh: &dyn Fn(TxnId) -> Weight, now: u64) -> Option<Seen> {
         let before = weigh(member);
         self.server_queue.look(member, |waiting| {
             let submission = &waiting.submission;
@@ -112,12 +153,20 @@ impl Scheduler {
             if met.conflicts.is_empty() {
                 return None;
             }
+            let new = |c: &Conflict| {
+                let index = submission.requests.get(c.request)?.index;
+                (c.implicit && c.relation == Relation::Wait).then_some((c.holder, index))
+            };
+            let meets_new = met.conflicts.iter().filter_map(new).collect();
             let judged = judge::judge(submission, met.conflicts, &[], None, &self.graph);
             let stop = judged.conflicts[judged.worst].request;
             let row = submission.requests.get(stop).is_some_and(|request| !request.index.is_whole());
             let forward = Decision::Forward { refs: LockRefs::new(), waits: true };
-            (row && judged.kind == ConflictKind::Deadlock)
-                .then(|| (before.total(submission, stop), Report::new(submission, judged, &forward)))
+            (row && judged.kind == ConflictKind::Deadlock).then(|| Seen {
+                weight: before.with(submission, stop),
+                report: Report::new(submission, judged, &forward),
+                meets_new,
+            })
         })
     }
 }

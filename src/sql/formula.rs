@@ -16,6 +16,8 @@ pub enum Formula {
     Literal(Value<'static>),
     /// A column of the row, as it is named.
     Column(String),
+    /// What the new row of an INSERT would have got in a column: `VALUES(c)`.
+    Inserted(String),
     /// The moment of the statement: `NOW()`; `false`: its day, `CURRENT_DATE`.
     Now(bool),
     /// A function or operator, and what it is given.
@@ -113,6 +115,7 @@ impl Formula {
             Formula::Slot(slot) => (inputs.slot)(*slot)?,
             Formula::Literal(value) => value.clone(),
             Formula::Column(name) => (inputs.column)(name)?,
+            Formula::Inserted(_) => return None,
             Formula::Now(with_time) => formula_time::moment(inputs.now?, *with_time),
             Formula::Call(function, given) => return call(*function, given, inputs),
         };
@@ -124,8 +127,20 @@ impl Formula {
         match self {
             Formula::Now(_) => true,
             Formula::Call(_, given) => given.iter().any(Formula::is_timed),
-            Formula::Slot(_) | Formula::Literal(_) | Formula::Column(_) => false,
+            Formula::Slot(_) | Formula::Literal(_) | Formula::Column(_) | Formula::Inserted(_) => false,
         }
+    }
+
+    /// The same with what the new row has; `None`: that is not known.
+    pub fn with_inserted(&self, new: &dyn Fn(&str) -> Option<Value<'static>>) -> Option<Formula> {
+        Some(match self {
+            Formula::Inserted(column) => Formula::Literal(new(column)?),
+            Formula::Call(function, given) => {
+                let given: Option<Vec<Formula>> = given.iter().map(|one| one.with_inserted(new)).collect();
+                Formula::Call(*function, given?)
+            }
+            other => other.clone(),
+        })
     }
 
     /// The columns that it is computed from.
@@ -133,7 +148,7 @@ impl Formula {
         match self {
             Formula::Column(name) => vec![name],
             Formula::Call(_, given) => given.iter().flat_map(Formula::columns).collect(),
-            Formula::Slot(_) | Formula::Literal(_) | Formula::Now(_) => Vec::new(),
+            Formula::Slot(_) | Formula::Literal(_) | Formula::Inserted(_) | Formula::Now(_) => Vec::new(),
         }
     }
 
@@ -146,7 +161,7 @@ impl Formula {
                 let given: Option<Vec<String>> = given.iter().map(Formula::spelling).collect();
                 Some(format!("{function:?}({})", given?.join(", ")))
             }
-            Formula::Slot(_) | Formula::Literal(_) | Formula::Now(_) => None,
+            Formula::Slot(_) | Formula::Literal(_) | Formula::Inserted(_) | Formula::Now(_) => None,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::formula::{Formula, Function};
 use super::formula_time::Unit;
 use super::lexer::Reading;
 use super::predicate::variable;
-use super::read::last_part;
+use super::read::{last_part, plain_name};
 use super::rewrite::{slot, tokens};
 use super::statement::Value;
 
@@ -192,6 +192,7 @@ fn named(name: &str, given: &[Expr]) -> Option<Formula> {
             let Expr::Interval(interval) = &given[1] else { return None };
             return shifted(&given[0], interval, name.contains("ADD"));
         }
+        ("VALUES" | "VALUE", 1) => return plain_name(&given[0]).map(Formula::Inserted),
         _ => return None,
     };
     let given: Option<Vec<Formula>> = given.iter().map(formula).collect();

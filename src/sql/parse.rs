@@ -225,7 +225,6 @@ fn unparsed(pieces: &[Piece<'_>], reason: OpaqueReason) -> Statement {
         tables: tables.collect(),
         limited: follows(&["LIMIT"]),
         order: Vec::new(),
-        columns: None,
         aggregated: true,
         user_lock: pieces.windows(2).any(|pair| pair[1].op("(") && calls_user_lock(&pair[0])),
     })

@@ -24,6 +24,8 @@ pub struct Plain {
     /// The condition of its WHERE, if it is one query block with one WHERE and no subquery: then it says
     /// of a row whether it is found.
     pub condition: Option<String>,
+    /// Of an UPDATE or DELETE with ORDER BY: the SELECT without that, and without LIMIT.
+    pub unsorted: Option<String>,
     /// `LIMIT`: the rows after which the search may stop, those that are skipped included.
     pub limit: Option<u64>,
 }
@@ -36,14 +38,13 @@ pub fn plain(text: &[u8], reading: Reading, param: &dyn Fn(u32) -> Option<String
     }
     let tokens: Vec<Token> = Lexer::new(text, reading).collect();
     let words = Words { text, tokens: &tokens };
-    let first = words.top(0, &["SELECT", "UPDATE", "DELETE", "INSERT", "REPLACE", "WITH", "TABLE"])?;
-    if first != 0 && !words.op(0, b"(") {
-        return None;
-    }
+    let begins = ["SELECT", "UPDATE", "DELETE", "INSERT", "REPLACE", "WITH", "TABLE"];
+    // A query in parentheses: `(SELECT …) UNION (SELECT …)`.
+    let first = if words.op(0, b"(") { 0 } else { words.top(0, &begins).filter(|first| *first == 0)? };
     let mut out = Writer { words: &words, param, text: String::new(), params: 0, end: 0 };
     let end = words.end();
     match words.word(first).to_ascii_uppercase().as_str() {
-        "SELECT" | "TABLE" => out.copy(0, end)?,
+        "SELECT" | "TABLE" | "(" => out.copy(0, end)?,
         "WITH" if words.top(first, &["UPDATE", "DELETE"]).is_none() => out.copy(0, end)?,
         "UPDATE" => {
             let set = words.top(first, &["SET"])?;
@@ -73,7 +74,17 @@ pub fn plain(text: &[u8], reading: Reading, param: &dyn Fn(u32) -> Option<String
         }
         _ => return None,
     }
-    Some(Plain { select: out.text, condition: condition(&words, param), limit: limit(&words, param) })
+    let changes = words.is(first, "UPDATE") || words.is(first, "DELETE");
+    let unsorted = words.top(first, &["ORDER"]).filter(|_| changes).and_then(|order| {
+        let end = words.tokens[order].start;
+        Some(plain(&text[..end], reading, param)?.select)
+    });
+    Some(Plain {
+        select: out.text,
+        condition: condition(&words, param),
+        unsorted,
+        limit: limit(&words, param),
+    })
 }
 
 /// The tokens of a text, asked for words.
@@ -205,17 +216,18 @@ impl Writer<'_> {
     }
 }
 
-/// The text of the one WHERE of a statement without subqueries.
+/// The text of the WHERE of a statement's own query block, if it has no subquery.
 fn condition(words: &Words<'_>, param: &dyn Fn(u32) -> Option<String>) -> Option<String> {
-    let count = |word: &str| (0..words.end()).filter(|at| words.is(*at, word)).count();
-    let one = count("SELECT") + count("UPDATE") + count("DELETE") <= 2 && count("UNION") == 0;
-    let selects = count("SELECT");
     let place = words.top(0, &["WHERE"])?;
-    if !one || selects > 1 || (selects == 1 && !words.is(0, "SELECT")) || count("HAVING") > 0 {
+    if words.top(0, &["UNION", "EXCEPT", "INTERSECT", "HAVING"]).is_some() {
         return None;
     }
-    let end =
-        words.top(place, &["GROUP", "ORDER", "LIMIT", "FOR", "LOCK", "RETURNING"]).unwrap_or(words.end());
+    let end = words
+        .top(place, &["GROUP", "ORDER", "LIMIT", "FOR", "LOCK", "ON", "RETURNING"])
+        .unwrap_or(words.end());
+    if (place..end).any(|at| words.is(at, "SELECT")) {
+        return None;
+    }
     let mut out = Writer { words, param, text: String::new(), params: 0, end: 0 };
     out.count_params(0, place + 1);
     out.copy(place + 1, end)?;
@@ -260,6 +272,10 @@ mod tests {
         );
         check("SELECT a FROM t FOR SHARE OF t FOR UPDATE OF u WAIT 5", Some("SELECT a FROM t"));
         check("(SELECT a FROM t FOR UPDATE) UNION SELECT 1", Some("(SELECT a FROM t) UNION SELECT 1"));
+        check(
+            "(SELECT a FROM t FOR UPDATE) UNION (SELECT b FROM t LOCK IN SHARE MODE)",
+            Some("(SELECT a FROM t) UNION (SELECT b FROM t)"),
+        );
     }
 
     #[test]

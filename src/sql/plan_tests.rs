@@ -280,11 +280,15 @@ fn inserts() {
     check("INSERT INTO t PARTITION (p0, p1) (id) VALUES (1)", "insert t(id) [0]");
     check(
         "INSERT INTO t (a,b) VALUES (1,2) ON DUPLICATE KEY UPDATE b = VALUES(b), c = c + 1",
-        "insert t(a,b) [0,1] dup(b,c)",
+        "insert t(a,b) [0,1] dup(b=new.b,c=_)",
     );
     check(
         "INSERT INTO t (a,b) VALUES (1,2),(3,4) AS n ON DUPLICATE KEY UPDATE b = n.b",
-        "insert t(a,b) [0,1] dup(b)",
+        "insert t(a,b) [0,1] dup(b=new.b)",
+    );
+    check(
+        "INSERT INTO t (a,b) VALUES (1,2) AS n (x,y) ON DUPLICATE KEY UPDATE b = n.y, a = 5",
+        "insert t(a,b) [0,1] dup(b=_,a=2)",
     );
     check("REPLACE INTO t VALUES (1)", "replace t [0]");
     check("REPLACE DELAYED t SET a = 1", "replace t(a) [0]");
@@ -479,7 +483,7 @@ fn what_applications_send() {
         "INSERT INTO t (a) SELECT * FROM (SELECT 1) AS tmp WHERE NOT EXISTS (SELECT a FROM t WHERE a = 1) LIMIT 1",
         "insert t(a) select +t{a=1} limit",
     );
-    check("INSERT INTO t (a) SELECT b FROM u ON DUPLICATE KEY UPDATE a=1", "insert t(a) select u dup(a)");
+    check("INSERT INTO t (a) SELECT b FROM u ON DUPLICATE KEY UPDATE a=1", "insert t(a) select u dup(a=0)");
     check("INSERT INTO t (a) (SELECT a FROM u)", "insert t(a) select u");
     check("INSERT INTO t (a, b) VALUES ROW(1,2), ROW(3,4)", "insert t(a,b) [0,1]");
     check(

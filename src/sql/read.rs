@@ -90,18 +90,11 @@ impl<'d> Reader<'d> {
             tables: Vec::new(),
             limited: query.limit_clause.is_some() || query.fetch.is_some(),
             order: Vec::new(),
-            columns: None,
             aggregated: aggregates(&query.body),
             user_lock: false,
         };
         self.query(query, &[], false, &mut select.tables);
         select.order = query.order_by.as_ref().map(plain_order).unwrap_or_default();
-        if let SetExpr::Select(block) = &*query.body
-            && select.tables.len() == 1
-        {
-            let read = block.projection.iter().filter(|item| !counts_rows(item));
-            select.columns = read.map(plain_column).collect();
-        }
         select
     }
 
@@ -115,8 +108,16 @@ impl<'d> Reader<'d> {
     ) {
         self.with(query, out);
         let locks = if query.locks.is_empty() { outer } else { &query.locks };
+        let before = out.len();
         self.body(&query.body, locks, nested, out);
         if let Some(order) = &query.order_by {
+            let by = match &order.kind {
+                OrderByKind::Expressions(by) => by.iter().map(|item| plain_name(&item.expr)).collect(),
+                OrderByKind::All(_) => None::<Vec<String>>,
+            };
+            for columns in out[before..].iter_mut().map(|table| &mut table.columns) {
+                *columns = columns.take().zip(by.clone()).map(|(read, by)| [read, by].concat());
+            }
             self.subqueries(order, out);
         }
     }
@@ -158,6 +159,7 @@ impl<'d> Reader<'d> {
         }
         if let ([table], 1) = (from.own.as_mut_slice(), from.sources) {
             table.extreme = extreme(block);
+            table.columns = columns(block);
         }
         out.append(&mut from.own);
         out.append(&mut from.nested);
@@ -234,10 +236,23 @@ impl<'d> Reader<'d> {
 
     /// Reads the queries inside expressions.
     pub(super) fn subqueries<V: Visit>(&mut self, node: &V, out: &mut Vec<TableAccess>) {
-        let mut finder = QueryFinder { reader: self, out, depth: 0 };
+        let mut finder = QueryFinder { reader: self, out, depth: 0, excludes: false };
         // It never breaks.
         let _ = node.visit(&mut finder);
     }
+}
+
+/// The columns that a query block reads, if they are plain ones.
+fn columns(block: &Block) -> Option<Vec<String>> {
+    let mut read: Vec<String> =
+        block.projection.iter().filter(|item| !counts_rows(item)).map(plain_column).collect::<Option<_>>()?;
+    match &block.group_by {
+        GroupByExpr::Expressions(by, _) => {
+            read.extend(by.iter().map(plain_name).collect::<Option<Vec<_>>>()?)
+        }
+        GroupByExpr::All(_) => {}
+    }
+    block.having.is_none().then_some(read)
 }
 
 /// The one extreme that a query block is after.
@@ -304,14 +319,21 @@ struct QueryFinder<'r, 'd> {
     reader: &'r mut Reader<'d>,
     out: &'r mut Vec<TableAccess>,
     depth: usize,
+    /// The next query is that of a `NOT EXISTS`.
+    excludes: bool,
 }
 
 impl Visitor for QueryFinder<'_, '_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let excludes = std::mem::take(&mut self.excludes);
         if self.depth == 0 {
+            let before = self.out.len();
             self.reader.query(query, &[], true, self.out);
+            if let [table] = &mut self.out[before..] {
+                table.excludes = excludes && !aggregates(&query.body) && query.limit_clause.is_none();
+            }
         }
         self.depth += 1;
         ControlFlow::Continue(())
@@ -319,6 +341,11 @@ impl Visitor for QueryFinder<'_, '_> {
 
     fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
         self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.excludes = matches!(expr, Expr::Exists { negated: true, .. });
         ControlFlow::Continue(())
     }
 }
@@ -348,6 +375,8 @@ pub(super) fn access(table: TableName, alias: Option<String>, nested: bool) -> T
         lock: None,
         predicate: Predicate { exact: true, ..Predicate::default() },
         nested,
+        excludes: false,
+        columns: None,
         extreme: None,
     }
 }

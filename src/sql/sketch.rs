@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::cache::PlanCache;
+use super::formula::Formula;
 use super::statement::*;
 
 /// The sketch of a text's plan.
@@ -69,7 +70,8 @@ fn insert_sketch(insert: &Insert) -> String {
         }
     }
     if let Some(columns) = &insert.on_duplicate {
-        let _ = write!(out, " dup({})", join(columns.iter().cloned()));
+        let one = |(column, to): &(String, Scalar)| format!("{column}={}", scalar(to));
+        let _ = write!(out, " dup({})", join(columns.iter().map(one)));
     }
     out
 }
@@ -149,6 +151,10 @@ fn scalar(scalar: &Scalar) -> String {
         Scalar::Null => "null".into(),
         Scalar::Default => "default".into(),
         Scalar::Negative(slot) => format!("-{slot}"),
-        Scalar::Computed(_) | Scalar::Unknown => "_".into(),
+        Scalar::Computed(formula) => match &**formula {
+            Formula::Inserted(column) => format!("new.{column}"),
+            _ => "_".into(),
+        },
+        Scalar::Unknown => "_".into(),
     }
 }

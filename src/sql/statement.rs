@@ -260,6 +260,11 @@ pub struct TableAccess {
     pub predicate: Predicate,
     /// True for a table inside a subquery, derived table or CTE.
     pub nested: bool,
+    /// The only table of a `NOT EXISTS (…)`: a row that is found here keeps the others out.
+    pub excludes: bool,
+    /// The columns that its query block reads beside those of `predicate`, if they are plain columns and the block has
+    /// no other table (to see covering indexes).
+    pub columns: Option<Vec<String>>,
     /// Only the row with the least or greatest value of a column is wanted: `SELECT MAX(c) …`.
     pub extreme: Option<Extreme>,
 }
@@ -365,8 +370,6 @@ pub struct Select {
     pub limited: bool,
     /// `ORDER BY` columns of the first table with descending flag, if it is a plain column list.
     pub order: Vec<(String, bool)>,
-    /// The columns read, if they are plain columns of one table (to see covering indexes).
-    pub columns: Option<Vec<String>>,
     /// It has aggregate functions, GROUP BY, DISTINCT, HAVING, a UNION …: the number of result rows is not
     /// the number of rows found.
     pub aggregated: bool,
@@ -383,14 +386,17 @@ pub struct Insert {
     pub replace: bool,
     /// `IGNORE`
     pub ignore: bool,
-    /// `ON DUPLICATE KEY UPDATE`: the columns that it changes.
-    pub on_duplicate: Option<Vec<String>>,
+    /// `ON DUPLICATE KEY UPDATE`: the columns that it changes, and to what.
+    pub on_duplicate: Option<Vec<(String, Scalar)>>,
     /// Column list; `None`: all columns in table order.
     pub columns: Option<Vec<String>>,
     /// Where the rows come from.
     pub rows: Rows,
-    /// What a `SELECT` gives each column of a new row, where the text tells; empty: not even how many.
+    /// What a `SELECT` gives each column of a new row, computed from its only table's columns; empty: not even how
+    /// many.
     pub selected: Vec<Scalar>,
+    /// `SELECT *` from one table.
+    pub selects_all: bool,
     /// Tables that subqueries among the values read.
     pub reads: Vec<TableAccess>,
 }

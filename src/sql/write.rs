@@ -1,10 +1,13 @@
 //! INSERT, UPDATE and DELETE of the syntax tree to plans.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{
-    self, Assignment, AssignmentTarget, FromTable, ObjectName, OnInsert, Query, SelectItem, SetExpr,
-    TableObject,
+    self, Assignment, AssignmentTarget, FromTable, InsertAliases, ObjectName, OnInsert, Query, SelectItem,
+    SetExpr, TableObject,
 };
 
+use super::formula::Formula;
 use super::predicate::{Conjunct, computed, scalar};
 use super::read::{From, Reader, last_part, plain_name, plain_order_list, table_name};
 use super::statement::{
@@ -26,10 +29,15 @@ pub(super) fn insert(reader: &mut Reader<'_>, tree: &ast::Insert, mixed: bool) -
         columns: None,
         rows: Rows::Values(Vec::new()),
         selected: Vec::new(),
+        selects_all: false,
         reads: Vec::new(),
     };
     if let Some(OnInsert::DuplicateKeyUpdate(assignments)) = &tree.on {
-        insert.on_duplicate = Some(assignments.iter().filter_map(|a| Some(target(a)?.1)).collect());
+        let new = tree.insert_alias.as_ref();
+        let to = |a: &Assignment| {
+            Some((target(a)?.1, new.map_or_else(|| value(&a.value), |new| with_alias(&a.value, new))))
+        };
+        insert.on_duplicate = Some(assignments.iter().filter_map(to).collect());
     }
     if !tree.columns.is_empty() {
         insert.columns = Some(tree.columns.iter().filter_map(last_part).collect());
@@ -39,7 +47,10 @@ pub(super) fn insert(reader: &mut Reader<'_>, tree: &ast::Insert, mixed: bool) -
             insert.rows = rows(reader, source, mixed);
             match &insert.rows {
                 Rows::Values(_) => reader.subqueries(&source.body, &mut insert.reads),
-                Rows::Select(select) => insert.selected = selected(source, select),
+                Rows::Select(select) => {
+                    insert.selected = selected(source, select);
+                    insert.selects_all = selects_all(source);
+                }
             }
         }
         None => {
@@ -65,7 +76,7 @@ fn rows(reader: &mut Reader<'_>, source: &Query, mixed: bool) -> Rows {
     Rows::Select(Box::new(reader.select(source)))
 }
 
-/// What a SELECT gives: its literals, and columns that WHERE says the value of.
+/// What a SELECT gives: its literals, columns that WHERE says the value of, and what is computed from others.
 fn selected(source: &Query, select: &Select) -> Vec<Scalar> {
     let SetExpr::Select(block) = &*source.body else { return Vec::new() };
     let own: Vec<&TableAccess> = select.tables.iter().filter(|table| !table.nested).collect();
@@ -78,11 +89,18 @@ fn selected(source: &Query, select: &Select) -> Vec<Scalar> {
     };
     let one = |item: &SelectItem| match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            Some(scalar(expr).or_else(|| equal(expr)).unwrap_or(Scalar::Unknown))
+            Some(scalar(expr).or_else(|| equal(expr)).unwrap_or_else(|| computed(expr)))
         }
         _ => None,
     };
     block.projection.iter().map(one).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// `SELECT *` and nothing more, from one source.
+fn selects_all(source: &Query) -> bool {
+    let SetExpr::Select(block) = &*source.body else { return false };
+    let one = block.from.len() == 1 && block.from[0].joins.is_empty();
+    one && matches!(block.projection.as_slice(), [SelectItem::Wildcard(_)])
 }
 
 fn value(expr: &ast::Expr) -> Scalar {
@@ -93,6 +111,21 @@ fn value(expr: &ast::Expr) -> Scalar {
             Scalar::Default
         }
         expr => scalar(expr).unwrap_or_else(|| computed(expr)),
+    }
+}
+
+/// A value where the new row has a name (`VALUES (…) AS new ON DUPLICATE KEY UPDATE c = new.c`): a column of it, or
+/// what does not name it.
+fn with_alias(expr: &ast::Expr, new: &InsertAliases) -> Scalar {
+    let named = last_part(&new.row_alias).unwrap_or_default();
+    match expr {
+        ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [row, column] if row.value.eq_ignore_ascii_case(&named) && new.col_aliases.is_none() => {
+                Scalar::Computed(Arc::new(Formula::Inserted(column.value.clone())))
+            }
+            _ => Scalar::Unknown,
+        },
+        expr => scalar(expr).unwrap_or(Scalar::Unknown),
     }
 }
 
@@ -150,6 +183,9 @@ pub(super) fn delete(reader: &mut Reader<'_>, tree: &ast::Delete) -> Delete {
             |target: &&ObjectName| last_part(target).is_some_and(|t| t.eq_ignore_ascii_case(&table.alias));
         if targets.is_empty() || targets.iter().any(named) {
             table.lock = EXCLUSIVE;
+        } else {
+            // It only says which rows go.
+            table.columns = Some(Vec::new());
         }
     }
     Delete { tables, limited: tree.limit.is_some(), order: plain_order_list(&tree.order_by) }

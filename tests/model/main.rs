@@ -20,3 +20,4 @@ mod scenarios;
 mod shrink;
 mod stage;
 mod truth;
+mod wide;

@@ -14,7 +14,9 @@ pub struct Schema {
     key: KeyType,
     rows: i64,
     /// There is a table `child` with a foreign key.
-    child: bool,
+    pub(crate) child: bool,
+    /// The share of its statements that are of the wide kind.
+    wide: f64,
 }
 
 /// The type of the primary key.
@@ -69,12 +71,9 @@ pub fn schema(seed: u64, number: u64) -> Schema {
         }
     }
     let rows = random.random_range(0..=8i64);
-    let mut schema = Schema {
-        statements: Vec::new(),
-        key,
-        rows,
-        child: random.random_bool(0.15) && key != KeyType::Composite,
-    };
+    let child = random.random_bool(0.25) && key != KeyType::Composite;
+    let wide = *[0.0, 0.3, 0.6].choose(random).expect("a list");
+    let mut schema = Schema { statements: Vec::new(), key, rows, child, wide };
     schema.statements.push(format!("CREATE TABLE t ({}) ENGINE=InnoDB", parts.join(", ")));
     if rows > 0 {
         let row = |n: i64| {
@@ -150,6 +149,10 @@ fn script(schema: &Schema, random: &mut StdRng) -> Vec<String> {
     for _ in 0..random.random_range(1..=3) {
         script.push(schema.statement(random));
     }
+    if transaction && script.len() > 2 && random.random_bool(schema.wide / 5.0) {
+        script.insert(random.random_range(1..3), "SAVEPOINT p".to_owned());
+        script.push("ROLLBACK TO p".to_owned());
+    }
     if transaction && random.random_bool(0.3) {
         script.push(if random.random_bool(0.7) { "COMMIT" } else { "ROLLBACK" }.to_owned());
     }
@@ -167,7 +170,7 @@ impl Schema {
         if random.random_bool(0.5) { steps / 2 * 10 } else { steps * 5 }
     }
 
-    fn value(&self, column: &str, random: &mut StdRng) -> String {
+    pub(crate) fn value(&self, column: &str, random: &mut StdRng) -> String {
         let n = self.place(random);
         match column {
             "id" => self.id(n),
@@ -177,6 +180,9 @@ impl Schema {
     }
 
     fn statement(&self, random: &mut StdRng) -> String {
+        if random.random_bool(self.wide) {
+            return self.wide_statement(random);
+        }
         if self.child && random.random_bool(0.25) {
             let n = random.random_range(1..8);
             let parent = self.value("id", random);
@@ -229,7 +235,7 @@ impl Schema {
     }
 
     /// A WHERE clause, and an ORDER BY … LIMIT that may follow it.
-    fn search(&self, random: &mut StdRng) -> (String, String) {
+    pub(crate) fn search(&self, random: &mut StdRng) -> (String, String) {
         let column = *["id", "id", "id", "a", "a", "b", "b", "s", "c"].choose(random).expect("a list");
         let value = self.value(column, random);
         let other = self.value(column, random);

@@ -99,12 +99,16 @@ impl Drop for Watch {
     }
 }
 
+/// A record's lock that is overtaken is made anew by the thread that overtakes it, and is shown as that one's. The lock
+/// on the table tells whose transaction it is.
 fn mysql(client: &mut RawClient) -> HashMap<u32, String> {
     let rows = client.rows(
         "SELECT t.PROCESSLIST_ID, CONCAT_WS(' ', l.OBJECT_NAME, l.INDEX_NAME, l.LOCK_MODE, \
          CONCAT('(', l.LOCK_DATA, ')')) FROM performance_schema.data_lock_waits w \
          JOIN performance_schema.data_locks l ON l.ENGINE_LOCK_ID = w.REQUESTING_ENGINE_LOCK_ID \
-         JOIN performance_schema.threads t ON t.THREAD_ID = w.REQUESTING_THREAD_ID \
+         JOIN performance_schema.data_locks o \
+         ON o.ENGINE_TRANSACTION_ID = w.REQUESTING_ENGINE_TRANSACTION_ID AND o.LOCK_TYPE = 'TABLE' \
+         JOIN performance_schema.threads t ON t.THREAD_ID = o.THREAD_ID \
          UNION ALL SELECT t.PROCESSLIST_ID, CONCAT_WS(' ', m.OBJECT_TYPE, m.OBJECT_NAME, m.LOCK_TYPE) \
          FROM performance_schema.metadata_locks m \
          JOIN performance_schema.threads t ON t.THREAD_ID = m.OWNER_THREAD_ID \

@@ -103,7 +103,7 @@ impl Analyzer {
             let known = || self.shared.knowledge.as_ref()?.catalog.find(request.index.table);
             let table = table_of(statement, request.index, &named).or_else(known)?;
             let binding = analysed.bind(text, &[]).at(self.now());
-            let values = intent::values_of(statement, &binding, &table, &request);
+            let values = intent::values_of(statement, &binding, &table, &request, &named);
             let parts = &table.indexes.get(usize::from(request.index.index))?.parts;
             let place = values.and_then(|values| {
                 let of_column =

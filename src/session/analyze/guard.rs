@@ -35,7 +35,7 @@ use crate::metrics::labels::Coordination;
 use crate::scheduler::conflict::Submission;
 use crate::scheduler::policy::Action;
 use crate::sql::cache::Plan;
-use crate::sql::statement::Statement;
+use crate::sql::statement::{Statement, TableName};
 use crate::txn::effect::Effect;
 use crate::wire::error::ErrorPacket;
 
@@ -161,7 +161,8 @@ impl Analyzer {
             let table = named.filter_map(|name| find(&self.shared, schema, name)).find(of_index);
             let Some(table) = table.filter(|_| gaps.len() < MAX_NAMES) else { continue };
             let binding = execution.analysed.bind(execution.text, execution.params).at(self.now());
-            let values = intent::values_of(statement, &binding, &table, request);
+            let of_name = |name: &TableName| find(&self.shared, schema, name);
+            let values = intent::values_of(statement, &binding, &table, request, &of_name);
             let columns = table.indexes.get(usize::from(request.index.index)).map(|index| &index.parts);
             let asked = values.zip(columns).and_then(|(values, parts)| {
                 let pairs = values.iter().zip(parts);

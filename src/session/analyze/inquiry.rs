@@ -25,7 +25,7 @@ use crate::intent::{self, Context, Intent, value};
 use crate::lock::key::Key;
 use crate::sql::cache::Analysed;
 use crate::sql::plain::{self, Plain};
-use crate::sql::statement::{Statement, TableName, Test, Value};
+use crate::sql::statement::{Condition, RowLock, Statement, TableAccess, TableName, Test, Value, WaitPolicy};
 
 /// Most spans of one path that are read; longer IN lists stay wide.
 const MAX_SPANS: usize = 16;
@@ -74,14 +74,25 @@ impl Inquiry {
         if let Some(plain) = &plain {
             known.limit = plain.limit;
             if let Some(key) = plan_key(&self.shared, self.schema.as_deref(), &self.analysed) {
-                let steps = knowledge.explainer.plan(key, &plain.select).await;
-                known.plan = steps.map_or(Plan::Unavailable, Plan::Steps);
+                known.plan = match self.unsorted(knowledge, &key, plain).await {
+                    Some(plan) => plan,
+                    None => {
+                        let steps = knowledge.explainer.plan(key, &plain.select).await;
+                        steps.map_or(Plan::Unavailable, Plan::Steps)
+                    }
+                };
                 if known.plan.reads_nothing() && self.reads_all_the_same() {
                     known.plan = Plan::scan(&self.statement().accesses()[0].alias);
                 }
             }
         }
-        let mut read = Read { inquiry: self, knowledge, plain: plain.as_ref(), columns: Vec::new() };
+        let mut read = Read {
+            inquiry: self,
+            knowledge,
+            plain: plain.as_ref(),
+            plan: known.plan.clone(),
+            columns: Vec::new(),
+        };
         read.tables(&mut known).await;
         self.name_new(&known);
         self.places(knowledge, &mut known).await;
@@ -211,6 +222,7 @@ struct Read<'a> {
     inquiry: &'a Inquiry,
     knowledge: &'a Knowledge,
     plain: Option<&'a Plain>,
+    plan: Plan,
     /// Values of tables that were read: alias, column, values.
     columns: Vec<(String, String, Vec<Value<'static>>)>,
 }
@@ -222,12 +234,18 @@ impl Read<'_> {
         }
         let statement = self.inquiry.statement();
         let mut all = read::searched(statement, &self.inquiry.context);
+        let locked: Vec<usize> = all.iter().map(|searched| searched.access).collect();
+        all.extend(values_only(statement, &locked, &known.plan));
         // In the order in which the server reads them, so that a joined table finds the values it needs.
         if let Plan::Steps(steps) = &known.plan {
             let place = |s: &Searched<'_>| {
                 steps.iter().position(|step| step.table.eq_ignore_ascii_case(&s.table.alias))
             };
-            all.sort_by_key(|searched| place(searched).unwrap_or(usize::MAX));
+            // Those that it does not show were read before; who needs values of others comes later.
+            let needs = |s: &Searched<'_>| {
+                s.table.predicate.conditions.iter().any(|c| matches!(c.test, Test::EqColumn(..)))
+            };
+            all.sort_by_key(|searched| (place(searched).map_or(0, |at| at + 1), needs(searched)));
         }
         for searched in all {
             let name = &searched.table.table;
@@ -238,6 +256,7 @@ impl Read<'_> {
                 self.table(&searched, &table, known).await;
             }
         }
+        known.seen.retain(|seen| locked.contains(&seen.access));
     }
 
     async fn table(&mut self, searched: &Searched<'_>, table: &Arc<Table>, known: &mut Known) {
@@ -260,6 +279,7 @@ impl Read<'_> {
         for (path, question) in questions {
             let spans = match question {
                 Some(Question::Nothing) => vec![SeenSpan { unread: true, ..SeenSpan::default() }],
+                Some(Question::Empty) => Vec::new(),
                 Some(Question::Scan { sql, index, covers, sure, otherwise }) => {
                     known.unsure |= !sure;
                     let mut seen = self.knowledge.scanner.scan(&sql).await;
@@ -302,6 +322,9 @@ impl Read<'_> {
         if everything && index.parts.is_empty() {
             return Some(Question::Nothing);
         }
+        if path.spans.is_empty() {
+            return Some(Question::Empty);
+        }
         if path.spans.len() > MAX_SPANS {
             return None;
         }
@@ -337,19 +360,22 @@ impl Read<'_> {
 
     fn is_joined(&self, searched: &Searched<'_>) -> bool {
         let accesses = self.inquiry.statement().accesses();
-        accesses.iter().any(|other| other.alias != searched.table.alias)
+        accesses.iter().any(|other| !other.nested && other.alias != searched.table.alias)
     }
 
     /// Columns of this table that others are joined by.
     fn wanted_columns(&self, searched: &Searched<'_>, table: &Table) -> Vec<usize> {
         let alias = &searched.table.alias;
         let conditions = self.inquiry.statement().accesses().iter().flat_map(|a| &a.predicate.conditions);
-        conditions
-            .filter_map(|condition| match &condition.test {
-                Test::EqColumn(other, column) if other.eq_ignore_ascii_case(alias) => table.column(column),
-                _ => None,
-            })
-            .collect()
+        let named = conditions.filter_map(|condition| match &condition.test {
+            Test::EqColumn(other, column) if other.eq_ignore_ascii_case(alias) => table.column(column),
+            _ => None,
+        });
+        let mut columns: Vec<usize> =
+            named.chain(self.plan.joins_by(alias).filter_map(|column| table.column(column))).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
     }
 
     /// Keeps the values that other tables are joined by.
@@ -371,10 +397,29 @@ impl Read<'_> {
     }
 }
 
+/// The tables that are read without locks, and whose columns say which rows of others are locked.
+fn values_only<'s>(statement: &'s Statement, locked: &[usize], plan: &Plan) -> Vec<Searched<'s>> {
+    let accesses = statement.accesses();
+    let names = |condition: &Condition, alias: &str| matches!(&condition.test, Test::EqColumn(other, _) if other.eq_ignore_ascii_case(alias));
+    let asked = |table: &TableAccess| {
+        let mut conditions = locked.iter().flat_map(|access| &accesses[*access].predicate.conditions);
+        conditions.any(|condition| names(condition, &table.alias))
+            || plan.joins_by(&table.alias).next().is_some()
+    };
+    let lock = RowLock { exclusive: false, wait: WaitPolicy::Wait };
+    let unlocked = accesses.iter().enumerate().filter(|(access, _)| !locked.contains(access));
+    unlocked
+        .filter(|(_, table)| asked(table))
+        .map(|(access, table)| Searched { access, table, lock, nth: 0, by_itself: false })
+        .collect()
+}
+
 /// What is to be read on a path.
 enum Question {
     /// Nothing: all of it is locked, whatever there is.
     Nothing,
+    /// Nothing: the server looks for nothing there.
+    Empty,
     /// A part of an index; if there is too much to read, something else instead. `sure`: it tells which rows match.
     Scan { sql: scan::ScanSql, index: usize, covers: bool, sure: bool, otherwise: Option<Box<Question>> },
 }
@@ -421,11 +466,21 @@ fn widen(sql: &mut scan::Span, span: &Span<'_>, prefix: usize) -> Option<()> {
     if let Some((value, _)) = &span.low {
         sql.low = Some((string(&head(value)?), true));
     }
+    if let Some(Value::Text(pattern)) = &span.like {
+        let (head, _) = like_head(pattern);
+        let head: String = std::str::from_utf8(&head).ok()?.chars().take(prefix).collect();
+        sql.like = Some(string(&format!("{}%", escaped(&head))));
+    }
     if let Some((value, _)) = &span.high {
         // Behind all that begins with the prefix.
         sql.high = Some((string(&format!("{}{}", head(value)?, char::MAX)), true));
     }
     Some(())
+}
+
+/// The text as a pattern that nothing else matches.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// A value as an SQL literal; the inner `None` is NULL, the outer: it has none.

@@ -10,6 +10,7 @@ use super::inquiry::{Inquiry, plan_key, seen_span, span_sql};
 use super::search::Search;
 use super::statement::Execution;
 use super::tables::{find, tables};
+use super::unsorted;
 use crate::backend::probe::ProbeValue;
 use crate::backend::scan;
 use crate::catalog::{Family, Flavour, Table};
@@ -244,7 +245,21 @@ impl Analyzer {
     pub(super) fn known_plan(&self, execution: &Execution<'_>) -> Option<Plan> {
         let knowledge = self.shared.knowledge.as_ref()?;
         let key = plan_key(&self.shared, self.state.schema(), execution.analysed)?;
-        Some(knowledge.explainer.known(&key)?.map_or(Plan::Unavailable, Plan::Steps))
+        let (statement, schema) = (&execution.analysed.plan.statement, self.state.schema());
+        let limited = match statement {
+            Statement::Update(update) => Some(update.limited),
+            Statement::Delete(delete) => Some(delete.limited),
+            _ => None,
+        };
+        let find = |name: &TableName| find(&self.shared, schema, name);
+        let by_rows = limited.and_then(|limited| {
+            let steps = knowledge.explainer.known(&unsorted::without_order(&key))??;
+            unsorted::by_rows(statement, steps, limited, &find)
+        });
+        match by_rows {
+            Some(plan) => Some(plan),
+            None => Some(knowledge.explainer.known(&key)?.map_or(Plan::Unavailable, Plan::Steps)),
+        }
     }
 
     /// A look at the records around a place in an index; what is seen goes to the scheduler.
@@ -263,7 +278,8 @@ impl Analyzer {
             return self.look_at_end(table, request);
         }
         let binding = execution.analysed.bind(execution.text, execution.params).at(self.now());
-        let values = intent::values_of(statement, &binding, &table, request)?;
+        let named = |name: &TableName| find(&self.shared, schema, name);
+        let values = intent::values_of(statement, &binding, &table, request, &named)?;
         let index = request.index;
         if request.kind.inserts() && index.index != 0 {
             return self.look_at_place(table.clone(), request, values.iter().map(Value::outliving).collect());

@@ -15,6 +15,7 @@ mod locking;
 mod contend;
 mod answer;
 mod inquiry;
+mod unsorted;
 mod look;
 mod gleaned;
 mod guard;
