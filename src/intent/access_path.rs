@@ -367,7 +367,9 @@ fn read<'v>(
         () if ranged => Way::Interval,
         () => Way::Equal,
     };
-    let covers = predicate.exact && used == predicate.conditions.len() && whole;
+    // Nor does a range of prefixes.
+    let heads = ranged && index.parts[depth].prefix.is_some();
+    let covers = predicate.exact && used == predicate.conditions.len() && whole && !heads;
     let certainty = Certainty::Likely;
     Some(Path { index: at, way, spans, covers, certainty, ..Path::all(at, certainty) })
 }

@@ -502,7 +502,11 @@ impl<'a> Exact<'a> {
         // The entry beyond is asked for to see that it lies beyond, and then released; MariaDB keeps it in a
         // secondary index. An UPDATE passes over it as over any other.
         // Read backward it is the entry before the range, and kept.
-        let beyond = self.path.way == Way::Interval && (self.secondary() || !update);
+        let beyond = match self.path.way {
+            Way::Interval => self.secondary() || !update,
+            Way::Equal => self.backward && self.secondary(),
+            Way::Unique | Way::All => false,
+        };
         let next = if self.backward { &self.span.below } else { &self.span.above };
         if beyond
             && *left != Some(0)

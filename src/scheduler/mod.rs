@@ -43,7 +43,7 @@ use smallvec::SmallVec;
 use crate::id::{Counter, IndexId, SessionId, Token, TxnId};
 use crate::lock::asking::Met;
 use crate::lock::evidence::Asker;
-use crate::lock::index::{Conflict, Neighbours};
+use crate::lock::index::{Conflict, Neighbours, Relation};
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::{Exact, Request, Settled};
@@ -159,7 +159,8 @@ impl Scheduler {
         if submission.known.never_waits {
             let (refs, met) = self.note(submission, now);
             // What others have locked it passes over: which rows remain, nobody can tell.
-            let passed: SmallVec<[LockRef; 4]> = met.conflicts.iter().map(|c| refs[c.request]).collect();
+            let waits = met.conflicts.iter().filter(|c| c.relation == Relation::Wait);
+            let passed: SmallVec<[LockRef; 4]> = waits.map(|c| refs[c.request]).collect();
             self.locks.doubt(&passed);
             self.get_behind(&met.behind, submission.txn);
             return Some(refs);

@@ -299,6 +299,23 @@ mod tests {
     }
 
     #[test]
+    fn changes_are_planned_without_their_order() {
+        let unsorted =
+            |sql: &str| plain(sql.as_bytes(), Reading::default(), &|n| Some(format!("{}", n + 70)))?.unsorted;
+        let of = |sql: &str| Some(sql.to_owned());
+        assert_eq!(
+            unsorted("DELETE FROM t WHERE a < ? ORDER BY id DESC LIMIT 1"),
+            of("SELECT * FROM t WHERE a < 70")
+        );
+        assert_eq!(
+            unsorted("UPDATE t SET a = ? WHERE b = ? ORDER BY id"),
+            of("SELECT * FROM t WHERE b = 71")
+        );
+        assert_eq!(unsorted("DELETE FROM t WHERE a < 3 LIMIT 1"), None);
+        assert_eq!(unsorted("SELECT * FROM t ORDER BY a LIMIT 1 FOR UPDATE"), None);
+    }
+
+    #[test]
     fn what_cannot_be_asked() {
         check("SELECT * FROM t WHERE a = @x FOR UPDATE", None);
         check("INSERT INTO t VALUES (1)", None);
@@ -319,5 +336,9 @@ mod tests {
         );
         assert_eq!(read("SELECT a FROM t LIMIT 2 OFFSET 5"), (None, Some(7)));
         assert_eq!(read("DELETE FROM t WHERE a IN (SELECT b FROM u WHERE c = 1)"), (None, None));
+        let fills = "INSERT INTO t SELECT a FROM u WHERE b = 1 ON DUPLICATE KEY UPDATE c = 2";
+        assert_eq!(read(fills), (some("b = 1"), None));
+        let counts = "UPDATE t SET c = (SELECT COUNT(*) FROM u WHERE u.a = t.a) WHERE b = 1";
+        assert_eq!(read(counts), (some("b = 1"), None));
     }
 }

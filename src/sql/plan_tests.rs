@@ -288,7 +288,7 @@ fn inserts() {
     );
     check(
         "INSERT INTO t (a,b) VALUES (1,2) AS n (x,y) ON DUPLICATE KEY UPDATE b = n.y, a = 5",
-        "insert t(a,b) [0,1] dup(b=_,a=2)",
+        "insert t(a,b) [0,1] dup(b=new.b,a=2)",
     );
     check("REPLACE INTO t VALUES (1)", "replace t [0]");
     check("REPLACE DELAYED t SET a = 1", "replace t(a) [0]");
@@ -553,4 +553,28 @@ fn create_table_select_has_a_source() {
         panic!("no definition");
     };
     assert_eq!((tables.len(), reads.len(), source.is_some()), (1, 1, false));
+}
+
+#[test]
+fn what_a_query_block_reads() {
+    let columns = |text: &str, n: usize| statement_of(text).accesses()[n].columns.clone();
+    let of = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(columns("SELECT id FROM t WHERE a = 1 ORDER BY b", 0), of(&["id", "b"]));
+    assert_eq!(columns("SELECT a, COUNT(*) FROM t GROUP BY b", 0), of(&["a", "b"]));
+    assert_eq!(columns("(SELECT a FROM t FOR UPDATE) UNION (SELECT b FROM t)", 1), of(&["b"]));
+    assert_eq!(columns("SELECT a + 1 FROM t", 0), None);
+    assert_eq!(columns("SELECT a FROM t ORDER BY RAND()", 0), None);
+    assert_eq!(columns("SELECT a FROM t JOIN u ON t.a = u.a", 0), None);
+    // What only says which rows go is not read any further.
+    assert_eq!(columns("DELETE t FROM t JOIN u ON t.a = u.a", 0), None);
+    assert_eq!(columns("DELETE t FROM t JOIN u ON t.a = u.a", 1), of(&[]));
+}
+
+#[test]
+fn what_keeps_rows_out() {
+    let excludes = |text: &str| statement_of(text).accesses().iter().any(|access| access.excludes);
+    assert!(excludes("INSERT INTO t SELECT 1 FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM t WHERE id = 1)"));
+    assert!(!excludes("INSERT INTO t SELECT 1 FROM DUAL WHERE EXISTS (SELECT 1 FROM t WHERE id = 1)"));
+    assert!(!excludes("INSERT INTO t SELECT 1 FROM DUAL WHERE NOT EXISTS (SELECT MAX(a) FROM t)"));
+    assert!(!excludes("INSERT INTO t SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM t JOIN u ON t.a = u.a)"));
 }

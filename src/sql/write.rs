@@ -32,15 +32,16 @@ pub(super) fn insert(reader: &mut Reader<'_>, tree: &ast::Insert, mixed: bool) -
         selects_all: false,
         reads: Vec::new(),
     };
-    if let Some(OnInsert::DuplicateKeyUpdate(assignments)) = &tree.on {
-        let new = tree.insert_alias.as_ref();
-        let to = |a: &Assignment| {
-            Some((target(a)?.1, new.map_or_else(|| value(&a.value), |new| with_alias(&a.value, new))))
-        };
-        insert.on_duplicate = Some(assignments.iter().filter_map(to).collect());
-    }
     if !tree.columns.is_empty() {
         insert.columns = Some(tree.columns.iter().filter_map(last_part).collect());
+    }
+    if let Some(OnInsert::DuplicateKeyUpdate(assignments)) = &tree.on {
+        let columns = insert.columns.as_deref();
+        let to = |set: &Assignment| match &tree.insert_alias {
+            Some(new) => with_alias(&set.value, new, columns),
+            None => value(&set.value),
+        };
+        insert.on_duplicate = Some(assignments.iter().filter_map(|a| Some((target(a)?.1, to(a)))).collect());
     }
     match &tree.source {
         Some(source) => {
@@ -116,17 +117,24 @@ fn value(expr: &ast::Expr) -> Scalar {
 
 /// A value where the new row has a name (`VALUES (…) AS new ON DUPLICATE KEY UPDATE c = new.c`): a column of it, or
 /// what does not name it.
-fn with_alias(expr: &ast::Expr, new: &InsertAliases) -> Scalar {
+fn with_alias(expr: &ast::Expr, new: &InsertAliases, columns: Option<&[String]>) -> Scalar {
+    let ast::Expr::CompoundIdentifier(parts) = expr else {
+        return scalar(expr).unwrap_or(Scalar::Unknown);
+    };
     let named = last_part(&new.row_alias).unwrap_or_default();
-    match expr {
-        ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            [row, column] if row.value.eq_ignore_ascii_case(&named) && new.col_aliases.is_none() => {
-                Scalar::Computed(Arc::new(Formula::Inserted(column.value.clone())))
-            }
-            _ => Scalar::Unknown,
-        },
-        expr => scalar(expr).unwrap_or(Scalar::Unknown),
+    let [row, column] = parts.as_slice() else { return Scalar::Unknown };
+    if !row.value.eq_ignore_ascii_case(&named) {
+        return Scalar::Unknown;
     }
+    // The columns may have names of their own there.
+    let aliases = new.col_aliases.as_deref().unwrap_or_default();
+    let own = aliases.iter().position(|alias| alias.value.eq_ignore_ascii_case(&column.value));
+    let column = match (aliases, own.zip(columns)) {
+        ([], _) => Some(column.value.clone()),
+        (_, Some((at, columns))) => columns.get(at).cloned(),
+        _ => None,
+    };
+    column.map_or(Scalar::Unknown, |column| Scalar::Computed(Arc::new(Formula::Inserted(column))))
 }
 
 /// Alias (empty if not said) and column of `t.c = …`.
