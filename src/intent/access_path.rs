@@ -1,14 +1,14 @@
 //! Which index a search uses, and which part of it.
 //!
 //! Equality on all columns of a unique index is certain from the catalog alone: the optimizer takes no
-//! other way to at most one row. For the rest the server is asked once ([`PlanStep`], a row of EXPLAIN).
+//! other way to at most one row. For the rest the server is asked once ([`super::planned_path`]).
 //! Until its answer is there the usual choice is guessed, and what else it might be is marked as unknown.
 
 use std::borrow::Cow;
 
 use super::value;
 use super::{Values, scalar};
-use crate::catalog::{Index, KeyPart, PlanStep, Table};
+use crate::catalog::{Index, KeyPart, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
@@ -16,7 +16,7 @@ use crate::sql::statement::{Condition, Predicate, Scalar, TableAccess, Test, Val
 
 /// Most points that one search is split into; a longer IN list becomes the range from its least to its
 /// greatest value.
-const MAX_POINTS: usize = 256;
+pub(super) const MAX_POINTS: usize = 256;
 
 /// The part of an index that a search reads.
 #[derive(Clone, PartialEq, Debug)]
@@ -124,151 +124,6 @@ pub fn extreme<'v>(
     paths.next()
 }
 
-/// The ways that the server says it takes. Empty: its answer does not fit the table.
-pub fn planned<'v>(
-    table: &Table,
-    predicate: &Predicate,
-    values: &'v dyn Values,
-    joined: Joined<'_, 'v>,
-    step: &PlanStep,
-) -> Vec<Path<'v>> {
-    let sure = Certainty::Certain;
-    let covering = step.notes("Using index");
-    let backward = step.notes("Backward index scan");
-    let whole = |index| Path { covering, backward, ..Path::all(index, sure) };
-    let access = step.access.split('|').next().unwrap_or_default();
-    if step.keys.is_empty() || access.eq_ignore_ascii_case("all") {
-        return vec![Path::all(0, sure)];
-    }
-    let parts = match access {
-        // Only the leading parts that are compared for equality are read; the rest is filtered.
-        "ref" | "eq_ref" | "const" => step.refs.len().max(1),
-        _ => usize::MAX,
-    };
-    let named = |name: &String| table.indexes.iter().position(|index| index.name.eq_ignore_ascii_case(name));
-    let mut paths = Vec::new();
-    for (nth, index) in step.keys.iter().filter_map(named).enumerate() {
-        // A rowid filter is read as a range of its own.
-        let parts = if nth == 0 { parts } else { usize::MAX };
-        let path = match access {
-            "index" => None,
-            _ if nth == 0 && joins(step) => joined_to(table, index, predicate, values, joined, step),
-            _ => None,
-        };
-        let path = path.or_else(|| match access {
-            "index" => None,
-            _ => read(table, index, predicate, values, joined, parts)
-                .or_else(|| either(table, index, predicate, values, joined)),
-        });
-        let looks_up = access.ends_with("ref") || access == "const" || access.ends_with("_subquery");
-        paths.push(match path {
-            Some(path) => Path { certainty: sure, covering, backward, ..path },
-            // By values that are not known (yet).
-            None if looks_up => {
-                let unique =
-                    table.indexes[index].unique && matches!(access, "const" | "eq_ref" | "unique_subquery");
-                let way = if unique { Way::Unique } else { Way::Equal };
-                Path { way, certainty: Certainty::Unknown, ..whole(index) }
-            }
-            None => whole(index),
-        });
-    }
-    paths
-}
-
-/// Is an index compared with columns of other tables?
-fn joins(step: &PlanStep) -> bool {
-    (0..step.refs.len()).any(|part| step.joined_by(part).is_some())
-}
-
-/// The lookups in an index by columns of other tables that the plan names. `None`: these were not read.
-fn joined_to<'v>(
-    table: &Table,
-    at: usize,
-    predicate: &Predicate,
-    values: &'v dyn Values,
-    joined: Joined<'_, 'v>,
-    step: &PlanStep,
-) -> Option<Path<'v>> {
-    let index = &table.indexes[at];
-    let mut spans = vec![Span::default()];
-    for part in 0..step.refs.len().min(index.parts.len()) {
-        let wanted = match step.joined_by(part) {
-            Some((alias, column)) => joined(alias, column)?,
-            None => conditions(table, index, part, predicate)
-                .find_map(|condition| equal_to(&condition.test, values, joined))?,
-        };
-        if spans.len() * wanted.len() > MAX_POINTS {
-            return None;
-        }
-        let longer = spans.iter().flat_map(|span| {
-            wanted.iter().map(|value| {
-                let mut span = span.clone();
-                span.equal.push(value.clone());
-                span
-            })
-        });
-        spans = longer.collect();
-    }
-    let whole = index.unique && step.refs.len() >= index.parts.len();
-    let way = if whole { Way::Unique } else { Way::Equal };
-    Some(Path { way, spans: in_order(table, index, spans), ..Path::all(at, Certainty::Likely) })
-}
-
-/// The way to a table that the plan does not show, because it was read before there was one: by an index whose leading
-/// parts are compared for equality.
-pub fn before_plan<'v>(
-    table: &Table,
-    predicate: &Predicate,
-    values: &'v dyn Values,
-    joined: Joined<'_, 'v>,
-) -> Vec<Path<'v>> {
-    let equal = |index: &Index| {
-        let is_equal = |n: &usize| {
-            conditions(table, index, *n, predicate)
-                .any(|c| matches!(c.test, Test::Eq(_) | Test::EqColumn(..) | Test::IsNull))
-        };
-        (0..index.parts.len()).take_while(is_equal).count()
-    };
-    let usable = table.indexes.iter().filter(|index| usable(index) && equal(index) > 0);
-    let whole = |index: &&Index| index.unique && equal(index) == index.parts.len();
-    let Some(index) = usable.max_by_key(|index| (whole(index), equal(index))) else { return Vec::new() };
-    let step = PlanStep {
-        table: String::new(),
-        access: if whole(&index) { "const" } else { "ref" }.to_owned(),
-        keys: vec![index.name.clone()],
-        refs: vec!["const".to_owned(); equal(index)],
-        extra: String::new(),
-    };
-    let paths = planned(table, predicate, values, joined, &step);
-    paths.into_iter().map(|path| Path { certainty: path.certainty.min(Certainty::Likely), ..path }).collect()
-}
-
-/// The parts of an index that the sides of an OR allow, of those that it serves: an index merge reads each index for
-/// its own. `None`: the OR was not read, or no side names a leading part.
-fn either<'v>(
-    table: &Table,
-    index: usize,
-    predicate: &Predicate,
-    values: &'v dyn Values,
-    joined: Joined<'_, 'v>,
-) -> Option<Path<'v>> {
-    let of_side = |side: &Vec<Condition>| {
-        let predicate = Predicate { conditions: side.clone(), ..Predicate::default() };
-        read(table, index, &predicate, values, joined, usize::MAX)
-    };
-    let mut sides = predicate.sides.iter().filter_map(of_side);
-    let mut path = sides.next()?;
-    for side in sides {
-        if side.way != path.way {
-            path.way = Way::Interval;
-        }
-        path.spans.extend(side.spans);
-    }
-    let spans = in_order(table, &table.indexes[index], path.spans);
-    (spans.len() <= MAX_POINTS).then_some(Path { covers: false, spans, ..path })
-}
-
 /// Can the search go several ways? An UPDATE or DELETE need not go the way of the SELECT that was explained.
 pub fn is_open(table: &Table, predicate: &Predicate, values: &dyn Values, path: &Path<'_>) -> bool {
     let ways = guessed(table, predicate, values, &alone);
@@ -298,12 +153,12 @@ pub fn guessed<'v>(
 }
 
 /// Can the model follow searches in this index?
-fn usable(index: &Index) -> bool {
+pub(super) fn usable(index: &Index) -> bool {
     index.btree && !index.parts.is_empty()
 }
 
 /// The part of an index that the predicate allows, by at most `parts` leading equalities. `None`: all of it.
-fn read<'v>(
+pub(super) fn read<'v>(
     table: &Table,
     at: usize,
     predicate: &Predicate,
@@ -375,7 +230,7 @@ fn read<'v>(
 }
 
 /// The spans in the order in which the server reads them, each once: that of the index, whatever the text says.
-fn in_order<'v>(table: &Table, index: &Index, spans: Vec<Span<'v>>) -> Vec<Span<'v>> {
+pub(super) fn in_order<'v>(table: &Table, index: &Index, spans: Vec<Span<'v>>) -> Vec<Span<'v>> {
     if spans.len() < 2 {
         return spans;
     }
@@ -391,7 +246,7 @@ fn in_order<'v>(table: &Table, index: &Index, spans: Vec<Span<'v>>) -> Vec<Span<
 }
 
 /// The conditions on one part of an index.
-fn conditions<'a>(
+pub(super) fn conditions<'a>(
     table: &'a Table,
     index: &Index,
     part: usize,
@@ -419,7 +274,11 @@ pub fn is_empty(table: &Table, predicate: &Predicate, values: &dyn Values) -> bo
 }
 
 /// The values that a test allows, if it is an equality.
-fn equal_to<'v>(test: &Test, values: &'v dyn Values, joined: Joined<'_, 'v>) -> Option<Vec<Value<'v>>> {
+pub(super) fn equal_to<'v>(
+    test: &Test,
+    values: &'v dyn Values,
+    joined: Joined<'_, 'v>,
+) -> Option<Vec<Value<'v>>> {
     match test {
         // An interval of one value is read as an equality.
         Test::Range { low: Some((low, true)), high: Some((high, true)) } => {

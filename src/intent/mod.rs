@@ -11,6 +11,7 @@
 pub mod value;
 mod computed;
 pub mod access_path;
+mod planned_path;
 pub mod known;
 pub mod footprint;
 pub mod read;

@@ -33,7 +33,7 @@ use super::change::Change;
 use super::footprint::{self, Search};
 use super::foreign_key::{self, Place};
 use super::known::{Known, Plan, SeenEntry, SeenSpan};
-use super::{Context, Intent, Values, scalar};
+use super::{Context, Intent, Values, planned_path, scalar};
 use crate::catalog::{Flavour, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::mode::{Certainty, Mode};
@@ -322,9 +322,9 @@ pub fn paths<'v>(
         return vec![path];
     }
     match known.plan.step(&searched.table.alias, searched.nth) {
-        Some(step) => access_path::planned(table, predicate, values, joined, step),
+        Some(step) => planned_path::planned(table, predicate, values, joined, step),
         None if matches!(known.plan, Plan::Steps(_)) => {
-            access_path::before_plan(table, predicate, values, joined)
+            planned_path::before_plan(table, predicate, values, joined)
         }
         None => Vec::new(),
     }

@@ -6,7 +6,8 @@ use futures_util::future::LocalBoxFuture;
 
 use super::Analyzer;
 use super::inner::{Asker, procedure};
-use super::inquiry::{Inquiry, plan_key, seen_span, span_sql};
+use super::inquiry::{Inquiry, plan_key};
+use super::reading_values::{seen_span, span_sql};
 use super::search::Search;
 use super::statement::Execution;
 use super::tables::{find, tables};
