@@ -234,11 +234,11 @@ impl<'a> Exact<'a> {
             let reach = Some(Range::all());
             return self.add(Range::all(), Kind::NextKey, "full-scan", reach, intent);
         }
-        if self.path.way == Way::Unique {
-            return self.unique(intent);
-        }
         if let Some(greatest) = self.path.extreme {
             return self.one_end(greatest, intent);
+        }
+        if self.path.way == Way::Unique {
+            return self.unique(intent);
         }
         // How many entries are read before the limit ends the search.
         let matching = |entry: &&SeenEntry| entry.matches;
