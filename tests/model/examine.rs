@@ -156,7 +156,7 @@ fn keeps_up(kind: Kind, score: &Score) {
 fn the_model_is_as_good_as_it_was_on_random_cases() {
     for kind in Kind::ALL {
         let Some(server) = Server::start_with(kind, QUICK) else { continue };
-        keeps_up(kind, &examine(&server, 400, 7, 3, 0));
+        keeps_up(kind, &examine(&server, 500, 7, 3, 0));
     }
 }
 
