@@ -1,7 +1,7 @@
 //! Which index a search uses, and which part of it.
 //!
 //! Equality on all columns of a unique index is certain from the catalog alone: the optimizer takes no
-//! other way to at most one row. For the rest the server is asked once ([`super::planned_path`]).
+//! other way to at most one row. For the rest the server is asked once (`planned_path`).
 //! Until its answer is there the usual choice is guessed, and what else it might be is marked as unknown.
 
 use std::borrow::Cow;
