@@ -3,7 +3,8 @@
 //! InnoDB rolls back the transaction of least weight: its records in the undo log, that is the rows that it has
 //! changed, and its lock structures; of equals the one that closed the circle (MySQL:
 //! `lock_wait_choose_victim`, MariaDB: `Deadlock::report`, both by `TRX_WEIGHT`). One structure stands for all
-//! locks of a mode on a page; pages are not known here, so one is counted for an index. New entries have none.
+//! locks of a mode on a page; pages are not known here, so one is counted for an index. New entries have none
+//! until somebody waits for them.
 //! Waits for metadata are judged by another rule: there whoever closes the circle is named.
 
 use rustc_hash::FxHashSet;
