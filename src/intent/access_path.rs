@@ -185,14 +185,7 @@ pub(super) fn read<'v>(
         null |= wanted.contains(&Value::Null);
         // A prefix says nothing of the rest of the value.
         whole &= index.parts[depth].prefix.is_none();
-        let longer = spans.iter().flat_map(|span| {
-            wanted.iter().map(|value| {
-                let mut span = span.clone();
-                span.equal.push(value.clone());
-                span
-            })
-        });
-        spans = longer.collect();
+        spans = longer(&spans, &wanted);
         depth += 1;
         if !whole {
             break;
@@ -227,6 +220,16 @@ pub(super) fn read<'v>(
     let covers = predicate.exact && used == predicate.conditions.len() && whole && !heads;
     let certainty = Certainty::Likely;
     Some(Path { index: at, way, spans, covers, certainty, ..Path::all(at, certainty) })
+}
+
+/// The spans, each with each of these values for its next part.
+pub(super) fn longer<'v>(spans: &[Span<'v>], wanted: &[Value<'v>]) -> Vec<Span<'v>> {
+    let with = |span: &Span<'v>, value: &Value<'v>| {
+        let mut span = span.clone();
+        span.equal.push(value.clone());
+        span
+    };
+    spans.iter().flat_map(|span| wanted.iter().map(move |value| with(span, value))).collect()
 }
 
 /// The spans in the order in which the server reads them, each once: that of the index, whatever the text says.

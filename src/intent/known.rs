@@ -117,6 +117,12 @@ impl Plan {
         named.map(|(_, column)| column)
     }
 
+    /// When the table with this alias is read: what the plan does not show was read before there was one.
+    pub fn place(&self, alias: &str) -> usize {
+        let Plan::Steps(steps) = self else { return 0 };
+        steps.iter().position(|step| step.table.eq_ignore_ascii_case(alias)).map_or(0, |at| at + 1)
+    }
+
     /// No row is read at all.
     pub fn reads_nothing(&self) -> bool {
         let Plan::Steps(steps) = self else { return false };

@@ -1,7 +1,9 @@
 //! The index that the server says it uses ([`PlanStep`], a row of its EXPLAIN), and which part of it.
 
 use super::Values;
-use super::access_path::{Joined, MAX_POINTS, Path, Span, Way, conditions, equal_to, in_order, read, usable};
+use super::access_path::{
+    Joined, MAX_POINTS, Path, Span, Way, conditions, equal_to, in_order, longer, read, usable,
+};
 use crate::catalog::{Index, PlanStep, Table};
 use crate::lock::mode::Certainty;
 use crate::sql::statement::{Condition, Predicate, Test};
@@ -83,14 +85,7 @@ fn joined_to<'v>(
         if spans.len() * wanted.len() > MAX_POINTS {
             return None;
         }
-        let longer = spans.iter().flat_map(|span| {
-            wanted.iter().map(|value| {
-                let mut span = span.clone();
-                span.equal.push(value.clone());
-                span
-            })
-        });
-        spans = longer.collect();
+        spans = longer(&spans, &wanted);
     }
     let whole = index.unique && step.refs.len() >= index.parts.len();
     let way = if whole { Way::Unique } else { Way::Equal };

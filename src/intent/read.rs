@@ -108,14 +108,7 @@ pub(super) fn searches(
     }
     let mut all = searched(statement, context);
     // In the order in which the server reads them.
-    if let Plan::Steps(steps) = &known.plan {
-        let place = |s: &Searched<'_>| {
-            let shown = steps.iter().position(|step| step.table.eq_ignore_ascii_case(&s.table.alias));
-            // What it does not show was read before.
-            shown.map_or(0, |at| at + 1)
-        };
-        all.sort_by_key(place);
-    }
+    all.sort_by_key(|searched| known.plan.place(&searched.table.alias));
     // What MIN or MAX in a subquery reads is read before there is a plan.
     all.sort_by_key(|searched| !(searched.table.nested && searched.table.extreme.is_some()));
     for searched in all {
@@ -286,14 +279,8 @@ pub fn said<'v>(
 ) -> impl Fn(&str, &str) -> Option<Vec<Value<'v>>> {
     let accesses = statement.accesses();
     move |alias, column| {
-        let mut of_table = accesses.iter().filter(|access| access.alias.eq_ignore_ascii_case(alias));
-        let mut conditions = of_table.next()?.predicate.conditions.iter();
-        conditions.find_map(|condition| match &condition.test {
-            Test::Eq(wanted) if condition.column.eq_ignore_ascii_case(column) => {
-                Some(vec![scalar(wanted, values, 0)?])
-            }
-            _ => None,
-        })
+        let access = accesses.iter().find(|access| access.alias.eq_ignore_ascii_case(alias))?;
+        Some(vec![scalar(access.predicate.equal(column)?, values, 0)?])
     }
 }
 

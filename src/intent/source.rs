@@ -53,11 +53,11 @@ impl<'a> Given<'a> {
 
 /// What `SELECT *` gives of a column: what WHERE says that it is, else what is read.
 fn selected(access: &TableAccess, column: &str) -> Scalar {
-    let equal = access.predicate.conditions.iter().find_map(|condition| match &condition.test {
-        Test::Eq(value) if condition.column.eq_ignore_ascii_case(column) => Some(value.clone()),
-        _ => None,
-    });
-    equal.unwrap_or_else(|| Scalar::Computed(Arc::new(Formula::Column(column.to_owned()))))
+    access
+        .predicate
+        .equal(column)
+        .cloned()
+        .unwrap_or_else(|| Scalar::Computed(Arc::new(Formula::Column(column.to_owned()))))
 }
 
 /// The only table that the query itself reads.
@@ -82,6 +82,11 @@ fn rows<'k>(insert: &Insert, known: &'k Known) -> Option<Vec<&'k SeenRow>> {
     let mut given = None;
     for (access, table) in select.tables.iter().enumerate() {
         let found = found(known, access)?;
+        // What hangs on the row keeps out some of them.
+        let correlated = table.predicate.conditions.iter().any(|c| matches!(c.test, Test::EqColumn(..)));
+        if table.nested && (correlated || !table.predicate.exact) {
+            return None;
+        }
         match (table.nested, table.excludes) {
             (true, true) if found.is_empty() => {}
             (true, true) => return Some(Vec::new()),
@@ -123,4 +128,36 @@ fn found(known: &Known, access: usize) -> Option<Vec<&SeenEntry>> {
         }
     }
     Some(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intent::known::{SeenPath, SeenSpan};
+    use crate::sql::cache::PlanCache;
+    use crate::sql::statement::{SqlMode, Statement};
+
+    /// How many rows come where one row was found in each table.
+    fn given(text: &str) -> Option<usize> {
+        let analysed = PlanCache::new(1, false, 0).analyse(text.as_bytes(), SqlMode::default());
+        let Statement::Insert(insert) = &analysed.plan.statement else { panic!("{text}") };
+        let row = SeenEntry { matches: true, newest: true, committed: true, ..SeenEntry::default() };
+        let spans = vec![SeenSpan { entries: vec![row], ..SeenSpan::default() }];
+        let path = |access| SeenPath { access, path: 0, spans: spans.clone() };
+        let seen = (0..insert.sources().len()).map(path).collect();
+        rows(insert, &Known { seen, asked: true, ..Known::default() }).map(|rows| rows.len())
+    }
+
+    #[test]
+    fn what_exists_keeps_rows_out() {
+        assert_eq!(given("INSERT INTO t SELECT id FROM u WHERE id = 1"), Some(1));
+        let one = "INSERT INTO t SELECT 1 FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM t WHERE id = 1)";
+        assert_eq!(given(one), Some(0));
+        // For one row of many: which ones, is not looked into.
+        let each = "INSERT INTO t SELECT u.id FROM u WHERE NOT EXISTS (SELECT 1 FROM t WHERE t.id = u.id)";
+        assert_eq!(given(each), None);
+        let either =
+            "INSERT INTO t SELECT 1 FROM DUAL WHERE 1 = 1 OR NOT EXISTS (SELECT 1 FROM t WHERE id = 1)";
+        assert_eq!(given(either), None);
+    }
 }

@@ -576,5 +576,11 @@ fn what_keeps_rows_out() {
     assert!(excludes("INSERT INTO t SELECT 1 FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM t WHERE id = 1)"));
     assert!(!excludes("INSERT INTO t SELECT 1 FROM DUAL WHERE EXISTS (SELECT 1 FROM t WHERE id = 1)"));
     assert!(!excludes("INSERT INTO t SELECT 1 FROM DUAL WHERE NOT EXISTS (SELECT MAX(a) FROM t)"));
+    let either = "INSERT INTO t SELECT 1 FROM DUAL WHERE 1 = 2 OR NOT EXISTS (SELECT 1 FROM t WHERE id = 1)";
+    assert!(!excludes(either));
+    assert!(excludes(
+        "INSERT INTO t SELECT 1 FROM DUAL WHERE 1 = 1 AND (NOT EXISTS (SELECT 1 FROM t WHERE id = 1))"
+    ));
+    assert!(!excludes("INSERT INTO t SELECT NOT EXISTS (SELECT 1 FROM t WHERE id = 1)"));
     assert!(!excludes("INSERT INTO t SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM t JOIN u ON t.a = u.a)"));
 }

@@ -3,9 +3,9 @@
 use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator,
-    LockClause, LockType, NonBlock, ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderBySort, Query,
-    Select as Block, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit, Visitor,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinConstraint,
+    JoinOperator, LockClause, LockType, NonBlock, ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderBySort,
+    Query, Select as Block, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::digest::Digest;
@@ -164,7 +164,7 @@ impl<'d> Reader<'d> {
         out.append(&mut from.own);
         out.append(&mut from.nested);
         self.subqueries(&block.projection, out);
-        self.subqueries(&block.selection, out);
+        self.queries(&block.selection, true, out);
         self.subqueries(&block.group_by, out);
         self.subqueries(&block.having, out);
     }
@@ -236,7 +236,12 @@ impl<'d> Reader<'d> {
 
     /// Reads the queries inside expressions.
     pub(super) fn subqueries<V: Visit>(&mut self, node: &V, out: &mut Vec<TableAccess>) {
-        let mut finder = QueryFinder { reader: self, out, depth: 0, excludes: false };
+        self.queries(node, false, out);
+    }
+
+    /// The same of a condition (`filters`), where a `NOT EXISTS` that all of it hangs on keeps rows out.
+    fn queries<V: Visit>(&mut self, node: &V, filters: bool, out: &mut Vec<TableAccess>) {
+        let mut finder = QueryFinder { reader: self, out, depth: 0, filters, inside: 0, excludes: false };
         // It never breaks.
         let _ = node.visit(&mut finder);
     }
@@ -319,6 +324,10 @@ struct QueryFinder<'r, 'd> {
     reader: &'r mut Reader<'d>,
     out: &'r mut Vec<TableAccess>,
     depth: usize,
+    /// What is looked into is a condition.
+    filters: bool,
+    /// Expressions around this place that are more than AND and parentheses.
+    inside: usize,
     /// The next query is that of a `NOT EXISTS`.
     excludes: bool,
 }
@@ -345,9 +354,21 @@ impl Visitor for QueryFinder<'_, '_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        self.excludes = matches!(expr, Expr::Exists { negated: true, .. });
+        let excludes = matches!(expr, Expr::Exists { negated: true, .. });
+        self.excludes = excludes && self.filters && self.inside == 0;
+        self.inside += usize::from(!joins(expr));
         ControlFlow::Continue(())
     }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.inside -= usize::from(!joins(expr));
+        ControlFlow::Continue(())
+    }
+}
+
+/// Does it hold only where each of its parts does?
+fn joins(expr: &Expr) -> bool {
+    matches!(expr, Expr::Nested(_) | Expr::BinaryOp { op: BinaryOperator::And, .. })
 }
 
 /// The condition of a join and the tables that it restricts.

@@ -309,6 +309,16 @@ pub struct Predicate {
     pub sides: Vec<Vec<Condition>>,
 }
 
+impl Predicate {
+    /// What a column must be equal to.
+    pub fn equal(&self, column: &str) -> Option<&Scalar> {
+        self.conditions.iter().find_map(|condition| match &condition.test {
+            Test::Eq(value) if condition.column.eq_ignore_ascii_case(column) => Some(value),
+            _ => None,
+        })
+    }
+}
+
 /// A condition on one column (or on a row constructor's columns, as several conditions).
 #[derive(Clone, PartialEq, Debug)]
 pub struct Condition {

@@ -10,9 +10,7 @@ use sqlparser::ast::{
 use super::formula::Formula;
 use super::predicate::{Conjunct, computed, scalar};
 use super::read::{From, Reader, last_part, plain_name, plain_order_list, table_name};
-use super::statement::{
-    Delete, Insert, RowLock, Rows, Scalar, Select, TableAccess, Test, Update, WaitPolicy,
-};
+use super::statement::{Delete, Insert, RowLock, Rows, Scalar, Select, TableAccess, Update, WaitPolicy};
 
 const EXCLUSIVE: Option<RowLock> = Some(RowLock { exclusive: true, wait: WaitPolicy::Wait });
 
@@ -83,10 +81,7 @@ fn selected(source: &Query, select: &Select) -> Vec<Scalar> {
     let own: Vec<&TableAccess> = select.tables.iter().filter(|table| !table.nested).collect();
     let equal = |expr: &ast::Expr| {
         let ([table], Some(column)) = (own.as_slice(), plain_name(expr)) else { return None };
-        table.predicate.conditions.iter().find_map(|condition| match &condition.test {
-            Test::Eq(value) if condition.column.eq_ignore_ascii_case(&column) => Some(value.clone()),
-            _ => None,
-        })
+        table.predicate.equal(&column).cloned()
     };
     let one = |item: &SelectItem| match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {

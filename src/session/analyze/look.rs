@@ -247,17 +247,12 @@ impl Analyzer {
         let knowledge = self.shared.knowledge.as_ref()?;
         let key = plan_key(&self.shared, self.state.schema(), execution.analysed)?;
         let (statement, schema) = (&execution.analysed.plan.statement, self.state.schema());
-        let limited = match statement {
-            Statement::Update(update) => Some(update.limited),
-            Statement::Delete(delete) => Some(delete.limited),
-            _ => None,
-        };
         let find = |name: &TableName| find(&self.shared, schema, name);
-        let by_rows = limited.and_then(|limited| {
+        let by_rows = unsorted::is_ordered(statement).then(|| {
             let steps = knowledge.explainer.known(&unsorted::without_order(&key))??;
-            unsorted::by_rows(statement, steps, limited, &find)
+            unsorted::by_rows(statement, steps, &find)
         });
-        match by_rows {
+        match by_rows.flatten() {
             Some(plan) => Some(plan),
             None => Some(knowledge.explainer.known(&key)?.map_or(Plan::Unavailable, Plan::Steps)),
         }

@@ -171,16 +171,11 @@ impl Read<'_> {
         let locked: Vec<usize> = all.iter().map(|searched| searched.access).collect();
         all.extend(values_only(statement, &locked, &known.plan));
         // In the order in which the server reads them, so that a joined table finds the values it needs.
-        if let Plan::Steps(steps) = &known.plan {
-            let place = |s: &Searched<'_>| {
-                steps.iter().position(|step| step.table.eq_ignore_ascii_case(&s.table.alias))
-            };
-            // Those that it does not show were read before; who needs values of others comes later.
-            let needs = |s: &Searched<'_>| {
-                s.table.predicate.conditions.iter().any(|c| matches!(c.test, Test::EqColumn(..)))
-            };
-            all.sort_by_key(|searched| (place(searched).map_or(0, |at| at + 1), needs(searched)));
-        }
+        // Who needs values of others comes later.
+        let needs = |s: &Searched<'_>| {
+            s.table.predicate.conditions.iter().any(|c| matches!(c.test, Test::EqColumn(..)))
+        };
+        all.sort_by_key(|searched| (known.plan.place(&searched.table.alias), needs(searched)));
         for searched in all {
             let name = &searched.table.table;
             let Some(table) = find(&self.inquiry.shared, self.inquiry.schema.as_deref(), name) else {

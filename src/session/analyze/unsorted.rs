@@ -12,7 +12,7 @@ use crate::backend::explain::{PlanKey, Steps};
 use crate::catalog::{KeyPart, PlanStep, Table};
 use crate::intent::known::Plan;
 use crate::sql::plain::Plain;
-use crate::sql::statement::{Predicate, Statement, TableName, Test};
+use crate::sql::statement::{Predicate, Statement, TableAccess, TableName, Test};
 
 /// What plans of statements without their ORDER BY are kept under: the digest with this.
 const UNSORTED: u128 = 1;
@@ -23,7 +23,7 @@ impl Inquiry {
         let select = plain.unsorted.as_deref()?;
         let steps = knowledge.explainer.plan(without_order(key), select).await?;
         let find = |name: &TableName| self.table_named(name);
-        by_rows(self.statement(), steps, plain.limit.is_some(), &find)
+        by_rows(self.statement(), steps, &find)
     }
 }
 
@@ -37,30 +37,46 @@ pub(super) fn without_order(key: &PlanKey) -> PlanKey {
 pub(super) fn by_rows(
     statement: &Statement,
     steps: Steps,
-    limited: bool,
     find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
 ) -> Option<Plan> {
-    let [step] = &*steps else { return None };
+    let ([step], (tables, order, limited)) = (&*steps, changed(statement)?) else { return None };
     let all = step.keys.is_empty() || ["all", "index"].iter().any(|a| step.access.eq_ignore_ascii_case(a));
     // Where no row can match, nothing is read in any order.
     if all && !step.table.is_empty() {
         return (!limited).then(|| Plan::Steps(steps.clone()));
     }
-    if in_order(statement, step, find) {
+    if in_order(tables, order, step, find) {
         return Some(Plan::Steps(steps));
     }
     let sorted = PlanStep { extra: format!("{}; Using filesort", step.extra), ..step.clone() };
     Some(Plan::Steps([sorted].into()))
 }
 
+/// Tables, order, and whether there is a LIMIT.
+type Changed<'s> = (&'s [TableAccess], &'s [(String, bool)], bool);
+
+/// What an UPDATE or DELETE says of its rows.
+fn changed(statement: &Statement) -> Option<Changed<'_>> {
+    match statement {
+        Statement::Update(update) => Some((&update.tables, &update.order, update.limited)),
+        Statement::Delete(delete) => Some((&delete.tables, &delete.order, delete.limited)),
+        _ => None,
+    }
+}
+
+/// Is it an UPDATE or DELETE in the order of columns?
+pub(super) fn is_ordered(statement: &Statement) -> bool {
+    changed(statement).is_some_and(|(_, order, _)| !order.is_empty())
+}
+
 /// Does the index of this step give the rows in the order that is asked for?
-fn in_order(statement: &Statement, step: &PlanStep, find: &dyn Fn(&TableName) -> Option<Arc<Table>>) -> bool {
-    let (tables, order) = match statement {
-        Statement::Update(update) => (&update.tables, &update.order),
-        Statement::Delete(delete) => (&delete.tables, &delete.order),
-        _ => return true,
-    };
-    let ([access, ..], [index]) = (tables.as_slice(), step.keys.as_slice()) else { return false };
+fn in_order(
+    tables: &[TableAccess],
+    order: &[(String, bool)],
+    step: &PlanStep,
+    find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+) -> bool {
+    let ([access, ..], [index]) = (tables, step.keys.as_slice()) else { return false };
     let Some(table) = find(&access.table) else { return false };
     !order.is_empty() && follows(&table, index, &access.predicate, order)
 }
