@@ -63,6 +63,8 @@ impl Fences {
                     let key = key.clone();
                     self.known.remove(&key);
                 }
+                // Of a record only the first columns may be known: then it need not stand before the range.
+                Some((key, _)) if range.low.starts_with(key) => break key.clone(),
                 below => break below.map_or(Key::lowest(), |(key, _)| key.after()),
             }
         };
@@ -76,5 +78,33 @@ impl Fences {
             }
         };
         Range { low: below, high: above }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(parts: &[i128]) -> Key {
+        let mut key = Key::default();
+        parts.iter().for_each(|part| key.push_int(*part, false));
+        key
+    }
+
+    proptest! {
+        /// Records of which all columns are known, or only the first: a gap reaches at least over its own range.
+        #[test]
+        fn what_is_asked_for_is_within_reach(
+            known in prop::collection::vec((0..6i128, prop::option::of(0..6i128)), 0..12),
+            asked in (0..6i128, prop::option::of(0..6i128)),
+        ) {
+            let parts = |(first, second): (i128, Option<i128>)| -> Vec<i128> { [first].into_iter().chain(second).collect() };
+            let mut fences = Fences::default();
+            known.into_iter().for_each(|record| fences.put(key(&parts(record)), 1));
+            let range = Range::entries(&key(&parts(asked)));
+            prop_assert!(fences.around(&range, 0).covers(&range));
+        }
     }
 }
