@@ -212,8 +212,10 @@ impl Analyzer {
         }
         // Of rows of which some were there already it does not tell which got a number.
         let generated = match (&answer.result, statement) {
-            (ResultKind::Ok { last_insert_id: id @ 1.., affected, .. }, Statement::Insert(insert))
-                if *affected == 1 || !insert.ignore && insert.on_duplicate.is_none() && !insert.replace =>
+            (ResultKind::Ok { last_insert_id: id @ 1.., affected, info, .. }, Statement::Insert(insert))
+                if *affected == 1
+                    || !insert.ignore && insert.on_duplicate.is_none() && !insert.replace
+                    || all_new(info, *affected) =>
             {
                 Some(*id)
             }
@@ -357,9 +359,16 @@ fn matched(info: &str) -> Option<u64> {
     rest.split(' ').next()?.parse().ok()
 }
 
+/// `Records: 3  Duplicates: 0  Warnings: 0`: so many rows were given, and all are new. A row that an upsert left as it
+/// was is not counted as a duplicate, but neither as affected.
+fn all_new(info: &str, affected: u64) -> bool {
+    let new = info.strip_prefix("Records: ").and_then(|rest| rest.split_once("  Duplicates: 0  "));
+    new.is_some_and(|(records, _)| records.parse() == Ok(affected))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{duplicate_entry, matched};
+    use super::{all_new, duplicate_entry, matched};
 
     #[test]
     fn the_message_tells_the_key() {
@@ -372,5 +381,8 @@ mod tests {
     fn the_info_text_tells_matches() {
         assert_eq!(matched("Rows matched: 12  Changed: 0  Warnings: 0"), Some(12));
         assert_eq!(matched("Records: 3  Duplicates: 0  Warnings: 0"), None);
+        assert!(all_new("Records: 3  Duplicates: 0  Warnings: 0", 3));
+        assert!(!all_new("Records: 3  Duplicates: 0  Warnings: 0", 2));
+        assert!(!all_new("Records: 3  Duplicates: 1  Warnings: 1", 2));
     }
 }
