@@ -50,8 +50,14 @@ impl Answered {
 /// ER_LOCK_WAIT_TIMEOUT and NOWAIT's ER_LOCK_NOWAIT: the lock that was waited for was not got.
 const NOT_GRANTED: [u16; 2] = [1205, 3572];
 
-/// ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: refused before anything is read.
-const READ_ONLY: u16 = 1792;
+/// Refused before anything is read: the text does not parse (ER_PARSE_ERROR) or names what is not there
+/// (ER_NO_DB_ERROR, ER_BAD_DB_ERROR, ER_NON_UNIQ_ERROR, ER_BAD_FIELD_ERROR, ER_NONUNIQ_TABLE, ER_UNKNOWN_TABLE,
+/// ER_FIELD_SPECIFIED_TWICE, ER_WRONG_VALUE_COUNT_ON_ROW, ER_NO_SUCH_TABLE, ER_SP_DOES_NOT_EXIST), the user may not
+/// (ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR,
+/// ER_SPECIFIC_ACCESS_DENIED_ERROR), or nobody may now (ER_OPTION_PREVENTS_STATEMENT,
+/// ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION).
+const REFUSED: [u16; 17] =
+    [1044, 1046, 1049, 1052, 1054, 1064, 1066, 1109, 1110, 1136, 1142, 1143, 1146, 1227, 1290, 1305, 1792];
 
 /// Whose rules an answer is read by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,7 +114,7 @@ pub fn settle(
             }
             // What the rest of WHERE rejects was read and stays locked.
             _ if found == Found::Nothing && keeps_rejected(request, filtered) => Settled::Kept,
-            _ if *answered == Answered::Failed(READ_ONLY) => Settled::Released,
+            _ if is_refused(answered) => Settled::Released,
             // A table that INSERT … SELECT reads is searched; the other one is written.
             (kind, Some(written)) if kind.inserts() || duplicate::is_of(request) => written,
             _ if matches!(answered, Answered::Failed(code) if NOT_GRANTED.contains(code)) => {
@@ -125,6 +131,11 @@ pub fn settle(
         .collect()
 }
 
+/// Did the server look at no row?
+fn is_refused(answered: &Answered) -> bool {
+    matches!(answered, Answered::Failed(code) if REFUSED.binary_search(code).is_ok())
+}
+
 /// The same for requests that were read from the server's indexes: they are what is held, but for what was
 /// passed over.
 pub fn settle_exact(
@@ -136,8 +147,8 @@ pub fn settle_exact(
 ) -> Vec<Settled> {
     let mut settled = settle(statement, requests, answered, generated, rules);
     for (settled, request) in settled.iter_mut().zip(requests) {
-        let refused =
-            matches!(answered, Answered::Failed(code) if *code == READ_ONLY || NOT_GRANTED.contains(code));
+        let not_granted = matches!(answered, Answered::Failed(code) if NOT_GRANTED.contains(code));
+        let refused = not_granted || is_refused(answered);
         if change::is_of(request) || foreign_key::is_of(request) || duplicate::is_of(request) {
             continue;
         }
@@ -163,7 +174,9 @@ pub fn settle_all(
     let settle = if exact { settle_exact } else { settle };
     let mut settled = settle(statement, own, answered, generated, rules);
     let none = match (statement, answered) {
-        (_, Answered::Failed(code)) => *code == READ_ONLY,
+        // A procedure may have come to its second statement.
+        (Statement::Routine { .. }, Answered::Failed(_)) => false,
+        (_, Answered::Failed(_)) => is_refused(answered),
         (Statement::Update(_), Answered::Changed { matched, .. }) => *matched == Some(0),
         (Statement::Insert(_) | Statement::Delete(_), Answered::Changed { affected, .. }) => *affected == 0,
         _ => false,
