@@ -87,6 +87,17 @@ pub fn unique<'v>(
         .map(|path| Path { certainty: Certainty::Certain, ..path })
 }
 
+/// Is the table read before all others of its query block (a constant table)? At most one row of it can be meant, by
+/// what the statement itself says.
+pub fn is_constant<'v>(
+    table: &Table,
+    predicate: &Predicate,
+    values: &'v dyn Values,
+    said: Joined<'_, 'v>,
+) -> bool {
+    unique(table, predicate, values, said).is_some_and(|path| path.spans.len() == 1)
+}
+
 /// The way to the least or greatest value of a column, which needs no plan either: an index in which it follows what
 /// is compared for equality. The server reads one entry there, before it makes a plan (manual, "Optimizing …
 /// MIN() and MAX()").
@@ -175,8 +186,7 @@ pub(super) fn read<'v>(
         let Some(wanted) = conditions().find_map(|c| equal_to(&c.test, values, joined)) else { break };
         // The other table gives no row: nothing is looked for here.
         if wanted.is_empty() {
-            let certainty = Certainty::Likely;
-            return Some(Path { way: Way::Equal, spans: Vec::new(), certainty, ..Path::all(at, certainty) });
+            return Some(Path::nowhere(at));
         }
         if spans.len() * wanted.len() > MAX_POINTS {
             break;
@@ -361,6 +371,11 @@ impl<'v> Path<'v> {
     /// It is a lookup by values that are not known.
     pub fn is_unresolved(&self) -> bool {
         self.certainty == Certainty::Unknown && matches!(self.way, Way::Unique | Way::Equal)
+    }
+
+    /// Nothing is looked for in the index.
+    pub fn nowhere(index: usize) -> Path<'v> {
+        Path { way: Way::Equal, spans: Vec::new(), ..Path::all(index, Certainty::Likely) }
     }
 
     /// The spans as ranges of keys, with the certainty of the comparison. `None`: some value does not

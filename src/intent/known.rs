@@ -100,13 +100,22 @@ pub struct SeenEntry {
 impl Plan {
     /// The step that reads the n-th table with this alias.
     pub fn step(&self, alias: &str, nth: usize) -> Option<&PlanStep> {
+        self.block_or_step(alias, nth).filter(|step| !step.table.is_empty())
+    }
+
+    /// A row that a constant of the query block names was looked for and not found: nothing else of the block is read.
+    pub fn found_none(&self, alias: &str, nth: usize) -> bool {
+        self.block_or_step(alias, nth).is_some_and(|step| step.table.is_empty())
+    }
+
+    /// The step of the n-th table with this alias. A query block whose row was not found has a step without a table.
+    fn block_or_step(&self, alias: &str, nth: usize) -> Option<&PlanStep> {
         let Plan::Steps(steps) = self else { return None };
-        // A query block whose row was looked for and not found has a step without a table.
         let found_none = |step: &PlanStep| {
             step.table.is_empty() && step.extra.to_ascii_lowercase().contains("const table")
         };
         let mut same = steps.iter().filter(|step| step.table.eq_ignore_ascii_case(alias) || found_none(step));
-        same.nth(nth).filter(|step| !step.table.is_empty())
+        same.nth(nth)
     }
 
     /// Columns of the table with this alias that others are joined by.

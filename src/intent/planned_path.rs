@@ -2,7 +2,7 @@
 
 use super::Values;
 use super::access_path::{
-    Joined, MAX_POINTS, Path, Span, Way, conditions, equal_to, in_order, longer, read, usable,
+    Joined, MAX_POINTS, Path, Span, Way, alone, conditions, equal_to, in_order, longer, read, usable,
 };
 use crate::catalog::{Index, PlanStep, Table};
 use crate::lock::mode::Certainty;
@@ -119,6 +119,15 @@ pub fn before_plan<'v>(
     };
     let paths = planned(table, predicate, values, joined, &step);
     paths.into_iter().map(|path| Path { certainty: path.certainty.min(Certainty::Likely), ..path }).collect()
+}
+
+/// The ways that the sides of an OR, or of `<>`, leave open, each by an index of its own.
+pub fn of_sides<'v>(table: &Table, predicate: &Predicate, values: &'v dyn Values) -> Vec<Path<'v>> {
+    if predicate.sides.is_empty() {
+        return Vec::new();
+    }
+    let indexes = (0..table.indexes.len()).filter(|at| usable(&table.indexes[*at]));
+    indexes.filter_map(|at| either(table, at, predicate, values, &alone)).collect()
 }
 
 /// The parts of an index that the sides of an OR allow, of those that it serves: an index merge reads each index for

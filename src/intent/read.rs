@@ -44,7 +44,7 @@ use crate::sql::statement::{
 };
 
 /// Finds definitions.
-pub(super) type Tables<'t> = &'t dyn Fn(&TableName) -> Option<Arc<Table>>;
+pub type Tables<'t> = &'t dyn Fn(&TableName) -> Option<Arc<Table>>;
 
 /// A table that a statement searches with locks.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +108,7 @@ pub(super) fn searches(
     }
     let mut all = searched(statement, context);
     // In the order in which the server reads them.
-    all.sort_by_key(|searched| known.plan.place(&searched.table.alias));
+    all.sort_by_key(|searched| order(searched, statement, values, find, &known.plan));
     // What MIN or MAX in a subquery reads is read before there is a plan.
     all.sort_by_key(|searched| !(searched.table.nested && searched.table.extreme.is_some()));
     for searched in all {
@@ -140,8 +140,9 @@ pub(super) fn searches(
         let mut rows = Some(Vec::new());
         if paths.is_empty() {
             intent.needs_plan = true;
-            let guesses = access_path::guessed(&table, &searched.table.predicate, values, &alone);
-            wide(&search, &guesses, known, intent);
+            let predicate = &searched.table.predicate;
+            let guesses = access_path::guessed(&table, predicate, values, &alone);
+            wide(&search, &guesses, &planned_path::of_sides(&table, predicate, values), known, intent);
             (rows, intent.exact) = (None, false);
         }
         for (at, path) in paths.iter().enumerate() {
@@ -161,6 +162,22 @@ pub(super) fn searches(
             changes(&search, &change, &paths, rows, first, intent);
         }
     }
+}
+
+/// When a table is read: in the order of the plan, and those that are not in it before, constant tables first.
+pub fn order(
+    searched: &Searched<'_>,
+    statement: &Statement,
+    values: &dyn Values,
+    find: Tables<'_>,
+    plan: &Plan,
+) -> (usize, bool) {
+    let place = plan.place(&searched.table.alias);
+    let constant = place == 0
+        && find(&searched.table.table).is_some_and(|table| {
+            access_path::is_constant(&table, &searched.table.predicate, values, &said(statement, values))
+        });
+    (place, !constant)
 }
 
 /// The rows that a search has found, with those of its other paths. `None`: they were not read.
@@ -310,6 +327,7 @@ pub fn paths<'v>(
     }
     match known.plan.step(&searched.table.alias, searched.nth) {
         Some(step) => planned_path::planned(table, predicate, values, joined, step),
+        None if known.plan.found_none(&searched.table.alias, searched.nth) => vec![Path::nowhere(0)],
         None if matches!(known.plan, Plan::Steps(_)) => {
             planned_path::before_plan(table, predicate, values, joined)
         }
@@ -388,7 +406,7 @@ fn clustered(search: &Search<'_>, via: usize, intent: &mut Intent) {
 
 /// The requests of a search whose path only the server knows: the usual choice as likely, and whatever else
 /// it may be as unknown.
-fn wide(search: &Search<'_>, guesses: &[Path<'_>], known: &Known, intent: &mut Intent) {
+fn wide(search: &Search<'_>, guesses: &[Path<'_>], sides: &[Path<'_>], known: &Known, intent: &mut Intent) {
     let scan = Path::all(0, Certainty::Likely);
     let first = guesses.first().unwrap_or(&scan);
     planned(search, first, known, intent);
@@ -399,7 +417,7 @@ fn wide(search: &Search<'_>, guesses: &[Path<'_>], known: &Known, intent: &mut I
     let mut maybe = |index: usize, range: Range| {
         intent.add(search.request(index, range, kind, Certainty::Unknown, "possible-path"), None);
     };
-    for path in guesses.iter().skip(1) {
+    for path in guesses.iter().skip(1).chain(sides.iter().filter(|path| path.index != first.index)) {
         for (range, _) in path.ranges(search.table).unwrap_or_default() {
             maybe(path.index, range);
         }

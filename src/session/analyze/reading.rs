@@ -175,7 +175,13 @@ impl Read<'_> {
         let needs = |s: &Searched<'_>| {
             s.table.predicate.conditions.iter().any(|c| matches!(c.test, Test::EqColumn(..)))
         };
-        all.sort_by_key(|searched| (known.plan.place(&searched.table.alias), needs(searched)));
+        {
+            let analysed = &self.inquiry.analysed;
+            let values = analysed.bind(&self.inquiry.text, &self.inquiry.params).at(self.inquiry.now);
+            let table = |name: &TableName| find(&self.inquiry.shared, self.inquiry.schema.as_deref(), name);
+            let order = |s: &Searched<'_>| read::order(s, statement, &values, &table, &known.plan);
+            all.sort_by_key(|searched| (order(searched), needs(searched)));
+        }
         for searched in all {
             let name = &searched.table.table;
             let Some(table) = find(&self.inquiry.shared, self.inquiry.schema.as_deref(), name) else {
