@@ -354,6 +354,10 @@ fn became(request: &Request, generated: Option<u64>) -> Settled {
             key.push_int(number.into(), false);
             Range::entries(&key)
         }
+        // How the key ends is not known: any of those that begin so.
+        (None, Some(key)) if !key.is_lowest() && request.certainty < Certainty::Certain => {
+            Range::entries(&key)
+        }
         _ => request.range.clone(),
     };
     Settled::Became(Kind::Record, range)

@@ -299,9 +299,9 @@ impl<'a> Exact<'a> {
         let (mut from, mut records) = (self.low.clone(), read);
         if stopped
             && self.backward
-            && let Some(before) = self.before(read)
+            && let Some(first) = read.first()
         {
-            from = before.after();
+            from = self.behind_the_one_before(first);
         }
         // A `>=` whose bound exists locks that record without the gap below it.
         if by_bound
@@ -382,11 +382,10 @@ impl<'a> Exact<'a> {
         }
     }
 
-    /// The entry before the first that is read.
-    fn before(&self, read: &[&SeenEntry]) -> Option<Key> {
-        let first = read.first()?;
+    /// Where the gap below the first entry that is read begins.
+    fn behind_the_one_before(&self, first: &SeenEntry) -> Key {
         let below = self.span.entries.iter().rev().find(|entry| entry.key < first.key);
-        below.or(self.span.below.as_ref()).map(|entry| entry.key.clone()).or(Some(Key::lowest()))
+        below.or(self.span.below.as_ref()).map_or(Key::lowest(), |entry| entry.key.after())
     }
 
     fn unique(&self, intent: &mut Intent) {
