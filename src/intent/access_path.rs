@@ -163,6 +163,13 @@ pub fn guessed<'v>(
     paths
 }
 
+/// Is the first column of some index compared with a value that is not known? It is looked for there, and not in all rows.
+pub fn names_unknown(table: &Table, predicate: &Predicate, values: &dyn Values) -> bool {
+    let indexes = table.indexes.iter().filter(|index| usable(index));
+    let mut first = indexes.flat_map(|index| conditions(table, index, 0, predicate));
+    first.any(|c| matches!(&c.test, Test::Eq(value) if scalar(value, values, 0).is_none()))
+}
+
 /// Can the model follow searches in this index?
 pub(super) fn usable(index: &Index) -> bool {
     index.btree && !index.parts.is_empty()

@@ -127,12 +127,10 @@ impl<'a> Row<'a> {
         let change = columns.map(|columns| self.changes(columns)).or_else(|| self.goes_on(new));
         let mode = if change.is_some() { Mode::X } else { Mode::S };
         let of = |at, mode, range, kind, rule| request(self.table, at, mode, range, kind, sure, rule);
-        let range = Range::entries(key);
         if at == 0 {
-            intent.add(of(0, mode, range, Kind::Record, DUPLICATE), None);
+            intent.add(of(0, mode, Range::entries(key), Kind::Record, DUPLICATE), None);
         } else {
-            let low = span.below.as_ref().map(|entry| entry.key.after()).unwrap_or_default();
-            let reach = Range { low, high: range.high.clone() };
+            let (range, reach) = check(key, span);
             intent.add(of(at, mode, range, Kind::NextKey, DUPLICATE), Some(reach));
         }
         let Some(change) = change else { return false };
@@ -140,15 +138,40 @@ impl<'a> Row<'a> {
             intent.add(of(0, Mode::X, Range::entries(&entry.clustered), Kind::Record, ROW), None);
         }
         if self.insert.replace && at != 0 {
-            let low = entry.key.after();
-            let (range, kind) = match &span.above {
-                Some(next) => (Range::entries(&next.key), Kind::NextKey),
-                None => (Range { low: low.clone(), high: Key::supremum() }, Kind::Gap),
-            };
-            let reach = Range { low, high: range.high.clone() };
-            intent.add(of(at, Mode::X, range, kind, NEXT), Some(reach));
+            self.behind(at, span, entry, sure, intent);
         }
         change.exact(&[entry], Some(at), Certainty::Likely, intent)
+    }
+
+    /// REPLACE has taken the row out by another key; its entry here stands, marked, and the check finds it all the same.
+    pub(super) fn meets_removed(
+        &self,
+        new: &Request,
+        (span, entry): (&SeenSpan, &SeenEntry),
+        intent: &mut Intent,
+    ) {
+        let at = usize::from(new.index.index);
+        let (range, reach) = check(&new.range.low, span);
+        let asked = |r: &Request| r.rule == DUPLICATE && r.index == new.index && r.range == range;
+        if intent.requests.iter().any(asked) {
+            return;
+        }
+        intent.add(
+            request(self.table, at, Mode::X, range, Kind::NextKey, new.certainty, DUPLICATE),
+            Some(reach),
+        );
+        self.behind(at, span, entry, new.certainty, intent);
+    }
+
+    /// REPLACE's check goes on to the entry behind those with its key.
+    fn behind(&self, at: usize, span: &SeenSpan, entry: &SeenEntry, sure: Certainty, intent: &mut Intent) {
+        let low = entry.key.after();
+        let (range, kind) = match &span.above {
+            Some(next) => (Range::entries(&next.key), Kind::NextKey),
+            None => (Range { low: low.clone(), high: Key::supremum() }, Kind::Gap),
+        };
+        let reach = Range { low, high: range.high.clone() };
+        intent.add(request(self.table, at, Mode::X, range, kind, sure, NEXT), Some(reach));
     }
 
     /// Nobody has looked: whatever a duplicate would lock is unknown.
@@ -162,6 +185,14 @@ impl<'a> Row<'a> {
         }
         change.wide(None, intent);
     }
+}
+
+/// What the check for a key in a secondary index locks: the place, and how far the gap below it reaches.
+fn check(key: &Key, span: &SeenSpan) -> (Range, Range) {
+    let range = Range::entries(key);
+    let low = span.below.as_ref().map(|entry| entry.key.after()).unwrap_or_default();
+    let reach = Range { low, high: range.high.clone() };
+    (range, reach)
 }
 
 /// A new entry whose key an entry has that is marked as deleted, and stays: which one is behind the other, the

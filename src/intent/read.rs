@@ -141,7 +141,10 @@ pub(super) fn searches(
         if paths.is_empty() {
             intent.needs_plan = true;
             let predicate = &searched.table.predicate;
-            let guesses = access_path::guessed(&table, predicate, values, &alone);
+            let mut guesses = access_path::guessed(&table, predicate, values, &alone);
+            if guesses.is_empty() && access_path::names_unknown(&table, predicate, values) {
+                guesses = planned_path::before_plan(&table, predicate, values, &alone);
+            }
             wide(&search, &guesses, &planned_path::of_sides(&table, predicate, values), known, intent);
             (rows, intent.exact) = (None, false);
         }

@@ -301,6 +301,9 @@ impl<'a> Row<'a> {
             match unique.then(|| met.seen(at, &request.range.low)).flatten() {
                 Some(Some((span, entry))) if replaced.contains(&&entry.clustered) => {
                     let own = self.request(0, &self.table.indexes[0]).range.low;
+                    if at != 0 {
+                        met.meets_removed(&request, (span, entry), intent);
+                    }
                     if at == 0 || own == entry.clustered {
                         continue;
                     }
