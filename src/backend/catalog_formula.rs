@@ -57,6 +57,7 @@ fn family(formula: &Formula, columns: &[Column]) -> Family {
         Formula::Literal(Value::Int(_)) => Family::Integer,
         Formula::Literal(Value::Text(_)) => Family::Text(DEFAULT_COLLATION.to_owned()),
         Formula::Literal(_) | Formula::Slot(_) | Formula::Inserted(_) => Family::Other,
+        Formula::LastInsertId => Family::Integer,
         Formula::Now(true) => Family::DateTime(0),
         Formula::Now(false) => Family::Date,
         Formula::Call(function, given) => {

@@ -121,7 +121,7 @@ fn what_defaults_and_generated_columns_compute() {
     assert!(!computes(column(Flavour::MySql, "DEFAULT_GENERATED", "uuid()", "")));
     assert!(!computes(column(Flavour::MySql, "", "7", "")));
     let moment = column(Flavour::MariaDb, "on update current_timestamp()", "current_timestamp()", "NULL");
-    assert!(moment.on_update && moment.formula.is_some_and(|formula| formula.is_timed()));
+    assert!(moment.on_update && moment.formula.is_some_and(|formula| formula.is_of_session()));
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
-use crate::sql::formula::{Formula, Inputs};
+use crate::sql::formula::{Formula, Inputs, Moment};
 use crate::sql::statement::{Condition, Statement, TableAccess, Test, Update, Value};
 use std::sync::Arc;
 
@@ -166,7 +166,7 @@ impl<'a> Change<'a> {
     fn is_clocked(&self, at: usize) -> bool {
         let timed = |to: &To<'a>| match to {
             To::Now => true,
-            To::Computed(formula) => formula.is_timed(),
+            To::Computed(formula) => formula.is_of_session(),
             To::Value(_) => false,
         };
         let of = |column: usize| self.assigned.iter().any(|(c, to)| *c == column && timed(to));
@@ -224,6 +224,10 @@ impl<'a> Change<'a> {
         })
     }
 
+    fn moment(&self) -> Moment {
+        self.values.map(|values| values.moment()).unwrap_or_default()
+    }
+
     /// A column's value when the row has been changed.
     fn new_value(&self, old: &dyn Fn(usize) -> Option<Value<'a>>, column: usize) -> Option<Value<'a>> {
         self.set_before(self.assigned.len(), old, column)
@@ -240,7 +244,7 @@ impl<'a> Change<'a> {
         let Some(at) = self.assigned[..count].iter().rposition(|(c, _)| *c == column) else {
             if self.generates(column) {
                 let value_of = |c: usize| self.set_before(count, old, c);
-                return computed::own(self.table, column, self.values.and_then(Values::now), &value_of);
+                return computed::own(self.table, column, self.moment(), &value_of);
             }
             return old(column);
         };
@@ -261,8 +265,8 @@ impl<'a> Change<'a> {
                 if self.assigned[..at].iter().all(stays) {
                     return old(column);
                 }
-                let now = self.values.and_then(Values::now);
-                Formula::Now(true).value(&Inputs { slot: &|_| None, column: &|_| None, now })
+                let moment = self.moment();
+                Formula::Now(true).value(&Inputs { slot: &|_| None, column: &|_| None, moment })
             }
         }
     }

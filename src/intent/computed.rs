@@ -2,7 +2,7 @@
 
 use super::Values;
 use crate::catalog::{Column, Family, Table};
-use crate::sql::formula::{Formula, Inputs};
+use crate::sql::formula::{Formula, Inputs, Moment};
 use crate::sql::statement::Value;
 
 /// The value of a formula in one row of a statement; `column` gives the row's columns by name.
@@ -13,18 +13,18 @@ pub(super) fn value(
     column: &dyn Fn(&str) -> Option<Value<'static>>,
 ) -> Option<Value<'static>> {
     let slot = |slot: usize| Some(values.row_value(row, slot).outliving());
-    formula.value(&Inputs { slot: &slot, column, now: values.now() })
+    formula.value(&Inputs { slot: &slot, column, moment: values.moment() })
 }
 
 /// The value of a column's own formula: its default, or what generates it.
 pub(super) fn own<'v>(
     table: &Table,
     at: usize,
-    now: Option<i64>,
+    moment: Moment,
     value_of: &dyn Fn(usize) -> Option<Value<'v>>,
 ) -> Option<Value<'static>> {
     let formula = table.columns[at].formula.as_deref()?;
-    formula.value(&Inputs { slot: &|_| None, column: &|name| named(table, name, value_of), now })
+    formula.value(&Inputs { slot: &|_| None, column: &|name| named(table, name, value_of), moment })
 }
 
 /// The value of a generated column of a row as it is.
@@ -34,7 +34,7 @@ pub(super) fn own_generated<'v>(
     value_of: &dyn Fn(usize) -> Option<Value<'v>>,
 ) -> Option<Value<'static>> {
     let value = |column: usize| value_of(column).or_else(|| own_generated(table, column, value_of));
-    if table.columns[at].generated { own(table, at, None, &value) } else { None }
+    if table.columns[at].generated { own(table, at, Moment::default(), &value) } else { None }
 }
 
 /// A column of a row by its name, as it is stored.
@@ -74,9 +74,9 @@ fn moment(text: &str, length: usize) -> Option<Value<'static>> {
     }
 }
 
-/// Does a column's value hang on the clock where the statement names none?
-pub(super) fn is_timed(column: &Column) -> bool {
-    column.on_update || column.formula.as_ref().is_some_and(|formula| formula.is_timed())
+/// Does a column's value hang on the clock or the session where the statement names none?
+pub(super) fn is_of_session(column: &Column) -> bool {
+    column.on_update || column.formula.as_ref().is_some_and(|formula| formula.is_of_session())
 }
 
 #[cfg(test)]

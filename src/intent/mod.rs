@@ -35,6 +35,7 @@ use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::Request;
 use crate::sql::binding::Binding;
+use crate::sql::formula::Moment;
 use crate::sql::statement::{Isolation, Scalar, Statement, TableName, Value};
 use foreign_key::Place;
 use known::Known;
@@ -49,9 +50,9 @@ pub trait Values {
     fn rows(&self) -> usize;
     /// The value of a slot in the n-th row, counted from 0.
     fn row_value(&self, row: usize, slot: usize) -> Value<'_>;
-    /// Seconds since 1970 on the server's clock, in its time zone; `None`: not known.
-    fn now(&self) -> Option<i64> {
-        None
+    /// When the statement runs, and what its session was given.
+    fn moment(&self) -> Moment {
+        Moment::default()
     }
 }
 
@@ -72,8 +73,8 @@ impl Values for Binding<'_> {
         self.row_value(row, slot)
     }
 
-    fn now(&self) -> Option<i64> {
-        self.now()
+    fn moment(&self) -> Moment {
+        self.moment()
     }
 }
 

@@ -229,8 +229,11 @@ impl<'a> Row<'a> {
                 New::Is(value) => match value::push(&mut key, column, part, &value) {
                     Some(sure) => {
                         unique &= value != Value::Null;
-                        certainty =
-                            certainty.min(if is_timed(given, column) { Certainty::Likely } else { sure });
+                        certainty = certainty.min(if is_of_session(given, column) {
+                            Certainty::Likely
+                        } else {
+                            sure
+                        });
                         continue;
                     }
                     // What does not compare stands somewhere.
@@ -468,15 +471,15 @@ impl<'a> Row<'a> {
     /// What the column's own formula gives.
     fn own_value(self, at: usize) -> New<'a> {
         let value_of = |column: usize| self.value(column);
-        computed::own(self.table, at, self.values.now(), &value_of).map_or(New::Unknown, New::Is)
+        computed::own(self.table, at, self.values.moment(), &value_of).map_or(New::Unknown, New::Is)
     }
 }
 
 /// Does the clock say what the column's value is? The session's time zone may be another than the server's.
-fn is_timed(given: &Scalar, column: &Column) -> bool {
+fn is_of_session(given: &Scalar, column: &Column) -> bool {
     match given {
-        Scalar::Computed(formula) => formula.is_timed(),
-        Scalar::Default => computed::is_timed(column),
+        Scalar::Computed(formula) => formula.is_of_session(),
+        Scalar::Default => computed::is_of_session(column),
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! The values of one execution: what a plan's slots hold.
 
 use super::digest::{Digest, Fold, FoldKind};
+use super::formula::Moment;
 use super::lexer::Reading;
 use super::literal;
 use super::statement::Value;
@@ -13,23 +14,23 @@ pub struct Binding<'a> {
     digest: &'a Digest,
     params: &'a [Value<'a>],
     part: u32,
-    now: Option<i64>,
+    moment: Moment,
 }
 
 impl<'a> Binding<'a> {
     /// The values of a text and, for a prepared statement, its parameters in the order of their `?`.
     pub fn new(text: &'a [u8], reading: Reading, digest: &'a Digest, params: &'a [Value<'a>]) -> Self {
-        Binding { text, reading, digest, params, part: 0, now: None }
+        Binding { text, reading, digest, params, part: 0, moment: Moment::default() }
     }
 
-    /// The same at this moment: seconds since 1970 on the server's clock, in its time zone.
-    pub fn at(self, now: Option<i64>) -> Self {
-        Binding { now, ..self }
+    /// The same at this moment.
+    pub fn at(self, moment: Moment) -> Self {
+        Binding { moment, ..self }
     }
 
-    /// The moment, if it is known.
-    pub fn now(&self) -> Option<i64> {
-        self.now
+    /// The moment, as far as it is known.
+    pub fn moment(&self) -> Moment {
+        self.moment
     }
 
     /// The same for the n-th statement of a text with several. Slots count through the whole text, so this

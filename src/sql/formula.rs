@@ -20,6 +20,8 @@ pub enum Formula {
     Inserted(String),
     /// The moment of the statement: `NOW()`; `false`: its day, `CURRENT_DATE`.
     Now(bool),
+    /// `LAST_INSERT_ID()`
+    LastInsertId,
     /// A function or operator, and what it is given.
     Call(Function, Vec<Formula>),
 }
@@ -104,8 +106,17 @@ pub struct Inputs<'a> {
     pub slot: &'a dyn Fn(usize) -> Option<Value<'static>>,
     /// The row's columns.
     pub column: &'a dyn Fn(&str) -> Option<Value<'static>>,
-    /// Seconds since 1970 on the server's clock, in its time zone.
-    pub now: Option<i64>,
+    /// When it runs, and where.
+    pub moment: Moment,
+}
+
+/// What neither a statement's text nor its rows say, but its session: the server's clock, and what it has given.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Moment {
+    /// Seconds since 1970 on the server's clock, in its time zone; `None`: not known.
+    pub seconds: Option<i64>,
+    /// `LAST_INSERT_ID()`; `None`: not known.
+    pub last_insert_id: Option<u64>,
 }
 
 impl Formula {
@@ -116,17 +127,19 @@ impl Formula {
             Formula::Literal(value) => value.clone(),
             Formula::Column(name) => (inputs.column)(name)?,
             Formula::Inserted(_) => return None,
-            Formula::Now(with_time) => formula_time::moment(inputs.now?, *with_time),
+            Formula::Now(with_time) => formula_time::moment(inputs.moment.seconds?, *with_time),
+            Formula::LastInsertId => Value::Int(inputs.moment.last_insert_id?.into()),
             Formula::Call(function, given) => return call(*function, given, inputs),
         };
         (value != Value::Unknown).then_some(value)
     }
 
-    /// Does the clock say what it is? A session's time zone may be another than the server's.
-    pub fn is_timed(&self) -> bool {
+    /// Does its session say what it is? Its time zone may be another than the server's, and `SELECT LAST_INSERT_ID(5)`
+    /// goes unseen.
+    pub fn is_of_session(&self) -> bool {
         match self {
-            Formula::Now(_) => true,
-            Formula::Call(_, given) => given.iter().any(Formula::is_timed),
+            Formula::Now(_) | Formula::LastInsertId => true,
+            Formula::Call(_, given) => given.iter().any(Formula::is_of_session),
             Formula::Slot(_) | Formula::Literal(_) | Formula::Column(_) | Formula::Inserted(_) => false,
         }
     }
@@ -148,7 +161,11 @@ impl Formula {
         match self {
             Formula::Column(name) => vec![name],
             Formula::Call(_, given) => given.iter().flat_map(Formula::columns).collect(),
-            Formula::Slot(_) | Formula::Literal(_) | Formula::Inserted(_) | Formula::Now(_) => Vec::new(),
+            Formula::Slot(_)
+            | Formula::Literal(_)
+            | Formula::Inserted(_)
+            | Formula::Now(_)
+            | Formula::LastInsertId => Vec::new(),
         }
     }
 
@@ -161,7 +178,11 @@ impl Formula {
                 let given: Option<Vec<String>> = given.iter().map(Formula::spelling).collect();
                 Some(format!("{function:?}({})", given?.join(", ")))
             }
-            Formula::Slot(_) | Formula::Literal(_) | Formula::Inserted(_) | Formula::Now(_) => None,
+            Formula::Slot(_)
+            | Formula::Literal(_)
+            | Formula::Inserted(_)
+            | Formula::Now(_)
+            | Formula::LastInsertId => None,
         }
     }
 }
@@ -373,7 +394,11 @@ mod tests {
             "gone" => Some(Value::Null),
             _ => None,
         };
-        let inputs = Inputs { slot: &|_| None, column: &column, now: Some(NOW) };
+        let inputs = Inputs {
+            slot: &|_| None,
+            column: &column,
+            moment: Moment { seconds: Some(NOW), ..Moment::default() },
+        };
         definition(text, Reading::default())?.value(&inputs)
     }
 

@@ -187,6 +187,7 @@ fn named(name: &str, given: &[Expr]) -> Option<Formula> {
         ("YEAR", 1) => Function::Year,
         ("MONTH", 1) => Function::Month,
         ("NOW" | "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP", 0) => return Some(Formula::Now(true)),
+        ("LAST_INSERT_ID", 0) => return Some(Formula::LastInsertId),
         ("CURDATE" | "CURRENT_DATE", 0) => return Some(Formula::Now(false)),
         ("DATE_ADD" | "ADDDATE" | "DATE_SUB" | "SUBDATE", 2) => {
             let Expr::Interval(interval) = &given[1] else { return None };

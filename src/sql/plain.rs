@@ -16,6 +16,10 @@
 use super::lexer::{Lexer, Reading, Token, TokenKind};
 use super::statement::SqlMode;
 
+/// Functions that tell of the connection on which they are called.
+const OF_SESSION: [&str; 7] =
+    ["CONNECTION_ID", "CURRENT_USER", "DATABASE", "SCHEMA", "SESSION_USER", "SYSTEM_USER", "USER"];
+
 /// A statement's search as a plain SELECT.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plain {
@@ -111,6 +115,12 @@ impl<'a> Words<'a> {
             && self.word(at).eq_ignore_ascii_case(word)
     }
 
+    /// Is it a function that says something else on another connection?
+    fn of_session(&self, at: usize) -> bool {
+        let called = self.op(at + 1, b"(") || self.is(at, "CURRENT_USER");
+        called && OF_SESSION.iter().any(|function| self.is(at, function))
+    }
+
     fn op(&self, at: usize, op: &[u8]) -> bool {
         self.tokens.get(at).is_some_and(|token| token.kind == TokenKind::Operator) && self.bytes(at) == op
     }
@@ -202,7 +212,7 @@ impl Writer<'_> {
             self.end = token.end;
             match token.kind {
                 TokenKind::UserVariable | TokenKind::Bad => return None,
-                TokenKind::Word if self.words.is(at, "INTO") => return None,
+                TokenKind::Word if self.words.is(at, "INTO") || self.words.of_session(at) => return None,
                 TokenKind::Param => {
                     let literal = (self.param)(self.params)?;
                     self.params += 1;

@@ -1,14 +1,15 @@
 //! INSERT, UPDATE and DELETE of the syntax tree to plans.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
     self, Assignment, AssignmentTarget, FromTable, InsertAliases, ObjectName, OnInsert, Query, SelectItem,
-    SetExpr, TableObject,
+    SetExpr, TableObject, Visit, Visitor,
 };
 
 use super::formula::Formula;
-use super::predicate::{Conjunct, computed, scalar};
+use super::predicate::{Conjunct, computed, scalar, variable};
 use super::read::{From, Reader, last_part, plain_name, plain_order_list, table_name};
 use super::statement::{Delete, Insert, RowLock, Rows, Scalar, Select, TableAccess, Update, WaitPolicy};
 
@@ -164,9 +165,43 @@ pub(super) fn update(reader: &mut Reader<'_>, tree: &ast::Update) -> Update {
     for table in update.tables.iter_mut().filter(|table| !table.nested) {
         if unknown || update.assignments.iter().any(|(alias, ..)| alias.eq_ignore_ascii_case(&table.alias)) {
             table.lock = EXCLUSIVE;
+        } else {
+            table.columns = named(&tree.assignments, &table.alias);
         }
     }
     update
+}
+
+/// The columns of a table that is only read which new values are made of. `None`: some column may be any table's.
+fn named(assignments: &[Assignment], alias: &str) -> Option<Vec<String>> {
+    let mut finder = ColumnFinder { alias, found: Some(Vec::new()) };
+    for assignment in assignments {
+        let _ = assignment.value.visit(&mut finder);
+    }
+    finder.found
+}
+
+struct ColumnFinder<'a> {
+    alias: &'a str,
+    found: Option<Vec<String>>,
+}
+
+impl Visitor for ColumnFinder<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        match (expr, &mut self.found) {
+            (ast::Expr::Identifier(ident), found) if !variable(ident) => *found = None,
+            (ast::Expr::CompoundIdentifier(parts), Some(found)) => match parts.as_slice() {
+                [.., table, column] if table.value.eq_ignore_ascii_case(self.alias) => {
+                    found.push(column.value.clone());
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 pub(super) fn delete(reader: &mut Reader<'_>, tree: &ast::Delete) -> Delete {

@@ -12,7 +12,7 @@ use crate::id::TxnId;
 use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::request::Settled;
 use crate::metrics::labels::{Coordination, FailOpen};
-use crate::sql::statement::{OpaqueReason, Statement};
+use crate::sql::statement::{Insert, OpaqueReason, Rows, Scalar, Statement};
 use crate::txn::effect::{After, Ending, Outcome};
 
 /// The errors that say "deadlock": ER_LOCK_DEADLOCK, and MariaDB's ER_AUTOINC_READ_FAILED for a cycle
@@ -90,6 +90,7 @@ impl Analyzer {
         self.prepared.clear();
         self.named.clear();
         self.names.clear();
+        self.last_insert_id = None;
         if let Some(retry) = &mut self.retry {
             retry.clear();
         }
@@ -221,6 +222,7 @@ impl Analyzer {
             }
             _ => None,
         };
+        self.note_last_insert_id(statement, &answer.result, generated);
         let (definitions, rows) = intent.requests.split_at(besides.requests.len());
         let mut settled: Vec<Settled> = definitions.iter().map(besides::settle).collect();
         match search {
@@ -262,6 +264,42 @@ impl Analyzer {
         }
         if reported {
             self.shared.admission.came_true(txn, errno);
+        }
+    }
+
+    /// What `LAST_INSERT_ID()` is from now on (manual, "Information Functions"): the first number that an INSERT was
+    /// given; what an UPDATE has made of it with `LAST_INSERT_ID(…)`. `generated`: the answer's number, where every row
+    /// is new.
+    fn note_last_insert_id(&mut self, statement: &Statement, result: &ResultKind, generated: Option<u64>) {
+        let ResultKind::Ok { last_insert_id, .. } = result else { return };
+        match statement {
+            Statement::Insert(insert) => match (last_insert_id, self.takes_number(insert)) {
+                (0, _) | (_, Some(false)) => {}
+                (_, Some(true)) => self.last_insert_id = generated,
+                (_, None) => self.last_insert_id = None,
+            },
+            Statement::Update(_) if *last_insert_id > 0 => self.last_insert_id = Some(*last_insert_id),
+            Statement::Routine { .. } | Statement::Opaque { .. } => self.last_insert_id = None,
+            _ => {}
+        }
+    }
+
+    /// Does the server give the rows of an INSERT their numbers? `None`: not known.
+    fn takes_number(&self, insert: &Insert) -> Option<bool> {
+        let table = find(&self.shared, self.state.schema(), &insert.table)?;
+        let Some(column) = table.columns.iter().find(|column| column.auto_increment) else {
+            return Some(false);
+        };
+        let Some(names) = &insert.columns else { return None };
+        let Some(at) = names.iter().position(|name| name.eq_ignore_ascii_case(&column.name)) else {
+            return Some(true);
+        };
+        match &insert.rows {
+            Rows::Values(row) => match row.get(at)? {
+                Scalar::Null | Scalar::Default => Some(true),
+                _ => None,
+            },
+            Rows::Select(_) => None,
         }
     }
 

@@ -102,7 +102,7 @@ impl Analyzer {
         let lock = |(request, reach): (Request, Option<Range>)| {
             let known = || self.shared.knowledge.as_ref()?.catalog.find(request.index.table);
             let table = table_of(statement, request.index, &named).or_else(known)?;
-            let binding = analysed.bind(text, &[]).at(self.now());
+            let binding = analysed.bind(text, &[]).at(self.moment());
             let values = intent::values_of(statement, &binding, &table, &request, &named);
             let parts = &table.indexes.get(usize::from(request.index.index))?.parts;
             let place = values.and_then(|values| {
@@ -146,7 +146,7 @@ impl Inquiry {
     /// Corrects what was seen in the indexes.
     fn suppose(&self, known: &mut Known, supposed: &dyn Supposed) {
         let statement = &self.analysed.plan.statement;
-        let values = self.analysed.bind(&self.text, &self.params).at(self.now);
+        let values = self.analysed.bind(&self.text, &self.params).at(self.moment);
         let mut seen = std::mem::take(&mut known.seen);
         for searched in read::searched(statement, &self.context) {
             let Some(table) = self.table(&searched.table.table) else { continue };
@@ -173,7 +173,7 @@ impl Inquiry {
         }
         let statement = &self.analysed.plan.statement;
         let [searched] = read::searched(statement, &self.context)[..] else { return None };
-        let values = self.analysed.bind(&self.text, &self.params).at(self.now);
+        let values = self.analysed.bind(&self.text, &self.params).at(self.moment);
         let table = self.table(&searched.table.table)?;
         let paths = read::paths(&table, &searched, &values, known, &alone);
         let ([_], spans) = (&paths[..], known.of(searched.access, 0)?) else { return None };

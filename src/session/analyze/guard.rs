@@ -160,7 +160,7 @@ impl Analyzer {
             let schema = self.state.schema();
             let table = named.filter_map(|name| find(&self.shared, schema, name)).find(of_index);
             let Some(table) = table.filter(|_| gaps.len() < MAX_NAMES) else { continue };
-            let binding = execution.analysed.bind(execution.text, execution.params).at(self.now());
+            let binding = execution.analysed.bind(execution.text, execution.params).at(self.moment());
             let of_name = |name: &TableName| find(&self.shared, schema, name);
             let values = intent::values_of(statement, &binding, &table, request, &of_name);
             let columns = table.indexes.get(usize::from(request.index.index)).map(|index| &index.parts);

@@ -71,7 +71,7 @@ impl<'a> Asker<'a> {
             if inner.reads && !self.context.locks_gaps() {
                 continue;
             }
-            let values = inner.analysed.bind(&inner.text, &run.running.params).at(values.now());
+            let values = inner.analysed.bind(&inner.text, &run.running.params).at(values.moment());
             let asker = Asker { schema: Some(&run.schema), ..*self };
             let one = asker.known(inner, &values, known.inner.get(at), depth + 1);
             // Where a value that it looks for is not known, it looks somewhere.

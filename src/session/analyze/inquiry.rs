@@ -15,7 +15,9 @@ use crate::catalog::Table;
 use crate::intent::known::Known;
 use crate::intent::{Context, Intent};
 use crate::sql::cache::Analysed;
+use crate::sql::formula::Moment;
 use crate::sql::plain::{self, Plain};
+use crate::sql::repeat::Repeat;
 use crate::sql::statement::{Statement, TableName, Value};
 
 /// One execution of a statement.
@@ -26,8 +28,8 @@ pub(super) struct Inquiry {
     pub(super) params: Vec<Value<'static>>,
     pub(super) schema: Option<String>,
     pub(super) context: Context,
-    /// When it ran, on the server's clock.
-    pub(super) now: Option<i64>,
+    /// When it ran, and what its session had been given.
+    pub(super) moment: Moment,
     /// How many statements run each other down to this one.
     pub(super) depth: u8,
 }
@@ -39,7 +41,7 @@ impl Inquiry {
 
     /// What the statement asks for, with what is known.
     pub(super) fn intent(&self, known: &Known) -> Intent {
-        let values = self.analysed.bind(&self.text, &self.params).at(self.now);
+        let values = self.analysed.bind(&self.text, &self.params).at(self.moment);
         self.asker().intent(self.statement(), &values, known)
     }
 
@@ -61,7 +63,12 @@ impl Inquiry {
         }
     }
 
+    /// The search as a SELECT. `None`: it has none, or it must not run on another connection: what it calls might do
+    /// something there, or say something else.
     pub(super) fn plain(&self) -> Option<Plain> {
+        if self.analysed.repeat(&self.text) == Repeat::Never {
+            return None;
+        }
         let param = |n: u32| match self.params.get(n as usize)? {
             Value::Null => Some("NULL".to_owned()),
             value => literal(value)?,

@@ -209,7 +209,7 @@ impl Analyzer {
             params: execution.params.iter().map(Value::outliving).collect(),
             schema: self.state.schema().map(str::to_owned),
             context,
-            now: self.now(),
+            moment: self.moment(),
             depth: 0,
         }
     }
@@ -273,7 +273,7 @@ impl Analyzer {
         if request.range.low.is_end() && request.index.index == 0 {
             return self.look_at_end(table, request);
         }
-        let binding = execution.analysed.bind(execution.text, execution.params).at(self.now());
+        let binding = execution.analysed.bind(execution.text, execution.params).at(self.moment());
         let named = |name: &TableName| find(&self.shared, schema, name);
         let values = intent::values_of(statement, &binding, &table, request, &named)?;
         let index = request.index;

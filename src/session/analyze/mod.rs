@@ -122,6 +122,8 @@ pub struct Analyzer {
     names: Names,
     /// The open transaction may have locks that are not followed.
     unfollowed: bool,
+    /// `LAST_INSERT_ID()`, while it is known.
+    last_insert_id: Option<u64>,
     /// What a victim's transaction is run again with; `None`: it never is.
     retry: Option<Box<Retry>>,
 }
@@ -218,6 +220,7 @@ impl Analyzer {
             kills: VecDeque::new(),
             names: Names::default(),
             unfollowed: false,
+            last_insert_id: None,
             retry: shared.settings().retry.is_some().then(Box::default),
             tried: FxHashSet::default(),
             touched: None,

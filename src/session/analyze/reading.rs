@@ -94,7 +94,7 @@ impl Inquiry {
         if self.depth >= MAX_DEPTH || !runs_more(self.statement(), &|name| self.table_named(name)) {
             return Vec::new();
         }
-        let values = self.analysed.bind(&self.text, &self.params).at(self.now);
+        let values = self.analysed.bind(&self.text, &self.params).at(self.moment);
         let (runs, _) = self.asker().runs(self.statement(), &values, known);
         let inquiry = |run: inner::Run| Inquiry {
             shared: self.shared.clone(),
@@ -103,7 +103,7 @@ impl Inquiry {
             params: run.running.params,
             schema: Some(run.schema.to_string()),
             context: self.context,
-            now: self.now,
+            moment: self.moment,
             depth: self.depth + 1,
         };
         runs.into_iter().take(MAX_INNER).map(inquiry).collect()
@@ -114,7 +114,7 @@ impl Inquiry {
         let mut asked: Vec<(TableId, usize, Option<Key>)> = Vec::new();
         for _ in 0..MAX_ROUNDS {
             let places = {
-                let values = self.analysed.bind(&self.text, &self.params).at(self.now);
+                let values = self.analysed.bind(&self.text, &self.params).at(self.moment);
                 let table = |name: &TableName| find(&self.shared, self.schema.as_deref(), name);
                 intent::places(self.statement(), &values, &self.context, &table, known)
             };
@@ -177,7 +177,7 @@ impl Read<'_> {
         };
         {
             let analysed = &self.inquiry.analysed;
-            let values = analysed.bind(&self.inquiry.text, &self.inquiry.params).at(self.inquiry.now);
+            let values = analysed.bind(&self.inquiry.text, &self.inquiry.params).at(self.inquiry.moment);
             let table = |name: &TableName| find(&self.inquiry.shared, self.inquiry.schema.as_deref(), name);
             let order = |s: &Searched<'_>| read::order(s, statement, &values, &table, &known.plan);
             all.sort_by_key(|searched| (order(searched), needs(searched)));
@@ -196,7 +196,7 @@ impl Read<'_> {
 
     async fn table(&mut self, searched: &Searched<'_>, table: &Arc<Table>, known: &mut Known) {
         let values =
-            self.inquiry.analysed.bind(&self.inquiry.text, &self.inquiry.params).at(self.inquiry.now);
+            self.inquiry.analysed.bind(&self.inquiry.text, &self.inquiry.params).at(self.inquiry.moment);
         let questions: Vec<(usize, Option<Question>)> = {
             let columns = &self.columns;
             let said = read::said(self.inquiry.statement(), &values);

@@ -23,6 +23,7 @@ use crate::scheduler::conflict::{self as submission, Submission};
 use crate::scheduler::policy::Action;
 use crate::shutdown::Phase;
 use crate::sql::cache::{Analysed, Plan};
+use crate::sql::formula::Moment;
 use crate::sql::lexer::Reading;
 use crate::sql::set;
 use crate::sql::statement::{Scalar, Statement, TableName, Value};
@@ -296,7 +297,7 @@ impl Analyzer {
         let context = self.context(effect);
         let table = |name: &TableName| find(&self.shared, self.state.schema(), name);
         let asker = self.asker(context, execution.analysed.reading);
-        let binding = execution.analysed.bind(execution.text, execution.params).at(self.now());
+        let binding = execution.analysed.bind(execution.text, execution.params).at(self.moment());
         match &execution.analysed.plan.statement {
             Statement::Multi(parts) => {
                 let (mut all, mut counts) = (Intent::default(), VecDeque::new());
@@ -325,11 +326,14 @@ impl Analyzer {
         }
     }
 
-    /// Seconds since 1970 on the server's clock, in its time zone.
-    pub(super) fn now(&self) -> Option<i64> {
-        let ahead = self.shared.knowledge.as_ref()?.control.clock_ahead()?;
-        let here = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-        Some(i64::try_from(here).ok()? + ahead)
+    /// When the statement at hand runs, and what its session has been given.
+    pub(super) fn moment(&self) -> Moment {
+        let seconds = || {
+            let ahead = self.shared.knowledge.as_ref()?.control.clock_ahead()?;
+            let here = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+            Some(i64::try_from(here).ok()? + ahead)
+        };
+        Moment { seconds: seconds(), last_insert_id: self.last_insert_id }
     }
 
     /// Who asks for a statement's locks.
