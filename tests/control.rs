@@ -12,7 +12,7 @@ use interlock::backend::endpoint::Endpoint;
 use interlock::backend::probe::{Neighbours, ProbeValue, Prober};
 use interlock::backend::reach::Reach;
 use interlock::catalog::{Family, Flavour, Index, ReferentialAction, Table, TableKind};
-use support::{Kind, Login, RawClient, Server, both};
+use support::{Interlock, Kind, Login, RawClient, Server, both};
 
 const DEFINITIONS: &str = "
     CREATE DATABASE shop;
@@ -33,7 +33,10 @@ const DEFINITIONS: &str = "
     CREATE USER ctl@'%' IDENTIFIED BY 's:ecr@t'; GRANT SELECT, TRIGGER ON shop.* TO ctl@'%'";
 
 fn run(server: &Server, sql: &str) {
-    let mut client = RawClient::login(server.port, &Login::default());
+    run_as(&mut RawClient::login(server.port, &Login::default()), sql);
+}
+
+fn run_as(client: &mut RawClient, sql: &str) {
     let answer = client.query(sql);
     assert!(answer.iter().all(|packet| packet.error().is_none()), "{sql}: {answer:?}");
 }
@@ -287,5 +290,25 @@ fn less_privilege_is_less_knowledge_not_an_error() {
             assert_eq!(child.foreign_keys.len(), 1);
             assert_eq!(child.indexes.len(), 2);
         });
+    });
+}
+
+#[test]
+fn what_a_statement_calls_is_called_on_no_other_connection() {
+    both(|server| {
+        run(server, "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, n INT, KEY n (n))");
+        run(server, "INSERT INTO shop.t VALUES (1, 1), (2, 2)");
+        let interlock = Interlock::start(server, &["--action", "flag"]);
+        let [mut a, mut b] = [(); 2].map(|()| RawClient::login(interlock.port, &Login::default()));
+        run_as(&mut a, "BEGIN");
+        run_as(&mut a, "SELECT * FROM shop.t WHERE n > 0 AND GET_LOCK('mine', 0) = 1 FOR UPDATE");
+        run_as(&mut a, "SELECT RELEASE_ALL_LOCKS()");
+        // Whoever meets those locks has their places looked up, which takes no lock by name again.
+        run_as(&mut b, "SET innodb_lock_wait_timeout = 1");
+        let met = b.query("UPDATE shop.t SET n = 5 WHERE id = 2");
+        assert_eq!(met[0].error().map(|(code, _)| code), Some(1205));
+        let mut root = RawClient::login(server.port, &Login::default());
+        assert_eq!(root.rows("SELECT IS_FREE_LOCK('mine')"), [[Some("1".to_owned())]]);
+        run_as(&mut a, "ROLLBACK");
     });
 }

@@ -9,6 +9,7 @@
 //! | `missing` | nothing was found: the gap where it would be |
 //! | `one-end` | MIN, MAX: the entry at that end of the range, or the next one beyond if there is none |
 //! | `clustered-record` | the row behind each secondary entry |
+//! | `rejected` | a row that was read and does not match: at REPEATABLE READ it stays locked |
 //! | `passed-over` | READ COMMITTED: asked for, then released because the row does not match or lies beyond |
 //!
 //! A `<=` on MySQL's primary key whose bound exists ends there, without the gap behind.
@@ -23,7 +24,7 @@ use crate::catalog::{Flavour, KeyPart, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
-use crate::lock::request::{Kind, Request};
+use crate::lock::request::{Kind, REJECTED, Request};
 use crate::sql::statement::{Select, Statement, TableAccess};
 
 /// Rule of a lock that is released when its row turns out not to match.
@@ -375,9 +376,15 @@ impl<'a> Exact<'a> {
             let named = Range { low: first.key.clone(), high: last.key.after() };
             let reach = Range { low: from.clone(), high: named.high.clone() };
             *from = named.high.clone();
-            self.add(named, Kind::NextKey, rule, Some(reach), intent);
+            let rejected = !self.secondary() && run.iter().all(|entry| !entry.matches);
+            self.add(named, Kind::NextKey, if rejected { REJECTED } else { rule }, Some(reach), intent);
             for entry in run.iter().filter(|entry| rows && (entry.matches || !self.told)) {
-                self.clustered(entry, if rule == "entries" { "clustered-record" } else { rule }, intent);
+                let rule = match rule {
+                    _ if !entry.matches => REJECTED,
+                    "entries" => "clustered-record",
+                    rule => rule,
+                };
+                self.clustered(entry, rule, intent);
             }
         }
     }

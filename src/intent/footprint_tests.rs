@@ -129,7 +129,7 @@ fn rows_that_the_index_rejects_are_not_read() {
     let sql = "SELECT * FROM t WHERE k < 25 AND id < 15 FOR UPDATE";
     let (first, second) = (
         "clustered-record X record of t.PRIMARY at 10 (certain)",
-        "clustered-record X record of t.PRIMARY at 20 (certain)",
+        "rejected X record of t.PRIMARY at 20 (certain)",
     );
     assert_eq!(read("Using index condition", sql), [first]);
     assert_eq!(read("Using where", sql), [first, second]);

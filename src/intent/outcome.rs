@@ -9,7 +9,7 @@ use super::{change, duplicate, foreign_key};
 use crate::catalog::Flavour;
 use crate::lock::mode::Certainty;
 use crate::lock::request::{Kind, Request, Settled};
-use crate::sql::statement::{Statement, TableAccess};
+use crate::sql::statement::{Rows, Statement, TableAccess};
 
 /// What the answer says, as far as the model needs it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,7 +89,8 @@ pub fn settle(
     let named = |r: &&Request| !r.kind.inserts() && r.certainty > Certainty::Unknown;
     let searched =
         requests.iter().filter(named).filter(|r| !change::is_of(r) && !foreign_key::is_of(r)).count() as u64;
-    let none = found == Found::Nothing || matches!(answered, Answered::Changed { affected: 0, .. });
+    let puts = matches!(statement, Statement::Insert(_));
+    let none = found == Found::Nothing && !puts || matches!(answered, Answered::Changed { affected: 0, .. });
     // Every row that was read was rejected; was it read by a full unique key?
     let all_rejected = !rules.gaps && rows(statement, answered) == Some(0);
     let rejects = all_rejected.then(|| requests.iter().any(|r| r.rule.starts_with("unique-lookup")));
@@ -221,12 +222,26 @@ fn lets_go(statement: &Statement, request: &Request, unique: bool, flavour: Flav
 
 fn found(statement: &Statement, answered: &Answered) -> Found {
     let exact = |tables: &[TableAccess]| tables.iter().all(|table| table.predicate.exact);
+    if let Some(there) = keeps_out(statement, answered) {
+        return if there { Found::Rows(1) } else { Found::Nothing };
+    }
     match rows(statement, answered) {
         None => Found::Unclear,
         Some(0) if tables(statement).is_some_and(exact) => Found::Nothing,
         Some(0) => Found::Unclear,
         Some(rows) => Found::Rows(rows),
     }
+}
+
+/// `INSERT … SELECT … WHERE NOT EXISTS (…)`: was there a row that keeps the new one out?
+fn keeps_out(statement: &Statement, answered: &Answered) -> Option<bool> {
+    let Statement::Insert(insert) = statement else { return None };
+    let (Rows::Select(source), Answered::Changed { affected, .. }) = (&insert.rows, answered) else {
+        return None;
+    };
+    let [table] = source.tables.as_slice() else { return None };
+    let plain = !insert.ignore && !insert.replace && insert.on_duplicate.is_none();
+    (plain && table.excludes && table.predicate.exact).then_some(*affected == 0)
 }
 
 /// The tables that a statement searches, if it is one that changes or reads what it finds.

@@ -4,6 +4,9 @@ use super::mode::{Certainty, Mode};
 use super::range::Range;
 use crate::id::{IndexId, SearchId};
 
+/// Rule of a row that a search locks although it does not match: an UPDATE or DELETE does not change it.
+pub const REJECTED: &str = "rejected";
+
 /// A lock that a statement will ask for.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Request {

@@ -15,7 +15,7 @@ use crate::id::{IndexId, TableId, TxnId};
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
-use crate::lock::request::Kind;
+use crate::lock::request::{Kind, REJECTED};
 use crate::lock::table::LockRefs;
 
 /// What a transaction would lose with a rollback.
@@ -62,8 +62,12 @@ impl Weight {
         let found: FxHashSet<IndexId> = of(false).collect();
         let at_once = !of(true).any(|index| found.contains(&index));
         for request in &submission.requests[..stop] {
-            let changed =
-                submission.changes && at_once && request.mode == Mode::X && request.range.is_entries();
+            let matches = request.rule != REJECTED;
+            let changed = submission.changes
+                && at_once
+                && matches
+                && request.mode == Mode::X
+                && request.range.is_entries();
             let row = request.index.index == 0 && !request.index.is_whole();
             // What is taken out again is in the undo log no more.
             let new = matches!(request.kind, Kind::Insert { .. });

@@ -328,6 +328,9 @@ mod tests {
     #[test]
     fn what_cannot_be_asked() {
         check("SELECT * FROM t WHERE a = @x FOR UPDATE", None);
+        check("SELECT * FROM t WHERE a = CONNECTION_ID() FOR UPDATE", None);
+        check("DELETE FROM t WHERE a = CURRENT_USER", None);
+        check("SELECT user FROM t WHERE user = 1 FOR UPDATE", Some("SELECT user FROM t WHERE user = 1"));
         check("INSERT INTO t VALUES (1)", None);
         check("COMMIT", None);
     }

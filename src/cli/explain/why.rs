@@ -18,6 +18,7 @@ pub fn why(rule: &str) -> &'static str {
         "entry-beyond" => "the search reads up to the entry behind its range, and locks that too",
         "missing" => "the search finds nothing here, and keeps it so",
         "clustered-record" => "the row behind an entry of another index",
+        "rejected" => "the row is read and does not match; it stays locked all the same",
         "passed-over" => "the row is read, and released because it is not one of those that are wanted",
         "changed-entry" => "the entry of a row that changes",
         "moved-entry" => "the entry of a changed row moves here",
