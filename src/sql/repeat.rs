@@ -3,7 +3,7 @@
 //! What a statement does to the rows of tables a rollback undoes, and what it answers can be compared. What it
 //! does to the session, to files or to named locks stays; what it takes from the clock, from chance or from a
 //! sequence is another value the next time. Functions are told by a list of those that are known to do neither:
-//! a stored function may do anything.
+//! a stored function may do anything. What can never be run again is run on no other connection either (`plain`).
 
 use super::lexer::{Lexer, Reading, Token, TokenKind};
 use super::statement::Statement;

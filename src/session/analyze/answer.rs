@@ -138,6 +138,8 @@ impl Analyzer {
         if errno.is_none() && self.owned.goes_with(part) {
             self.give_up_tables();
         }
+        // Locks or none: a number that is given unseen would leave the one before it.
+        self.note_last_insert_id(part, &answer.result);
         if let Some(locking) = locking {
             self.settle(part, *locking, answer, errno);
         }
@@ -211,18 +213,7 @@ impl Analyzer {
         if let Answered::Changed { affected, .. } = &answered {
             self.entry.changed.fetch_add(*affected, Ordering::Relaxed);
         }
-        // Of rows of which some were there already it does not tell which got a number.
-        let generated = match (&answer.result, statement) {
-            (ResultKind::Ok { last_insert_id: id @ 1.., affected, info, .. }, Statement::Insert(insert))
-                if *affected == 1
-                    || !insert.ignore && insert.on_duplicate.is_none() && !insert.replace
-                    || all_new(info, *affected) =>
-            {
-                Some(*id)
-            }
-            _ => None,
-        };
-        self.note_last_insert_id(statement, &answer.result, generated);
+        let generated = generated(statement, &answer.result);
         let (definitions, rows) = intent.requests.split_at(besides.requests.len());
         let mut settled: Vec<Settled> = definitions.iter().map(besides::settle).collect();
         match search {
@@ -268,14 +259,13 @@ impl Analyzer {
     }
 
     /// What `LAST_INSERT_ID()` is from now on (manual, "Information Functions"): the first number that an INSERT was
-    /// given; what an UPDATE has made of it with `LAST_INSERT_ID(…)`. `generated`: the answer's number, where every row
-    /// is new.
-    fn note_last_insert_id(&mut self, statement: &Statement, result: &ResultKind, generated: Option<u64>) {
+    /// given; what an UPDATE has made of it with `LAST_INSERT_ID(…)`.
+    fn note_last_insert_id(&mut self, statement: &Statement, result: &ResultKind) {
         let ResultKind::Ok { last_insert_id, .. } = result else { return };
         match statement {
             Statement::Insert(insert) => match (last_insert_id, self.takes_number(insert)) {
                 (0, _) | (_, Some(false)) => {}
-                (_, Some(true)) => self.last_insert_id = generated,
+                (_, Some(true)) => self.last_insert_id = generated(statement, result),
                 (_, None) => self.last_insert_id = None,
             },
             Statement::Update(_) if *last_insert_id > 0 => self.last_insert_id = Some(*last_insert_id),
@@ -395,6 +385,18 @@ fn duplicate_entry(message: &str) -> Option<(&str, &str)> {
 fn matched(info: &str) -> Option<u64> {
     let rest = info.strip_prefix("Rows matched: ")?;
     rest.split(' ').next()?.parse().ok()
+}
+
+/// The first number that the server has given to the rows of an INSERT. Of rows of which some were there already it does
+/// not tell which got one.
+fn generated(statement: &Statement, result: &ResultKind) -> Option<u64> {
+    let (ResultKind::Ok { last_insert_id: id @ 1.., affected, info, .. }, Statement::Insert(insert)) =
+        (result, statement)
+    else {
+        return None;
+    };
+    let puts_all = !insert.ignore && insert.on_duplicate.is_none() && !insert.replace;
+    (*affected == 1 || puts_all || all_new(info, *affected)).then_some(*id)
 }
 
 /// `Records: 3  Duplicates: 0  Warnings: 0`: so many rows were given, and all are new. A row that an upsert left as it
