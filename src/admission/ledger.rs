@@ -489,6 +489,7 @@ pub fn in_words(kind: Kind, range: &Range, redact: bool) -> String {
             format!("the record at {low}")
         }
         Kind::Gap => format!("the gap between {low} and {high}"),
+        Kind::Ahead => format!("new records between {low} and {high}"),
         Kind::RecordOrGap => format!("a record between {low} and {high}, or the gap there"),
         Kind::NextKey => format!("records and gaps between {low} and {high}"),
     }

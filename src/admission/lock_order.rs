@@ -345,7 +345,7 @@ fn class(lock: &Standing) -> Class {
         _ if lock.inserted => What::Insert,
         Kind::Gap => What::Gap,
         Kind::RecordOrGap | Kind::NextKey => What::Range,
-        Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry => What::Record,
+        Kind::Record | Kind::Passed | Kind::Ahead | Kind::Clustered { .. } | Kind::Entry => What::Record,
         Kind::Insert { .. } | Kind::Tried { .. } => What::Insert,
     };
     Class { index: lock.index, what, mode: lock.mode }

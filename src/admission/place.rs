@@ -92,7 +92,7 @@ fn sentence(named: &Resource, kind: Kind, range: &Range, redact: bool) -> String
         Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry if one => {
             format!("the record of {on} at {low}")
         }
-        Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry => {
+        Kind::Record | Kind::Passed | Kind::Ahead | Kind::Clustered { .. } | Kind::Entry => {
             format!("the records of {on} between {low} and {high}")
         }
         Kind::RecordOrGap if one => format!("the record of {on} at {low}, or the gap there"),

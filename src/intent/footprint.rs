@@ -11,6 +11,7 @@
 //! | `clustered-record` | the row behind each secondary entry |
 //! | `rejected` | a row that was read and does not match: at REPEATABLE READ it stays locked |
 //! | `passed-over` | READ COMMITTED: asked for, then released because the row does not match or lies beyond |
+//! | `rows-to-come` | READ COMMITTED: what others put ahead of the scan while it waits |
 //!
 //! A `<=` on MySQL's primary key whose bound exists ends there, without the gap behind.
 //!
@@ -113,7 +114,7 @@ impl<'a> Search<'a> {
     }
 
     /// Is the index read from its end? MySQL's plan says so, MariaDB's does not.
-    fn backward(&self, path: &Path<'_>, known: &Known) -> bool {
+    pub(super) fn backward(&self, path: &Path<'_>, known: &Known) -> bool {
         if path.backward || known.plan.notes("Backward index scan") {
             return true;
         }
@@ -505,6 +506,7 @@ impl<'a> Exact<'a> {
                 }
             }
         }
+        self.rows_to_come(left, intent);
         // The entry beyond is asked for to see that it lies beyond, and then released; MariaDB keeps it in a
         // secondary index. An UPDATE passes over it as over any other.
         // Read backward it is the entry before the range, and kept.
@@ -531,6 +533,19 @@ impl<'a> Exact<'a> {
                 }
             }
         }
+    }
+
+    /// What others put ahead of it while it waits: no gap keeps them out. An UPDATE of the clustered index passes over
+    /// a row that was never committed.
+    fn rows_to_come(&self, left: &Option<u64>, intent: &mut Intent) {
+        let update = matches!(self.search.statement, Statement::Update(_)) && !self.secondary();
+        if update || self.backward || *left == Some(0) || self.path.way == Way::Unique {
+            return;
+        }
+        let range = if self.path.way == Way::All { Range::all() } else { self.range.clone() };
+        let request =
+            self.search.request(self.path.index, range, Kind::Ahead, Certainty::Likely, "rows-to-come");
+        intent.add(request, None);
     }
 }
 

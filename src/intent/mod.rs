@@ -33,7 +33,7 @@ use std::sync::Arc;
 use crate::catalog::{Flavour, Table};
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
-use crate::lock::request::Request;
+use crate::lock::request::{Kind, Request};
 use crate::sql::binding::Binding;
 use crate::sql::formula::Moment;
 use crate::sql::statement::{Isolation, Scalar, Statement, TableName, Value};
@@ -140,7 +140,7 @@ impl Intent {
     /// Is any request of a search wider than what will be locked, so that asking the server would tell more?
     pub fn is_wide(&self) -> bool {
         let wide = |request: &Request| {
-            let row = !request.kind.inserts() && !request.index.is_whole();
+            let row = !request.kind.inserts() && request.kind != Kind::Ahead && !request.index.is_whole();
             row && request.certainty < Certainty::Certain
         };
         self.may_pass_over || self.requests.iter().any(wide)

@@ -86,7 +86,9 @@ pub fn settle(
 ) -> Vec<Settled> {
     let flavour = rules.flavour;
     let found = found(statement, answered);
-    let named = |r: &&Request| !r.kind.inserts() && r.certainty > Certainty::Unknown;
+    let named = |r: &&Request| {
+        !r.kind.inserts() && r.kind != Kind::Ahead && r.certainty > Certainty::Unknown
+    };
     let searched =
         requests.iter().filter(named).filter(|r| !change::is_of(r) && !foreign_key::is_of(r)).count() as u64;
     let puts = matches!(statement, Statement::Insert(_));
@@ -105,6 +107,7 @@ pub fn settle(
         .zip(written)
         .map(|(request, written)| match (request.kind, written) {
             // It ends with the statement.
+            (Kind::Ahead, _) => Settled::Released,
             _ if request.rule == AUTO_INC => Settled::Released,
             _ if change::is_of(request) => change::settle(request, answered, none, rules),
             _ if foreign_key::is_of(request) => foreign_key::settle(request, answered, none, flavour),
@@ -153,7 +156,7 @@ pub fn settle_exact(
         if change::is_of(request) || foreign_key::is_of(request) || duplicate::is_of(request) {
             continue;
         }
-        if request.rule == PASSED_OVER || request.rule == AUTO_INC {
+        if request.rule == PASSED_OVER || request.rule == AUTO_INC || request.kind == Kind::Ahead {
             *settled = Settled::Released;
         } else if !refused && !request.kind.inserts() {
             *settled = Settled::Kept;
@@ -184,6 +187,7 @@ pub fn settle_all(
     };
     settled.extend(inner.iter().map(|request| match request.kind {
         _ if none || request.rule == PASSED_OVER || request.rule == AUTO_INC => Settled::Released,
+        Kind::Ahead => Settled::Released,
         // What it had inserted is undone with the statement.
         kind if kind.inserts() && matches!(answered, Answered::Failed(_)) => Settled::Released,
         kind if kind.inserts() => Settled::Became(Kind::Record, request.range.clone()),

@@ -36,6 +36,7 @@ use super::known::{Known, Plan, SeenEntry, SeenSpan};
 use super::{Context, Intent, Values, planned_path, scalar};
 use crate::catalog::{Flavour, Table, TableKind};
 use crate::id::IndexId;
+use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
@@ -358,11 +359,17 @@ fn planned(search: &Search<'_>, path: &Path<'_>, known: &Known, intent: &mut Int
     // At READ COMMITTED only an UPDATE of the clustered index passes over what lies beyond without asking.
     let update = matches!(search.statement, Statement::Update(_));
     let reads_on = secondary || if gaps { mariadb } else { !update };
-    let beyond = path.way == Way::Interval && reads_on;
+    // Read backward, the entry before the range is the one beyond it, in every index.
+    let backward = search.backward(path, known) && path.way != Way::Unique;
+    let beyond = path.way == Way::Interval && (reads_on || backward && gaps);
+    let beyond = beyond || path.way == Way::Equal && backward && (secondary || gaps);
     if beyond && let Some(ranges) = path.ranges(search.table) {
         for (range, _) in ranges {
             let kind = if gaps { Kind::NextKey } else { Kind::Record };
-            let range = Range { low: range.high, high: Range::all().high };
+            let range = match backward {
+                true => Range { low: Key::lowest(), high: range.low },
+                false => Range { low: range.high, high: Range::all().high },
+            };
             intent.add(search.request(path.index, range, kind, Certainty::Unknown, "beyond-range"), None);
         }
     }

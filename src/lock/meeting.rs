@@ -108,6 +108,10 @@ impl IndexLocks {
         owns: impl Fn() -> bool,
     ) -> Option<(Relation, Certainty)> {
         let now = asking.now;
+        if held.kind == Kind::Ahead {
+            let comes = held.waits && held.named.contains(&request.range.low) && !held.has_come_to(request);
+            return (request.kind.inserts() && comes).then_some((Relation::Wait, Certainty::Likely));
+        }
         if let Some(certainty) = self.waits_for_record(request, held, now)
             && !(held.waits && owns() && self.goes_first(asking, request, held))
         {
@@ -182,6 +186,10 @@ impl IndexLocks {
         };
         // A new entry that still waits for its gap is not there, and nobody waits for the intention.
         let covers = held.kind.records() || held.kind.inserts() && !(held.insert && held.waits);
+        // What stood there when the scan was looked at is asked for by itself.
+        if request.kind == Kind::Ahead && !(held.inserted || held.insert) {
+            return None;
+        }
         // A new entry whose duplicate check waits asks for X in the end. Two of them with an equal key would both
         // get the S of their checks, and then each would wait for the other.
         let theirs = if request.kind.inserts() && held.is_new_entry() { Mode::X } else { held.mode };

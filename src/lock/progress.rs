@@ -146,8 +146,15 @@ impl LockTable {
         let request = otherwise.as_ref().unwrap_or(request);
         let reach = locks.reach(request, now);
         let before = *stopped;
-        let (got, _) = ask(&locks, asking, request, &reach, stopped, met);
+        let (mut got, _) = ask(&locks, asking, request, &reach, stopped, met);
+        if otherwise.is_some() && !got.waits {
+            got.asked = requests[number].range.clone();
+        }
         locks.advance(lock.handle, order, got);
+        if before && request.kind == Kind::Ahead {
+            let place = locks.place_of(request.index, &requests[..number], refs);
+            locks.comes_past(lock.handle, &place.unwrap_or_default());
+        }
         drop(locks);
         if *stopped && !before {
             self.stop_at(requests, refs, number);

@@ -193,7 +193,7 @@ proptest! {
         target in 0..9u64,
     ) {
         let graph = WaitFor::default();
-        let edge = |to: &u64| Edge { to: TxnId(*to), held: false, certainty: Certainty::Likely };
+        let edge = |to: &u64| Edge { to: TxnId(*to), held: false, certainty: Certainty::Likely, later: false };
         for (waiter, holders) in &edges {
             graph.set(TxnId(*waiter), holders.iter().map(edge).collect());
         }

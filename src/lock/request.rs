@@ -40,6 +40,9 @@ pub enum Kind {
     /// A record that is let go as soon as it was read: it is in the way only of those who come while the
     /// statement waits for it (READ COMMITTED; a row that WHERE rejects).
     Passed,
+    /// The records that others put in the range while the statement waits, beyond the place that it has come to: a
+    /// scan that locks no gaps (READ COMMITTED) reads them when it gets there. Nothing is held.
+    Ahead,
     /// Equality on all columns of a unique index: the record if there is one, else the gap where it would
     /// be. Which of the two is known from the answer.
     RecordOrGap,
@@ -75,7 +78,7 @@ pub enum Kind {
 impl Kind {
     /// May it lock records in its range?
     pub fn records(self) -> bool {
-        !matches!(self, Kind::Gap | Kind::Insert { .. } | Kind::Tried { .. })
+        !matches!(self, Kind::Gap | Kind::Ahead | Kind::Insert { .. } | Kind::Tried { .. })
     }
 
     /// May it lock gaps?
@@ -109,7 +112,7 @@ impl Kind {
     /// InnoDB's names, for reports.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Record | Kind::Passed | Kind::Clustered { .. } | Kind::Entry => "record",
+            Kind::Record | Kind::Passed | Kind::Ahead | Kind::Clustered { .. } | Kind::Entry => "record",
             Kind::RecordOrGap => "record or gap",
             Kind::Gap => "gap",
             Kind::NextKey => "next-key",

@@ -127,6 +127,10 @@ impl LockTable {
             if let Some(mode) = checks {
                 locks.checks(handle, mode, request.index.index == 0, now);
             }
+            if before && request.kind == Kind::Ahead {
+                let place = locks.place_of(request.index, &requests[..number], &refs);
+                locks.comes_past(handle, &place.unwrap_or_default());
+            }
             drop(locks);
             if stopped && !before {
                 let since = self.stop_at(requests, &refs, number);
@@ -181,6 +185,10 @@ impl LockTable {
             };
             let handle = locks.enter(asking, request, reach, Got { exact: is_read, ..got });
             locks.used(handle, filled, upgraded);
+            if before && request.kind == Kind::Ahead {
+                let place = locks.place_of(request.index, &exact.requests[..number], &noted);
+                locks.comes_past(handle, &place.unwrap_or_default());
+            }
             drop(locks);
             if stopped && !before {
                 self.stop_at(exact.requests, &noted, number);

@@ -23,6 +23,8 @@ pub struct Edge {
     pub held: bool,
     /// How sure that is.
     pub certainty: Certainty,
+    /// It waits for somebody else first.
+    pub later: bool,
 }
 
 /// Who waits for whom.
@@ -47,8 +49,14 @@ impl WaitFor {
             && let Some(mut edges) = self.edges.get_mut(&from)
             && edges.iter().all(|edge| edge.to != to)
         {
-            edges.push(Edge { to, held: false, certainty: Certainty::Likely });
+            edges.push(Edge { to, held: false, certainty: Certainty::Likely, later: true });
         }
+    }
+
+    /// Does somebody in this chain wait for the next only when another wait of his is over?
+    pub fn is_later(&self, chain: &[TxnId]) -> bool {
+        let mut steps = chain.windows(2);
+        steps.any(|step| self.edges_of(step[0]).iter().any(|edge| edge.to == step[1] && edge.later))
     }
 
     /// `from` waits no more.
@@ -183,7 +191,7 @@ mod tests {
     use super::*;
 
     fn edge(to: u64) -> Edge {
-        Edge { to: TxnId(to), held: false, certainty: Certainty::Likely }
+        Edge { to: TxnId(to), held: false, certainty: Certainty::Likely, later: false }
     }
 
     #[test]

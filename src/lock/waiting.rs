@@ -4,9 +4,12 @@
 use super::asking::Got;
 use super::index::{Held, IndexLocks};
 use super::interval_tree::Handle;
+use super::key::Key;
 use super::mode::Mode;
 use super::range::Range;
 use super::request::{Kind, Request};
+use super::table::LockRef;
+use crate::id::IndexId;
 
 impl IndexLocks {
     /// When a statement that waits has asked for (a part of) this lock, if it has come so far.
@@ -54,12 +57,38 @@ impl IndexLocks {
 
     /// What a statement that waits asks for here in the end, if that is not its request as it was.
     pub fn asks(&self, handle: Handle, request: &Request) -> Option<Request> {
-        let (_, held) = self.tree.get(handle)?;
+        let (extent, held) = self.tree.get(handle)?;
         if held.refused {
             return Some(Request { kind: held.kind, mode: held.mode, ..request.clone() });
         }
         // What has been put since into a gap that it had not come to it finds there.
-        (request.kind == Kind::Gap).then(|| Request { kind: Kind::NextKey, ..request.clone() })
+        let high = request.range.high.clone();
+        let (kind, low) = match request.kind {
+            Kind::Gap => (Kind::NextKey, &request.range.low),
+            Kind::NextKey if held.asked.is_empty() || held.asked.low < request.range.low => {
+                (Kind::NextKey, (&extent.low).min(&request.range.low))
+            }
+            Kind::Ahead if !held.asked.is_empty() => (Kind::Ahead, &held.asked.high),
+            _ => return None,
+        };
+        let range = Range { low: low.clone(), high };
+        Some(Request { kind, range, ..request.clone() })
+    }
+
+    /// The place that a statement has come to with these of its requests.
+    pub fn place_of(&self, index: IndexId, requests: &[Request], refs: &[LockRef]) -> Option<Key> {
+        let come = |lock: &LockRef| self.has_got(lock.handle) || self.waits_for(lock.handle);
+        let mut asked = requests.iter().zip(refs).rev().filter(|(_, lock)| lock.index == index);
+        asked.find(|(_, lock)| come(lock)).map(|(request, _)| request.range.high.clone())
+    }
+
+    /// A statement that waits has come to this place, and has not asked for what is put beyond it.
+    pub fn comes_past(&mut self, handle: Handle, place: &Key) {
+        if let Some((_, held)) = self.tree.get_mut(handle)
+            && held.kind == Kind::Ahead
+        {
+            held.asked = Range { low: held.named.low.clone(), high: place.clone() };
+        }
     }
 
     /// An entry that is only passed over is let go when the row behind it has been read: its statement waits for that

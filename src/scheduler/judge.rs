@@ -99,13 +99,19 @@ pub(super) fn behind(elder: Elder<'_>) -> Conflict {
 }
 
 /// The edges that a statement with these conflicts has: to all holders if it is held, else to those that
-/// it would wait for at the server.
+/// it would wait for at the server. For what it asks for behind its first wait it waits later.
 pub(super) fn edges(conflicts: &[Conflict], held: bool) -> Vec<Edge> {
+    let waits = || conflicts.iter().filter(|c| held || c.relation == Relation::Wait);
+    let first = waits().map(|c| c.request).min();
     let mut edges: Vec<Edge> = Vec::new();
-    for conflict in conflicts.iter().filter(|c| held || c.relation == Relation::Wait) {
-        match edges.iter_mut().find(|e| e.to == conflict.holder) {
-            Some(edge) => edge.certainty = edge.certainty.max(conflict.certainty),
-            None => edges.push(Edge { to: conflict.holder, held, certainty: conflict.certainty }),
+    for Conflict { holder, certainty, request, .. } in waits() {
+        let later = !held && Some(*request) > first;
+        match edges.iter_mut().find(|e| e.to == *holder) {
+            Some(edge) => {
+                edge.certainty = edge.certainty.max(*certainty);
+                edge.later &= later;
+            }
+            None => edges.push(Edge { to: *holder, held, certainty: *certainty, later }),
         }
     }
     edges
@@ -113,7 +119,7 @@ pub(super) fn edges(conflicts: &[Conflict], held: bool) -> Vec<Edge> {
 
 /// The edge of a statement that is held behind one transaction.
 pub(super) fn edge_to(txn: TxnId) -> Vec<Edge> {
-    vec![Edge { to: txn, held: true, certainty: Certainty::Likely }]
+    vec![Edge { to: txn, held: true, certainty: Certainty::Likely, later: false }]
 }
 
 /// Is one of these sessions held by interlock itself behind another of them?

@@ -41,7 +41,7 @@ impl Weight {
             return;
         }
         self.tables.insert(index.table);
-        if !kind.of_own_row() && kind != Kind::Passed {
+        if !kind.of_own_row() && !matches!(kind, Kind::Passed | Kind::Ahead) {
             let shape = match kind {
                 Kind::RecordOrGap => (true, false),
                 // The lock on the end of the index is one on a record, and the gap below it.
@@ -131,12 +131,15 @@ impl Scheduler {
         loser
     }
 
-    /// What the statement of `txn` waits for when `gone`, whom the server has chosen, is rolled back.
+    /// What the statement of `txn` waits for when `gone`, whom the server has chosen, is rolled back. Where the circle
+    /// closes later, when somebody gets on, it is not yet.
     pub fn left_without(&self, gone: TxnId, txn: TxnId, now: u64) -> Option<Report> {
+        let later = self.graph.chain(gone, txn).is_some_and(|chain| self.graph.is_later(&chain));
         self.server_queue.look(txn, |waiting| {
             let mut met = self.locks.again(waiting.waiter(), now);
             met.conflicts.retain(|c| {
-                c.certainty > Certainty::Unknown && c.holder != gone && c.relation == Relation::Wait
+                let stays = later || c.holder != gone;
+                c.certainty > Certainty::Unknown && stays && c.relation == Relation::Wait
             });
             if met.conflicts.is_empty() {
                 return None;

@@ -339,6 +339,8 @@ fn lock_mode(mode: Mode, kind: Kind) -> Option<&'static str> {
         (Mode::S, Kind::NextKey) => "S",
         (Mode::X, Kind::NextKey) => "X",
         (_, Kind::Insert { .. } | Kind::Tried { .. }) => "X,INSERT_INTENTION",
+        (Mode::S, Kind::Ahead) => "S,REC_NOT_GAP",
+        (Mode::X, Kind::Ahead) => "X,REC_NOT_GAP",
         (Mode::IS, _) => "IS",
         (Mode::IX, _) => "IX",
         (_, Kind::RecordOrGap) => return None,

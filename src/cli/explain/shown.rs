@@ -51,7 +51,7 @@ pub fn shown(
         (None, None) => range.low.before_end().filter(Key::is_lowest).map(|_| SUPREMUM.to_owned()),
     };
     let (suffix, data) = match kind {
-        Kind::Passed | Kind::Entry | Kind::Insert { .. } | Kind::Tried { .. } => return None,
+        Kind::Passed | Kind::Ahead | Kind::Entry | Kind::Insert { .. } | Kind::Tried { .. } => return None,
         Kind::Record | Kind::Clustered { .. } => (",REC_NOT_GAP", entry()),
         Kind::Gap => (",GAP", above()),
         Kind::NextKey | Kind::RecordOrGap => ("", entry()),
