@@ -66,6 +66,7 @@ impl Admission {
             known: Known::default(),
             patience_ms: patience.as_millis() as u64,
             overtakes: false,
+            leaves_out: false,
             changes: false,
             keeps: true,
         };

@@ -59,6 +59,7 @@ fn crowded(metrics: &Metrics) -> Arc<Admission> {
             patience_ms: 1000,
             keeps: true,
             overtakes: false,
+            leaves_out: false,
             changes: false,
             seen: Default::default(),
         };

@@ -8,6 +8,7 @@
 //! | `put-again` | REPLACE: the new row, once the one that had its key has gone |
 //! | `put-beside` | REPLACE, unique index: insert intention in the gap above or below the entry that is marked as deleted, for the new one with its key |
 //! | `changed-entry`, … | REPLACE whose key is the last unique one, with the same primary key: the row is changed in place, and entries that stay as they are are not locked. Not if another table refers to it or a trigger sees the deletion |
+//! | `own-key` | an earlier row of the statement has put the key: the check finds that, S. If the statement fails it is a lock on the gap where the entry stood |
 //! | `undone-entry` | MySQL: where the row had been put before its duplicate was met, an X gap lock stays; not at READ COMMITTED |
 //!
 //! Which key it was, a failed INSERT says itself; whether there was one, the number of affected rows (ON
@@ -33,6 +34,8 @@ use crate::sql::statement::{Insert, Rows, Value};
 
 /// The entry that is there already.
 pub const DUPLICATE: &str = "duplicate";
+/// The entry that an earlier row of the statement has put.
+const OWN: &str = "own-key";
 /// The row behind it.
 const ROW: &str = "duplicate-row";
 /// The entry behind it in its index.
@@ -120,10 +123,7 @@ impl<'a> Row<'a> {
         columns: Option<Vec<(usize, Option<Value<'a>>)>>,
         intent: &mut Intent,
     ) -> bool {
-        for request in intent.requests[from..].iter_mut().filter(|r| r.kind.inserts()) {
-            request.rule = UNDONE;
-            request.kind = Kind::Tried { check: request.kind.check() };
-        }
+        take_out(&mut intent.requests[from..]);
         let change = columns.map(|columns| self.changes(columns)).or_else(|| self.goes_on(new));
         let mode = if change.is_some() { Mode::X } else { Mode::S };
         let of = |at, mode, range, kind, rule| request(self.table, at, mode, range, kind, sure, rule);
@@ -141,6 +141,13 @@ impl<'a> Row<'a> {
             self.behind(at, span, entry, sure, intent);
         }
         change.exact(&[entry], Some(at), Certainty::Likely, intent)
+    }
+
+    /// An earlier row of the statement has put the key: requests `from` on are those that this one has made so far.
+    pub(super) fn meets_own(&self, new: &Request, from: usize, intent: &mut Intent) {
+        take_out(&mut intent.requests[from..]);
+        let kind = if new.index.index == 0 { Kind::Record } else { Kind::NextKey };
+        intent.add(Request { mode: Mode::S, kind, rule: OWN, ..new.clone() }, None);
     }
 
     /// REPLACE has taken the row out by another key; its entry here stands, marked, and the check finds it all the same.
@@ -187,6 +194,14 @@ impl<'a> Row<'a> {
     }
 }
 
+/// The new entries of a row are taken out again.
+fn take_out(row: &mut [Request]) {
+    for request in row.iter_mut().filter(|request| request.kind.inserts()) {
+        request.rule = UNDONE;
+        request.kind = Kind::Tried { check: request.kind.check() };
+    }
+}
+
 /// What the check for a key in a secondary index locks: the place, and how far the gap below it reaches.
 fn check(key: &Key, span: &SeenSpan) -> (Range, Range) {
     let range = Range::entries(key);
@@ -206,7 +221,7 @@ pub(super) fn beside(entry: &Request, span: &SeenSpan, above: bool) -> Request {
 
 /// Is this a lock of these rules, besides the new entries?
 pub(super) fn is_of(request: &Request) -> bool {
-    matches!(request.rule, DUPLICATE | ROW | NEXT)
+    matches!(request.rule, DUPLICATE | OWN | ROW | NEXT)
 }
 
 /// What became of the requests of an INSERT or REPLACE into `table`.
@@ -224,7 +239,7 @@ pub(super) fn settle(
     let mut settled = vec![Settled::Kept; requests.len()];
     let entry = |row: usize, index: u16| {
         let part = rows.get(row).map_or(&[][..], |row| &requests[row.clone()]);
-        part.iter().find(|r| of_row(r) && r.index.index == index).map(|r| &r.range)
+        part.iter().find(|r| (of_row(r) || r.rule == OWN) && r.index.index == index).map(|r| &r.range)
     };
     let of_own = |failed: &usize, index: u16, number: usize| {
         let key = entry(*failed, index);
@@ -241,11 +256,12 @@ pub(super) fn settle(
         let generated = generated.filter(|_| takes).map(|first| first + given);
         given += u64::from(takes);
         // The server was asked, and there was a duplicate.
-        let met = part.iter().any(|request| request.rule == DUPLICATE);
+        let met = part.iter().any(|request| matches!(request.rule, DUPLICATE | OWN));
         for (request, settled) in part.iter().zip(&mut settled[row.clone()]) {
             *settled = match &told {
                 // The entry itself has a request of its own.
                 _ if request.rule == BESIDE => Settled::Released,
+                Told::Failed(..) if request.rule == OWN => Settled::Undone,
                 _ if met && !of_row(request) => Settled::Kept,
                 _ if met && request.rule == UNDONE => undone(rules),
                 Told::Refused | Told::New if !of_row(request) => Settled::Released,
@@ -288,7 +304,7 @@ fn rows(requests: &[Request], table: Option<TableId>) -> Vec<std::ops::Range<usi
     let begins = |r: &Request| {
         Some(r.index.table) == table && r.index.index == 0 && r.kind.inserts() && r.rule != AGAIN
     };
-    let first = |r: &Request| begins(r) || r.rule == DUPLICATE && r.index.index == 0;
+    let first = |r: &Request| begins(r) || matches!(r.rule, DUPLICATE | OWN) && r.index.index == 0;
     let mut starts: Vec<usize> = (0..requests.len()).filter(|at| first(&requests[*at])).collect();
     // What stands before belongs to the first.
     match starts.first_mut() {

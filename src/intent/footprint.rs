@@ -131,7 +131,9 @@ impl<'a> Search<'a> {
         // An entry ends with the clustered key. MySQL does not go that way backward where a part descends.
         let mixed = self.context.flavour == Flavour::MySql && index.parts.iter().any(|part| part.descending);
         let behind: &[KeyPart] = if path.index == 0 || mixed { &[] } else { &self.table.indexes[0].parts };
-        let part = index.parts.iter().chain(behind).find(|part| part.column == place);
+        // What comes behind a column of which there are several values orders nothing by itself.
+        let mut leading = index.parts.iter().chain(behind).take(equal + 1);
+        let part = leading.find(|part| part.column == place);
         !known.plan.notes("Using filesort") && part.is_some_and(|part| *descending != part.descending)
     }
 }

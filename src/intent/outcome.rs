@@ -4,6 +4,7 @@
 //! full unique key a record. Where the answer does not tell, the request stays as it was asked for.
 
 use super::footprint::PASSED_OVER;
+use super::read::BEFORE_RANGE;
 use super::write::AUTO_INC;
 use super::{change, duplicate, foreign_key};
 use crate::catalog::Flavour;
@@ -86,9 +87,7 @@ pub fn settle(
 ) -> Vec<Settled> {
     let flavour = rules.flavour;
     let found = found(statement, answered);
-    let named = |r: &&Request| {
-        !r.kind.inserts() && r.kind != Kind::Ahead && r.certainty > Certainty::Unknown
-    };
+    let named = |r: &&Request| !r.kind.inserts() && r.kind != Kind::Ahead && r.certainty > Certainty::Unknown;
     let searched =
         requests.iter().filter(named).filter(|r| !change::is_of(r) && !foreign_key::is_of(r)).count() as u64;
     let puts = matches!(statement, Statement::Insert(_));
@@ -212,7 +211,7 @@ enum Found {
 fn keeps_rejected(request: &Request, filtered: bool) -> bool {
     request.rule.ends_with("+filter")
         || filtered && matches!(request.kind, Kind::Clustered { .. })
-        || matches!(request.rule, "full-scan" | "possible-path" | "beyond-range")
+        || matches!(request.rule, "full-scan" | "possible-path" | "beyond-range" | BEFORE_RANGE)
 }
 
 /// READ COMMITTED: is the lock on a row that WHERE rejects given up? A SELECT by a full unique key keeps it, and
@@ -220,7 +219,7 @@ fn keeps_rejected(request: &Request, filtered: bool) -> bool {
 fn lets_go(statement: &Statement, request: &Request, unique: bool, flavour: Flavour) -> bool {
     let secondary = request.index.index != 0 || matches!(request.kind, Kind::Clustered { .. });
     let select = matches!(statement, Statement::Select(_));
-    let kept = unique && select || secondary && flavour == Flavour::MariaDb;
+    let kept = unique && select || secondary && flavour == Flavour::MariaDb || request.rule == BEFORE_RANGE;
     matches!(request.kind, Kind::Record | Kind::Clustered { .. }) && !kept
 }
 

@@ -19,6 +19,7 @@
 //! | `equal-entries` | leading columns of an index | next-key on the matches, the gap behind the last |
 //! | `interval` | a range of an index | next-key on what is read |
 //! | `beyond-range` | the entry behind a range | next-key there: secondary indexes, and MariaDB's primary key |
+//! | `before-range` | the entry before a range that is read backward | next-key there; the record stays locked at READ COMMITTED as well |
 //! | `clustered-record` | the row behind a secondary entry | the record |
 //! | `full-scan` | every record | next-key on all of them, and the supremum |
 //! | `one-end` | MIN, MAX: the first or last entry of a range | next-key there, and the gap behind a last one |
@@ -43,6 +44,9 @@ use crate::lock::request::{Kind, Request};
 use crate::sql::statement::{
     Condition, Insert, Isolation, RowLock, Rows, Statement, TableAccess, TableName, Test, Value, WaitPolicy,
 };
+
+/// Rule of the entry before a range that is read backward.
+pub(super) const BEFORE_RANGE: &str = "before-range";
 
 /// Finds definitions.
 pub type Tables<'t> = &'t dyn Fn(&TableName) -> Option<Arc<Table>>;
@@ -212,6 +216,14 @@ fn changes(
         _ => None,
     };
     let certainty = if search.nested || search.stops { Certainty::Likely } else { Certainty::Certain };
+    // Where LIMIT ends the search, the rows behind that are not changed.
+    let come_to = |entry: &&SeenEntry| {
+        let of_index = |request: &&Request| Some(usize::from(request.index.index)) == via;
+        let mut asked = intent.requests[first..].iter().filter(of_index);
+        asked.any(|request| request.kind.records() && request.range.contains(&entry.key))
+    };
+    let all = !search.stops || via.is_none();
+    let rows = rows.map(|rows| rows.into_iter().filter(|row| all || come_to(row)).collect::<Vec<_>>());
     match (rows, via) {
         (None, _) => change.wide(via, intent),
         (Some(rows), Some(at)) if change.goes_with_search(at) => {
@@ -366,11 +378,11 @@ fn planned(search: &Search<'_>, path: &Path<'_>, known: &Known, intent: &mut Int
     if beyond && let Some(ranges) = path.ranges(search.table) {
         for (range, _) in ranges {
             let kind = if gaps { Kind::NextKey } else { Kind::Record };
-            let range = match backward {
-                true => Range { low: Key::lowest(), high: range.low },
-                false => Range { low: range.high, high: Range::all().high },
+            let (range, rule) = match backward {
+                true => (Range { low: Key::lowest(), high: range.low }, BEFORE_RANGE),
+                false => (Range { low: range.high, high: Range::all().high }, "beyond-range"),
             };
-            intent.add(search.request(path.index, range, kind, Certainty::Unknown, "beyond-range"), None);
+            intent.add(search.request(path.index, range, kind, Certainty::Unknown, rule), None);
         }
     }
     if secondary && (search.mode == Mode::X || !search.covering(path)) {

@@ -93,6 +93,8 @@ pub struct Conflict {
     pub kind: Kind,
     /// The part of the index that the lock covers, its gaps included.
     pub range: Range,
+    /// An insert runs into the gap of the lock, not into what is locked at the place itself.
+    pub gap: bool,
     /// There is no lock structure for it yet: it is on an entry that the holder has put or changed itself.
     pub implicit: bool,
     /// Whom to ask for the exact lock, if this one is wider.

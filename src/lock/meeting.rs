@@ -79,6 +79,7 @@ impl IndexLocks {
                 mode: held.mode,
                 kind: if held.is_new_entry() { Kind::Insert { check: None } } else { held.kind },
                 range: extent.clone(),
+                gap: request.kind.inserts() && !held.named.intersects(&request.range),
                 implicit: held.insert || held.kind.of_own_row(),
                 search: held.search,
             };

@@ -5,7 +5,7 @@ use super::asking::{Asking, Met};
 use super::mode::Mode;
 use super::request::{Kind, Request};
 use super::table::{LockRef, LockTable, ask};
-use crate::id::TxnId;
+use crate::id::{IndexId, TxnId};
 
 /// A statement that waits at the server.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct Waiter<'a> {
     pub refs: &'a [LockRef],
     /// See [`Asking::overtakes`].
     pub overtakes: bool,
+    /// Where the key of a row is there, it goes on with the next row.
+    pub leaves_out: bool,
 }
 
 impl Waiter<'_> {
@@ -28,8 +30,8 @@ impl Waiter<'_> {
 
 impl LockTable {
     /// A transaction is about to end: a statement that waits for a row which goes with it will not ask for what
-    /// belongs to that row, and an INSERT whose key stays will ask for nothing more. `going` are the locks of the
-    /// transaction.
+    /// belongs to that row, and an INSERT whose key stays will ask for nothing more, or (IGNORE) for nothing more of
+    /// its row. `going` are the locks of the transaction.
     pub fn lose_row(&self, waiter: Waiter<'_>, going: &[LockRef], commits: bool) {
         let Waiter { requests, refs, .. } = waiter;
         let Some(at) = refs.iter().position(|lock| self.waits_for(*lock)) else { return };
@@ -47,7 +49,15 @@ impl LockTable {
             let mut there = same().filter(|lock| locks.names(lock.handle, &asked.range)).peekable();
             let stays = there.peek().is_some() && !there.any(|lock| locks.goes(lock.handle, commits));
             refused = fails && stays;
-            if refused { requests.len() } else { 0 }
+            match refused {
+                true if waiter.leaves_out => {
+                    // A row begins with its clustered entry.
+                    let clustered = IndexId { index: 0, ..asked.index };
+                    requests[at + 1..].iter().take_while(|request| request.index != clustered).count()
+                }
+                true => requests.len(),
+                false => 0,
+            }
         };
         drop(locks);
         if refused && let Some(mut locks) = self.indexes.get_mut(&asked.index) {
@@ -165,7 +175,7 @@ impl LockTable {
     /// Is nothing in the way of a request that was noted any more?
     pub fn granted(&self, txn: TxnId, request: &Request, lock: LockRef, now: u64) -> bool {
         let (requests, refs) = (std::slice::from_ref(request), &[lock]);
-        let met = self.again(Waiter { txn, requests, refs, overtakes: false }, now);
+        let met = self.again(Waiter { txn, requests, refs, overtakes: false, leaves_out: false }, now);
         met.conflicts.is_empty()
     }
 }

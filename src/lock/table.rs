@@ -351,7 +351,7 @@ pub(super) fn ask(
     let known = |c: &&Conflict| c.relation == Relation::Wait && c.certainty > Certainty::Unknown;
     let mut waits = met.conflicts[first..].iter().filter(known).peekable();
     let asks = waits.peek().is_some();
-    let record = waits.any(|c| c.kind.records() || c.kind.inserts());
+    let record = waits.any(|c| !c.gap && (c.kind.records() || c.kind.inserts()));
     let asked = if *stopped { Range { high: request.range.low.clone(), ..asked } } else { asked };
     if *stopped || asks && request.range.is_entries() {
         // What it does not get now is in nobody's way.

@@ -211,4 +211,14 @@ mod tests {
         graph.clear(TxnId(5));
         assert_eq!(graph.chain(TxnId(1), TxnId(4)), None);
     }
+
+    #[test]
+    fn who_comes_to_wait_waits_later() {
+        let graph = WaitFor::default();
+        graph.set(TxnId(1), vec![edge(2)]);
+        graph.comes_to(TxnId(1), TxnId(3));
+        assert!(!graph.is_later(&[1, 2].map(TxnId)) && graph.is_later(&[1, 3].map(TxnId)));
+        graph.comes_to(TxnId(1), TxnId(2));
+        assert!(!graph.is_later(&[1, 2].map(TxnId)), "it waits already");
+    }
 }

@@ -38,9 +38,12 @@ impl IndexLocks {
         self.tree.get(handle).is_some_and(|(extent, _)| extent.intersects(range))
     }
 
-    /// Does an insert that waits go on to its place, because the record that it was compared with was taken out?
+    /// Does an insert that waits look at its place anew when it goes on? So it does where the record that it was
+    /// compared with was taken out, and where it has waited for a gap: the server looks for gap locks again, and
+    /// those of others who have waited with it are there by then.
     pub fn goes_to_its_place(&self, handle: Handle) -> bool {
-        self.tree.get(handle).is_some_and(|(_, held)| held.waits && held.insert && held.kind == Kind::Gap)
+        let waits = |held: &Held| held.waits && held.insert && !held.asked.is_empty();
+        self.tree.get(handle).is_some_and(|(_, held)| waits(held) && !held.kind.records())
     }
 
     /// Does an insert wait for a record with its key?

@@ -217,3 +217,52 @@ fn what_was_waited_for_in_vain_is_let_go() {
     assert!(!locks.settle(handle, &Settled::Released, 9));
     assert!(locks.is_empty());
 }
+
+/// READ COMMITTED: a scan of 0 to 9 waits at 5. What is put behind that place keeps it back later, what is put before
+/// does not, and nobody waits for it because of that.
+#[test]
+fn a_scan_comes_to_what_is_put_ahead_of_it() {
+    let ahead = Request { range: Range { low: key(0), high: key(9) }, ..request(Kind::Ahead, Mode::X, 0) };
+    let mut locks = IndexLocks::default();
+    let handle = enter_waiting(&mut locks, 2, &ahead);
+    locks.comes_past(handle, &key(5).after());
+    let mut put = |value| {
+        let new = request(Kind::Insert { check: None }, Mode::X, value);
+        let (mut met, reach) = (Met::default(), locks.reach(&new, 0));
+        locks.meet(asking(3), &new, &reach, &mut met);
+        (met.conflicts.len(), met.behind)
+    };
+    assert_eq!(put(7), (0, vec![TxnId(2)]));
+    assert_eq!(put(3), (0, vec![]));
+    // Its statement looks for them when it gets there.
+    let new = request(Kind::Insert { check: None }, Mode::X, 7);
+    let other = enter(&mut locks, &new);
+    locks.settle(other, &Settled::Became(Kind::Record, new.range.clone()), 9);
+    let asks = locks.asks(handle, &ahead).expect("it has not come to the end");
+    assert_eq!(asks.range, Range { low: key(5).after(), high: key(9) });
+    let mut met = Met::default();
+    locks.meet(asking(2), &asks, &asks.range, &mut met);
+    assert_eq!(met.conflicts.iter().map(|c| c.relation).collect::<Vec<_>>(), [Wait]);
+    // A row that stood there all the time is asked for by itself.
+    let mut locks = IndexLocks::default();
+    let stood = enter(&mut locks, &request(Kind::Record, Mode::X, 7));
+    locks.settle(stood, &Settled::Kept, 9);
+    let mut met = Met::default();
+    locks.meet(asking(2), &asks, &asks.range, &mut met);
+    assert!(met.conflicts.is_empty());
+}
+
+/// What stands in the gap below an entry that a scan has not come to yet, it meets on its way there.
+#[test]
+fn a_scan_that_locks_gaps_asks_for_what_was_put_into_them() {
+    let next = request(Kind::NextKey, Mode::X, 5);
+    let mut locks = IndexLocks::default();
+    let reach = Range { low: key(2).after(), high: next.range.high.clone() };
+    let nothing =
+        Got { asked: Range { high: next.range.low.clone(), ..next.range.clone() }, waits: true, exact: true };
+    let handle = locks.enter(asking(2), &next, reach.clone(), nothing);
+    assert_eq!(locks.asks(handle, &next).map(|asks| asks.range), Some(reach));
+    // Once it waits for the entry itself it has come past the gap.
+    let handle = enter_waiting(&mut locks, 3, &next);
+    assert_eq!(locks.asks(handle, &next), None);
+}

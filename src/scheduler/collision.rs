@@ -148,6 +148,7 @@ impl Scheduler {
                     mode: request.mode,
                     kind: Kind::Gap,
                     range: request.range.clone(),
+                    gap: false,
                     implicit: false,
                     search: None,
                 };

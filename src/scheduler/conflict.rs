@@ -34,6 +34,8 @@ pub struct Submission {
     pub patience_ms: u64,
     /// Whoever holds a lock passes those that wait for it: see [`crate::lock::asking::Asking`].
     pub overtakes: bool,
+    /// INSERT IGNORE: a row whose key is there is left out, and the next one is put.
+    pub leaves_out: bool,
     /// It changes the rows that it locks.
     pub changes: bool,
     /// The locks are kept after the statement (it runs in a transaction). An autocommit statement cannot

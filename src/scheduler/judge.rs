@@ -76,6 +76,7 @@ fn by_signature(holder: TxnId, submission: &Submission) -> Conflict {
         mode: nothing.mode,
         kind: nothing.kind,
         range: nothing.range,
+        gap: false,
         implicit: false,
         search: None,
     }
@@ -93,6 +94,7 @@ pub(super) fn behind(elder: Elder<'_>) -> Conflict {
         mode: elder.theirs.mode,
         kind: elder.theirs.kind,
         range: elder.theirs.range.clone(),
+        gap: false,
         implicit: false,
         search: None,
     }

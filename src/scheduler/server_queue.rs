@@ -29,8 +29,9 @@ pub(super) struct Waiting {
 impl Waiting {
     /// As the lock table knows it.
     pub(super) fn waiter(&self) -> Waiter<'_> {
-        let Submission { txn, requests, overtakes, .. } = &self.submission;
-        Waiter { txn: *txn, requests, refs: &self.refs, overtakes: *overtakes }
+        let Submission { txn, requests, overtakes, leaves_out, .. } = &self.submission;
+        let (overtakes, leaves_out) = (*overtakes, *leaves_out);
+        Waiter { txn: *txn, requests, refs: &self.refs, overtakes, leaves_out }
     }
 }
 

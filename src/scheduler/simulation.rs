@@ -97,6 +97,7 @@ impl World {
             known: Known::default(),
             patience_ms: 1000,
             overtakes: true,
+            leaves_out: false,
             changes: false,
             keeps: true,
         };

@@ -7,6 +7,11 @@ pub fn why(rule: &str) -> &'static str {
         "equal-entries" => "entries with equal key columns are read, up to the first that differs",
         "interval" => "a range of the index is read, up to the first entry beyond it",
         "beyond-range" => "the entry behind the range is read too, to see that the range has ended",
+        "before-range" => {
+            "the index is read backward, and the entry before the range to see that it has ended"
+        }
+        "rows-to-come" => "rows that others put ahead of the search while it waits",
+        "own-key" => "an earlier row of the statement has put this key",
         "full-scan" => "no index narrows the search: every row is read",
         "possible-path" => "the optimizer may read this index instead",
         "entry" => "the search finds this entry",

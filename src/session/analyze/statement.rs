@@ -265,6 +265,7 @@ impl Analyzer {
             known,
             patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
             overtakes: self.flavour == Flavour::MySql,
+            leaves_out: matches!(&plan.statement, Statement::Insert(insert) if insert.ignore),
             changes: matches!(plan.statement, Statement::Update(_) | Statement::Delete(_)),
             keeps,
         };
