@@ -314,6 +314,18 @@ impl Admission {
         kept
     }
 
+    /// How many of these requests a statement has got that was refused one instead of waiting for it; `refs` are its
+    /// locks as they were noted. `None`: nothing is in its way any more.
+    pub fn got_before_refusal(&self, txn: TxnId, requests: &[Request], refs: &[LockRef]) -> Option<usize> {
+        let order = refs.first()?.order();
+        self.scheduler.locks().first_in_way(txn, requests, order, self.now())
+    }
+
+    /// What these locks cover the server's indexes tell, and nobody else.
+    pub fn doubt(&self, refs: &[LockRef]) {
+        self.scheduler.locks().doubt(refs, true);
+    }
+
     /// The locks of a statement turn out to be these.
     pub fn replace(&self, txn: TxnId, refs: &[LockRef], exact: Exact<'_>) -> LockRefs {
         self.room.taken(exact.requests.len());

@@ -120,8 +120,12 @@ pub fn settle(
             _ if is_refused(answered) => Settled::Released,
             // A table that INSERT … SELECT reads is searched; the other one is written.
             (kind, Some(written)) if kind.inserts() || duplicate::is_of(request) => written,
-            _ if matches!(answered, Answered::Failed(code) if NOT_GRANTED.contains(code)) => {
-                if searched == 1 { Settled::Released } else { Settled::Kept }
+            _ if is_not_granted(answered) => {
+                if searched == 1 {
+                    Settled::Released
+                } else {
+                    Settled::Kept
+                }
             }
             _ => match found {
                 Found::Nothing => missing(request),
@@ -132,6 +136,11 @@ pub fn settle(
             },
         })
         .collect()
+}
+
+/// Did the server refuse a lock, at once or after a while?
+pub fn is_not_granted(answered: &Answered) -> bool {
+    matches!(answered, Answered::Failed(code) if NOT_GRANTED.contains(code))
 }
 
 /// Did the server look at no row?
@@ -150,8 +159,7 @@ pub fn settle_exact(
 ) -> Vec<Settled> {
     let mut settled = settle(statement, requests, answered, generated, rules);
     for (settled, request) in settled.iter_mut().zip(requests) {
-        let not_granted = matches!(answered, Answered::Failed(code) if NOT_GRANTED.contains(code));
-        let refused = not_granted || is_refused(answered);
+        let refused = is_not_granted(answered) || is_refused(answered);
         if change::is_of(request) || foreign_key::is_of(request) || duplicate::is_of(request) {
             continue;
         }

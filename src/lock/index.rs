@@ -193,9 +193,9 @@ impl IndexLocks {
     }
 
     /// What a lock covers is anybody's guess.
-    pub fn doubt(&mut self, handle: Handle) {
+    pub fn doubt(&mut self, handle: Handle, tells: bool) {
         if let Some((_, held)) = self.tree.get_mut(handle) {
-            (held.certainty, held.search) = (Certainty::Unknown, None);
+            (held.certainty, held.search) = (Certainty::Unknown, held.search.filter(|_| tells));
         }
     }
 

@@ -32,6 +32,11 @@ pub struct LockRef {
 }
 
 impl LockRef {
+    /// When it was asked for: smaller is earlier.
+    pub fn order(&self) -> u64 {
+        self.order
+    }
+
     /// Was it asked for at this moment or later? See [`LockTable::moment`].
     pub fn is_since(&self, moment: u64) -> bool {
         self.order >= moment
@@ -144,6 +149,27 @@ impl LockTable {
         (refs, met)
     }
 
+    /// The first of a statement's requests, asked for in this order at the moment `order`, that is in the way of somebody
+    /// else's lock now.
+    pub fn first_in_way(&self, txn: TxnId, requests: &[Request], order: u64, now: u64) -> Option<usize> {
+        requests.iter().enumerate().position(|(number, request)| {
+            let Some(mut locks) = self.indexes.get_mut(&request.index) else { return false };
+            let asking = Asking {
+                by: txn.into(),
+                number,
+                order,
+                now,
+                overtakes: false,
+                exact: false,
+                anew: false,
+                search: None,
+            };
+            let (mut met, reach) = (Met::default(), locks.reach(request, now));
+            locks.meet(asking, request, &reach, &mut met);
+            met.conflicts.iter().any(|c| c.relation == Relation::Wait && c.certainty > Certainty::Unknown)
+        })
+    }
+
     /// See [`IndexLocks::name_new`].
     pub fn name_new(&self, index: IndexId, found: &[Key]) {
         if let Some(mut locks) = self.indexes.get_mut(&index) {
@@ -200,11 +226,11 @@ impl LockTable {
         (noted, met)
     }
 
-    /// What these locks cover is anybody's guess, and the server's indexes do not tell it either.
-    pub fn doubt(&self, refs: &[LockRef]) {
+    /// What these locks cover is anybody's guess. `tells`: the server's indexes tell it.
+    pub fn doubt(&self, refs: &[LockRef], tells: bool) {
         for lock in refs {
             if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
-                locks.doubt(lock.handle);
+                locks.doubt(lock.handle, tells);
             }
         }
     }

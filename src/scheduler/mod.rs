@@ -161,7 +161,7 @@ impl Scheduler {
             // What others have locked it passes over: which rows remain, nobody can tell.
             let waits = met.conflicts.iter().filter(|c| c.relation == Relation::Wait);
             let passed: SmallVec<[LockRef; 4]> = waits.map(|c| refs[c.request]).collect();
-            self.locks.doubt(&passed);
+            self.locks.doubt(&passed, submission.known.refuses);
             self.get_behind(&met.behind, submission.txn);
             return Some(refs);
         }

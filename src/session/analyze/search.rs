@@ -15,6 +15,7 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 
 use super::inquiry::Inquiry;
+use super::statement::refuses;
 use crate::admission::search::Narrow;
 use crate::catalog::Flavour;
 use crate::id::{SearchId, TxnId};
@@ -45,6 +46,8 @@ struct State {
     exact: bool,
     /// The transaction was rolled back to before it; whether its new entries leave gap locks.
     undone: Option<bool>,
+    /// It was refused a lock instead of waiting for it (NOWAIT): it has what it had asked for before.
+    refused: bool,
     /// The narrowing under way.
     narrowing: Option<Shared<BoxFuture<'static, ()>>>,
 }
@@ -93,6 +96,15 @@ impl Search {
     pub(super) fn answered(&self, answered: Answered, generated: Option<u64>) -> bool {
         let mut state = self.state.lock();
         let Some(refs) = state.refs.take() else { return false };
+        let admission = &self.inquiry.shared.admission;
+        if outcome::is_not_granted(&answered) && refuses(self.inquiry.statement()) {
+            admission.doubt(&refs);
+            let kept = vec![Settled::Kept; refs.len()];
+            state.refs = Some(admission.answered(self.txn, refs, &kept));
+            (state.settled, state.refused) = (kept, true);
+            state.answered = Some((Answered::Unclear, generated));
+            return true;
+        }
         state.answered = Some((answered, generated));
         let answers =
             |refs, settled: &[Settled]| self.inquiry.shared.admission.answered(self.txn, refs, settled);
@@ -170,6 +182,17 @@ impl Search {
             // Its own transaction has inserted or deleted there since: the wide locks stay.
             state.refs = Some(refs);
             return admission.searches.close(self.id);
+        }
+        let mut intent = intent;
+        if state.refused {
+            let Some(got) = admission.got_before_refusal(self.txn, &intent.requests, &refs) else {
+                // Whoever was in its way has gone.
+                state.refs = Some(refs);
+                return admission.searches.close(self.id);
+            };
+            intent.requests.truncate(got);
+            intent.reaches.truncate(got);
+            intent.inner = 0;
         }
         let exact = Exact {
             requests: &intent.requests,

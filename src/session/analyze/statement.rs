@@ -26,7 +26,7 @@ use crate::sql::cache::{Analysed, Plan};
 use crate::sql::formula::Moment;
 use crate::sql::lexer::Reading;
 use crate::sql::set;
-use crate::sql::statement::{Scalar, Statement, TableName, Value};
+use crate::sql::statement::{Scalar, Statement, TableAccess, TableName, Value, WaitPolicy};
 use crate::sql::tag::Tag;
 use crate::txn::effect::{Effect, Ending, Runs};
 use crate::txn::state::SessionDefaults;
@@ -255,6 +255,7 @@ impl Analyzer {
             search: search.as_ref().map(|search| search.id),
             reaches: std::mem::take(&mut intent.reaches),
             never_waits: intent.never_waits,
+            refuses: refuses(&plan.statement),
         };
         let submission = Submission {
             session: self.entry.id,
@@ -417,6 +418,12 @@ impl Analyzer {
             None => self.shared.settings().action,
         }
     }
+}
+
+/// NOWAIT: does it end at the first lock that somebody else has?
+pub(super) fn refuses(statement: &Statement) -> bool {
+    let policy = |access: &TableAccess| access.lock.map(|lock| lock.wait);
+    statement.accesses().iter().any(|access| policy(access) == Some(WaitPolicy::NoWait))
 }
 
 /// The text that is kept for reports.
