@@ -5,6 +5,7 @@
 //! | `duplicate` | the entry that is there: the record in the primary key; next-key in a unique index, at READ COMMITTED too. S; X where the statement goes on to change it |
 //! | `duplicate-row` | ON DUPLICATE KEY UPDATE, REPLACE: X on the row behind it |
 //! | `next-entry` | REPLACE, unique index: X next-key on the entry behind it, or on the gap at the index's end |
+//! | `returned-row` | what the statement does to the row that has its key, if somebody who has deleted it rolls back |
 //! | `put-again` | REPLACE: the new row, once the one that had its key has gone |
 //! | `put-beside` | REPLACE, unique index: insert intention in the gap above or below the entry that is marked as deleted, for the new one with its key |
 //! | `changed-entry`, … | REPLACE whose key is the last unique one, with the same primary key: the row is changed in place, and entries that stay as they are are not locked. Not if another table refers to it or a trigger sees the deletion |
@@ -29,7 +30,7 @@ use crate::id::TableId;
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
-use crate::lock::request::{Kind, Request, Settled};
+use crate::lock::request::{Kind, RETURNED, Request, Settled};
 use crate::sql::statement::{Insert, Rows, Value};
 
 /// The entry that is there already.
@@ -143,6 +144,23 @@ impl<'a> Row<'a> {
         change.exact(&[entry], Some(at), Certainty::Likely, intent)
     }
 
+    /// The row that has the key was deleted by somebody, and stays if that is rolled back: then it is changed.
+    pub(super) fn may_stay(&self, NewEntry { at, key, row: new, sure }: NewEntry<'_>, intent: &mut Intent) {
+        let gone = |entry: &&SeenEntry| entry.committed && !entry.newest;
+        let span = self.known.place(self.table.id, at, key);
+        let entry = span.and_then(|span| span.entries.iter().find(gone));
+        let (Some(entry), Some(change)) = (entry, self.goes_on(new)) else { return };
+        let first = intent.requests.len();
+        if at != 0 {
+            let row = Range::entries(&entry.clustered);
+            intent.add(request(self.table, 0, Mode::X, row, Kind::Record, sure, RETURNED), None);
+        }
+        change.exact(&[entry], Some(at), Certainty::Likely, intent);
+        for request in &mut intent.requests[first..] {
+            (request.rule, request.certainty) = (RETURNED, request.certainty.min(Certainty::Likely));
+        }
+    }
+
     /// An earlier row of the statement has put the key: requests `from` on are those that this one has made so far.
     pub(super) fn meets_own(&self, new: &Request, from: usize, intent: &mut Intent) {
         take_out(&mut intent.requests[from..]);
@@ -221,7 +239,7 @@ pub(super) fn beside(entry: &Request, span: &SeenSpan, above: bool) -> Request {
 
 /// Is this a lock of these rules, besides the new entries?
 pub(super) fn is_of(request: &Request) -> bool {
-    matches!(request.rule, DUPLICATE | OWN | ROW | NEXT)
+    matches!(request.rule, DUPLICATE | OWN | ROW | NEXT | RETURNED)
 }
 
 /// What became of the requests of an INSERT or REPLACE into `table`.
@@ -233,7 +251,9 @@ pub(super) fn settle(
     rules: Rules,
 ) -> Vec<Settled> {
     let table = requests.iter().find(|r| r.kind.inserts()).map(|r| r.index.table);
-    let of_row = |request: &Request| request.kind.inserts() && Some(request.index.table) == table;
+    let of_row = |request: &Request| {
+        request.kind.inserts() && Some(request.index.table) == table && request.rule != RETURNED
+    };
     let rows = rows(requests, table);
     let told = told(insert, requests, &rows, answered);
     let mut settled = vec![Settled::Kept; requests.len()];
@@ -261,6 +281,11 @@ pub(super) fn settle(
             *settled = match &told {
                 // The entry itself has a request of its own.
                 _ if request.rule == BESIDE => Settled::Released,
+                Told::Met | Told::Replaced if request.rule == RETURNED && request.kind.inserts() => {
+                    Settled::Became(Kind::Record, request.range.clone())
+                }
+                Told::Met | Told::Replaced if request.rule == RETURNED => Settled::Kept,
+                _ if request.rule == RETURNED => Settled::Released,
                 Told::Failed(..) if request.rule == OWN => Settled::Undone,
                 _ if met && !of_row(request) => Settled::Kept,
                 _ if met && request.rule == UNDONE => undone(rules),
@@ -302,7 +327,8 @@ enum Told {
 /// The requests of each row: they begin with the clustered index.
 fn rows(requests: &[Request], table: Option<TableId>) -> Vec<std::ops::Range<usize>> {
     let begins = |r: &Request| {
-        Some(r.index.table) == table && r.index.index == 0 && r.kind.inserts() && r.rule != AGAIN
+        let own = r.rule != AGAIN && r.rule != RETURNED;
+        Some(r.index.table) == table && r.index.index == 0 && r.kind.inserts() && own
     };
     let first = |r: &Request| begins(r) || matches!(r.rule, DUPLICATE | OWN) && r.index.index == 0;
     let mut starts: Vec<usize> = (0..requests.len()).filter(|at| first(&requests[*at])).collect();

@@ -336,7 +336,13 @@ impl<'a> Row<'a> {
                     continue;
                 }
                 // Somebody has put it there, or takes it away: who, is not known.
-                Some(None) if met.is_moving(at, &request.range.low) => *sure = (*sure).min(Certainty::Likely),
+                Some(None) if met.is_moving(at, &request.range.low) => {
+                    *sure = (*sure).min(Certainty::Likely);
+                    let key = request.range.low.clone();
+                    intent.add(request, None);
+                    met.may_stay(NewEntry { at, key: &key, row: &new, sure: *sure }, intent);
+                    continue;
+                }
                 Some(None) => {}
                 // Whether the statement comes any further is not known.
                 None if unique => {

@@ -3,7 +3,7 @@
 
 use super::asking::{Asking, Met};
 use super::mode::Mode;
-use super::request::{Kind, Request};
+use super::request::{Kind, RETURNED, Request};
 use super::table::{LockRef, LockTable, ask};
 use crate::id::{IndexId, TxnId};
 
@@ -18,7 +18,7 @@ pub struct Waiter<'a> {
     pub refs: &'a [LockRef],
     /// See [`Asking::overtakes`].
     pub overtakes: bool,
-    /// Where the key of a row is there, it goes on with the next row.
+    /// Where the key of a row is there, that row is not put, and it goes on with the next one.
     pub leaves_out: bool,
 }
 
@@ -30,40 +30,45 @@ impl Waiter<'_> {
 
 impl LockTable {
     /// A transaction is about to end: a statement that waits for a row which goes with it will not ask for what
-    /// belongs to that row, and an INSERT whose key stays will ask for nothing more, or (IGNORE) for nothing more of
-    /// its row. `going` are the locks of the transaction.
+    /// belongs to that row, and an INSERT whose key stays will ask for nothing more, or (IGNORE, ON DUPLICATE KEY
+    /// UPDATE) for nothing more of its row but what it does to the one that is there. `going` are the locks of the
+    /// transaction.
     pub fn lose_row(&self, waiter: Waiter<'_>, going: &[LockRef], commits: bool) {
         let Waiter { requests, refs, .. } = waiter;
         let Some(at) = refs.iter().position(|lock| self.waits_for(*lock)) else { return };
         let Some(asked) = requests.get(at).filter(|request| request.range.is_entries()) else { return };
         let Some(locks) = self.indexes.get(&asked.index) else { return };
         let same = || going.iter().filter(|lock| lock.index == asked.index);
-        let mut refused = false;
-        let unasked = if !asked.kind.of_own_row() {
+        let next = at + 1;
+        let (mut refused, mut unasked) = (false, next..next);
+        if !asked.kind.of_own_row() {
             let goes = same().any(|lock| locks.goes_with(lock.handle, commits, &asked.range));
-            let next = |request: &&Request| request.index != asked.index || request.kind.of_own_row();
-            requests[at + 1..].iter().take_while(next).filter(|_| goes).count()
-        } else {
-            // Its key is there: if it stays, the statement ends with error 1062.
-            let fails = asked.kind.check() == Some(Mode::S) && locks.is_checked(refs[at].handle);
+            let of_row = |request: &&Request| request.index != asked.index || request.kind.of_own_row();
+            unasked.end += requests[next..].iter().take_while(of_row).filter(|_| goes).count();
+        } else if locks.is_checked(refs[at].handle) {
+            // Its key is there: if it stays, a plain INSERT ends with error 1062.
+            let fails = asked.kind.check() == Some(Mode::S);
+            let back = requests[next..].iter().take_while(|request| request.rule == RETURNED).count();
             let mut there = same().filter(|lock| locks.names(lock.handle, &asked.range)).peekable();
             let stays = there.peek().is_some() && !there.any(|lock| locks.goes(lock.handle, commits));
-            refused = fails && stays;
-            match refused {
-                true if waiter.leaves_out => {
-                    // A row begins with its clustered entry.
-                    let clustered = IndexId { index: 0, ..asked.index };
-                    requests[at + 1..].iter().take_while(|request| request.index != clustered).count()
-                }
-                true => requests.len(),
-                false => 0,
-            }
-        };
+            refused = stays && (fails || back > 0);
+            // A row begins with its clustered entry.
+            let clustered = IndexId { index: 0, ..asked.index };
+            let rest = &requests[next + back..];
+            let row = rest.iter().take_while(|request| request.index != clustered).count();
+            unasked = match () {
+                () if !refused => next..next + back,
+                () if waiter.leaves_out => next + back..next + back + row,
+                () if fails => next..requests.len(),
+                // REPLACE puts its row all the same.
+                () => next..next,
+            };
+        }
         drop(locks);
         if refused && let Some(mut locks) = self.indexes.get_mut(&asked.index) {
             locks.refuse(refs[at].handle);
         }
-        for lock in refs.iter().skip(at + 1).take(unasked) {
+        for lock in refs.iter().take(unasked.end).skip(unasked.start) {
             if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
                 locks.pass_by(lock.handle);
             }

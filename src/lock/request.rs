@@ -7,6 +7,10 @@ use crate::id::{IndexId, SearchId};
 /// Rule of a row that a search locks although it does not match: an UPDATE or DELETE does not change it.
 pub const REJECTED: &str = "rejected";
 
+/// Rule of what an INSERT asks for only if the row that has its key, and is about to go, stays after all. It stands right
+/// behind the check for that key.
+pub const RETURNED: &str = "returned-row";
+
 /// A lock that a statement will ask for.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Request {

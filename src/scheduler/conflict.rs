@@ -34,7 +34,7 @@ pub struct Submission {
     pub patience_ms: u64,
     /// Whoever holds a lock passes those that wait for it: see [`crate::lock::asking::Asking`].
     pub overtakes: bool,
-    /// INSERT IGNORE: a row whose key is there is left out, and the next one is put.
+    /// INSERT IGNORE, ON DUPLICATE KEY UPDATE: a row whose key is there is not put, and the next one is looked at.
     pub leaves_out: bool,
     /// It changes the rows that it locks.
     pub changes: bool,

@@ -11,6 +11,7 @@ pub fn why(rule: &str) -> &'static str {
             "the index is read backward, and the entry before the range to see that it has ended"
         }
         "rows-to-come" => "rows that others put ahead of the search while it waits",
+        "returned-row" => "the row that has this key was deleted, and is changed if that is rolled back",
         "own-key" => "an earlier row of the statement has put this key",
         "full-scan" => "no index narrows the search: every row is read",
         "possible-path" => "the optimizer may read this index instead",

@@ -169,7 +169,7 @@ impl Search {
         } else {
             known
         };
-        let intent = self.inquiry.intent(&known);
+        let mut intent = self.inquiry.intent(&known);
         let admission = &self.inquiry.shared.admission;
         let mut state = self.state.lock();
         state.narrowing = None;
@@ -183,7 +183,6 @@ impl Search {
             state.refs = Some(refs);
             return admission.searches.close(self.id);
         }
-        let mut intent = intent;
         if state.refused {
             let Some(got) = admission.got_before_refusal(self.txn, &intent.requests, &refs) else {
                 // Whoever was in its way has gone.

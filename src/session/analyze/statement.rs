@@ -266,7 +266,7 @@ impl Analyzer {
             known,
             patience_ms: self.state.lock_wait_timeout().saturating_mul(500),
             overtakes: self.flavour == Flavour::MySql,
-            leaves_out: matches!(&plan.statement, Statement::Insert(insert) if insert.ignore),
+            leaves_out: leaves_out(&plan.statement),
             changes: matches!(plan.statement, Statement::Update(_) | Statement::Delete(_)),
             keeps,
         };
@@ -418,6 +418,11 @@ impl Analyzer {
             None => self.shared.settings().action,
         }
     }
+}
+
+/// Is a row whose key is there not put, and the next one looked at?
+fn leaves_out(statement: &Statement) -> bool {
+    matches!(statement, Statement::Insert(insert) if insert.ignore || insert.on_duplicate.is_some())
 }
 
 /// NOWAIT: does it end at the first lock that somebody else has?
