@@ -161,6 +161,16 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Has an earlier row of the statement put the key? What becomes of a row that changes an earlier one is not
+    /// followed, and without a look it is not known whether IGNORE has put a row.
+    pub(super) fn has_put(&self, new: &Request, earlier: &[Request]) -> bool {
+        let put = |request: &Request| {
+            request.kind == new.kind && request.index == new.index && request.range == new.range
+        };
+        let told = self.known.asked || !self.insert.ignore;
+        told && new.kind.check() == Some(Mode::S) && earlier.iter().any(put)
+    }
+
     /// An earlier row of the statement has put the key: requests `from` on are those that this one has made so far.
     pub(super) fn meets_own(&self, new: &Request, from: usize, intent: &mut Intent) {
         take_out(&mut intent.requests[from..]);

@@ -206,7 +206,7 @@ fn changes(
     search: &Search<'_>,
     change: &Change<'_>,
     paths: &[Path<'_>],
-    rows: Option<Vec<&SeenEntry>>,
+    mut rows: Option<Vec<&SeenEntry>>,
     first: usize,
     intent: &mut Intent,
 ) {
@@ -222,8 +222,9 @@ fn changes(
         let mut asked = intent.requests[first..].iter().filter(of_index);
         asked.any(|request| request.kind.records() && request.range.contains(&entry.key))
     };
-    let all = !search.stops || via.is_none();
-    let rows = rows.map(|rows| rows.into_iter().filter(|row| all || come_to(row)).collect::<Vec<_>>());
+    if let (Some(rows), true, true) = (&mut rows, search.stops, via.is_some()) {
+        rows.retain(|row| come_to(row));
+    }
     match (rows, via) {
         (None, _) => change.wide(via, intent),
         (Some(rows), Some(at)) if change.goes_with_search(at) => {
@@ -372,7 +373,7 @@ fn planned(search: &Search<'_>, path: &Path<'_>, known: &Known, intent: &mut Int
     let update = matches!(search.statement, Statement::Update(_));
     let reads_on = secondary || if gaps { mariadb } else { !update };
     // Read backward, the entry before the range is the one beyond it, in every index.
-    let backward = search.backward(path, known) && path.way != Way::Unique;
+    let backward = path.way != Way::Unique && search.backward(path, known);
     let beyond = path.way == Way::Interval && (reads_on || backward && gaps);
     let beyond = beyond || path.way == Way::Equal && backward && (secondary || gaps);
     if beyond && let Some(ranges) = path.ranges(search.table) {

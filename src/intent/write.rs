@@ -65,16 +65,12 @@ pub(super) fn insert(
     // Whether a query finds anything is not known.
     let queried = matches!(&insert.rows, Rows::Select(source) if !source.tables.is_empty());
     let mut sure = if queried { Certainty::Likely } else { Certainty::Certain };
-    let mut put = Vec::new();
     for row in rows {
-        if !row.ask(&met, &mut sure, &mut put, intent) {
+        if !row.ask(&met, &mut sure, intent) {
             return;
         }
     }
 }
-
-/// The unique keys that the rows of a statement have put so far, by index.
-type Put = Vec<(usize, Key)>;
 
 /// The table's AUTO-INC lock (manual, "AUTO_INCREMENT Handling in InnoDB"). A statement that does not know how many
 /// rows it inserts has it until it ends; others take it only if somebody has it, and not beyond their own numbers.
@@ -279,7 +275,7 @@ impl<'a> Row<'a> {
     }
 
     /// The row's requests, in the order in which the server asks. False: the statement ends with it.
-    fn ask(self, met: &duplicate::Row<'_>, sure: &mut Certainty, put: &mut Put, intent: &mut Intent) -> bool {
+    fn ask(self, met: &duplicate::Row<'_>, sure: &mut Certainty, intent: &mut Intent) -> bool {
         let (context, from) = (met.context, intent.requests.len());
         if context.parents_first && !self.parents(None, sure, met, intent) {
             return false;
@@ -305,7 +301,7 @@ impl<'a> Row<'a> {
                 request.rule = duplicate::AGAIN;
             }
             let unique = request.kind.check().is_some();
-            if unique && put.iter().any(|(index, key)| (*index, key) == (at, &request.range.low)) {
+            if unique && met.has_put(&request, &intent.requests[..from]) {
                 met.meets_own(&request, from, intent);
                 return self.insert.ignore;
             }
@@ -352,13 +348,6 @@ impl<'a> Row<'a> {
                 None => {}
             }
             intent.add(request, None);
-        }
-        // What becomes of a row that changes an earlier one is not followed, and without a look it is not known
-        // whether IGNORE has put a row.
-        let changes = self.check() == Mode::X;
-        if !changes && (asked || !self.insert.ignore) {
-            let unique = intent.requests[from..].iter().filter(|request| request.kind.check().is_some());
-            put.extend(unique.map(|request| (request.index.index.into(), request.range.low.clone())));
         }
         if !asked {
             intent.may_pass_over |= self.insert.ignore;

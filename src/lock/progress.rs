@@ -166,9 +166,8 @@ impl LockTable {
             got.asked = requests[number].range.clone();
         }
         locks.advance(lock.handle, order, got);
-        if before && request.kind == Kind::Ahead {
-            let place = locks.place_of(request.index, &requests[..number], refs);
-            locks.comes_past(lock.handle, &place.unwrap_or_default());
+        if before {
+            locks.stops_short(lock.handle, request.index, &requests[..number], refs);
         }
         drop(locks);
         if *stopped && !before {

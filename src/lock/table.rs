@@ -132,9 +132,8 @@ impl LockTable {
             if let Some(mode) = checks {
                 locks.checks(handle, mode, request.index.index == 0, now);
             }
-            if before && request.kind == Kind::Ahead {
-                let place = locks.place_of(request.index, &requests[..number], &refs);
-                locks.comes_past(handle, &place.unwrap_or_default());
+            if before {
+                locks.stops_short(handle, request.index, &requests[..number], &refs);
             }
             drop(locks);
             if stopped && !before {
@@ -211,9 +210,8 @@ impl LockTable {
             };
             let handle = locks.enter(asking, request, reach, Got { exact: is_read, ..got });
             locks.used(handle, filled, upgraded);
-            if before && request.kind == Kind::Ahead {
-                let place = locks.place_of(request.index, &exact.requests[..number], &noted);
-                locks.comes_past(handle, &place.unwrap_or_default());
+            if before {
+                locks.stops_short(handle, request.index, &exact.requests[..number], &noted);
             }
             drop(locks);
             if stopped && !before {

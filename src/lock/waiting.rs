@@ -4,7 +4,6 @@
 use super::asking::Got;
 use super::index::{Held, IndexLocks};
 use super::interval_tree::Handle;
-use super::key::Key;
 use super::mode::Mode;
 use super::range::Range;
 use super::request::{Kind, Request};
@@ -78,19 +77,16 @@ impl IndexLocks {
         Some(Request { kind, range, ..request.clone() })
     }
 
-    /// The place that a statement has come to with these of its requests.
-    pub fn place_of(&self, index: IndexId, requests: &[Request], refs: &[LockRef]) -> Option<Key> {
+    /// A statement has stopped at one of these requests, and has not come to what is put beyond that place.
+    pub fn stops_short(&mut self, handle: Handle, index: IndexId, requests: &[Request], refs: &[LockRef]) {
+        if self.tree.get(handle).is_none_or(|(_, held)| held.kind != Kind::Ahead) {
+            return;
+        }
         let come = |lock: &LockRef| self.has_got(lock.handle) || self.waits_for(lock.handle);
         let mut asked = requests.iter().zip(refs).rev().filter(|(_, lock)| lock.index == index);
-        asked.find(|(_, lock)| come(lock)).map(|(request, _)| request.range.high.clone())
-    }
-
-    /// A statement that waits has come to this place, and has not asked for what is put beyond it.
-    pub fn comes_past(&mut self, handle: Handle, place: &Key) {
-        if let Some((_, held)) = self.tree.get_mut(handle)
-            && held.kind == Kind::Ahead
-        {
-            held.asked = Range { low: held.named.low.clone(), high: place.clone() };
+        let place = asked.find(|(_, lock)| come(lock)).map(|(request, _)| request.range.high.clone());
+        if let Some((_, held)) = self.tree.get_mut(handle) {
+            held.asked = Range { low: held.named.low.clone(), high: place.unwrap_or_default() };
         }
     }
 

@@ -224,8 +224,11 @@ fn what_was_waited_for_in_vain_is_let_go() {
 fn a_scan_comes_to_what_is_put_ahead_of_it() {
     let ahead = Request { range: Range { low: key(0), high: key(9) }, ..request(Kind::Ahead, Mode::X, 0) };
     let mut locks = IndexLocks::default();
+    let stop = request(Kind::Record, Mode::X, 5);
+    let at = enter_waiting(&mut locks, 2, &stop);
     let handle = enter_waiting(&mut locks, 2, &ahead);
-    locks.comes_past(handle, &key(5).after());
+    let stopped = [LockRef { index: stop.index, handle: at, order: 0 }];
+    locks.stops_short(handle, stop.index, &[stop], &stopped);
     let mut put = |value| {
         let new = request(Kind::Insert { check: None }, Mode::X, value);
         let (mut met, reach) = (Met::default(), locks.reach(&new, 0));
