@@ -109,6 +109,7 @@ fn requests(bench: &mut Criterion) {
         in_transaction: true,
         foreign_keys: true,
         parents_first: true,
+        ranges_keys: false,
         autoinc_lock_mode: 2,
     };
     let table = held(10_000);

@@ -314,9 +314,9 @@ impl Admission {
         kept
     }
 
-    /// How many of these requests a statement has got that was refused one instead of waiting for it; `refs` are its
-    /// locks as they were noted. `None`: nothing is in its way any more.
-    pub fn got_before_refusal(&self, txn: TxnId, requests: &[Request], refs: &[LockRef]) -> Option<usize> {
+    /// The first of a statement's requests that somebody else's lock is in the way of: NOWAIT was refused that one, SKIP
+    /// LOCKED has passed over it. `refs` are its locks as they were noted. `None`: there is none (any more).
+    pub fn first_in_way(&self, txn: TxnId, requests: &[Request], refs: &[LockRef]) -> Option<usize> {
         let order = refs.first()?.order();
         self.scheduler.locks().first_in_way(txn, requests, order, self.now())
     }
@@ -324,6 +324,11 @@ impl Admission {
     /// What these locks cover the server's indexes tell, and nobody else.
     pub fn doubt(&self, refs: &[LockRef]) {
         self.scheduler.locks().doubt(refs, true);
+    }
+
+    /// A statement that may have been refused a lock was not: it has what it asked for.
+    pub fn believe(&self, refs: &[LockRef], requests: &[Request]) {
+        self.scheduler.locks().believe(refs, requests);
     }
 
     /// The locks of a statement turn out to be these.

@@ -314,7 +314,11 @@ impl ScanSql {
                 }
                 match what {
                     0 => match span.entries.iter_mut().find(|known| known.values == row.values) {
-                        Some(known) => known.committed |= row.committed,
+                        // A column that is not read may say that it matches in one view only.
+                        Some(known) => {
+                            known.committed |= row.committed;
+                            known.matches |= row.matches;
+                        }
                         None => span.entries.push(row),
                     },
                     // Both views' neighbours border the gap; which is nearer is for the caller to compare.
@@ -420,5 +424,17 @@ mod tests {
             seen[0].entries.iter().map(|row| (&row.values[0].1, row.newest, row.committed)).collect();
         assert_eq!(ids, [(&ProbeValue::Int(1), true, true), (&ProbeValue::Int(2), false, true)]);
         assert_eq!(seen[0].above[0].values[0], (0, ProbeValue::Int(9)));
+    }
+
+    #[test]
+    fn a_row_that_matches_in_one_view_matches() {
+        let sql = build(&table(), 1, &[Span::default()], None, false, "t", &[]).unwrap();
+        let row = |view: &str, matches: &str| -> TextRow {
+            [view, "0", "0", matches, "1", "7", "8"].iter().map(|v| Some(v.as_bytes().to_vec())).collect()
+        };
+        for views in [["0", "1"], ["1", "0"]] {
+            let seen = sql.read(&[row("0", views[0]), row("1", views[1])]).unwrap();
+            assert_eq!((seen[0].entries.len(), seen[0].entries[0].matches), (1, true), "{views:?}");
+        }
     }
 }

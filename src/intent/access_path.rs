@@ -276,23 +276,6 @@ pub(super) fn conditions<'a>(
     predicate.conditions.iter().filter(move |c| column.is_some() && table.column(&c.column) == column)
 }
 
-/// No value lies in an interval on a column of some index: the server's optimizer sees that, and reads nothing.
-pub fn is_empty(table: &Table, predicate: &Predicate, values: &dyn Values) -> bool {
-    let indexed = |name: &str| {
-        let column = table.column(name);
-        let mut parts = table.indexes.iter().filter(|index| usable(index)).flat_map(|index| &index.parts);
-        column.is_some() && parts.any(|part| part.column == column)
-    };
-    predicate.conditions.iter().any(|condition| match &condition.test {
-        Test::Range { low: Some((low, _)), high: Some((high, _)) } => {
-            let ends = (scalar(low, values, 0), scalar(high, values, 0));
-            matches!(ends, (Some(Value::Int(low)), Some(Value::Int(high))) if low > high)
-                && indexed(&condition.column)
-        }
-        _ => false,
-    })
-}
-
 /// The values that a test allows, if it is an equality.
 pub(super) fn equal_to<'v>(
     test: &Test,
@@ -398,7 +381,10 @@ impl Span<'_> {
     /// The range of keys of this span in an index.
     pub fn range(&self, table: &Table, index: &Index) -> Option<(Range, Certainty)> {
         let (mut prefix, mut certainty) = (Key::default(), Certainty::Certain);
-        for (value, part) in self.equal.iter().zip(&index.parts) {
+        // An entry ends with the clustered key.
+        let behind = table.indexes.first().filter(|clustered| !std::ptr::eq(*clustered, index));
+        let parts = index.parts.iter().chain(behind.into_iter().flat_map(|clustered| &clustered.parts));
+        for (value, part) in self.equal.iter().zip(parts) {
             let column = &table.columns[part.column?];
             certainty = certainty.min(value::push(&mut prefix, column, part, value)?);
         }

@@ -9,9 +9,11 @@
 //! | `changed-entry` | the row's entry in each index with a column that changes; for DELETE in all | any lock on it |
 //! | `moved-entry` | the place of its new entry: an insert there | gap locks; equal keys in a unique index |
 //! | `taken-key` | the new key is there: the duplicate check, S on that record, in a unique index next-key | |
-//! | `same-key` | the primary key changes, the unique key does not: the duplicate check around it | |
+//! | `same-key` | the primary key changes, the unique key does not: the duplicate check around it, and on to the entry behind it; of MySQL's UPDATE the gaps alone | |
 //!
 //! Observed on MySQL 9.7 and MariaDB 10.11.
+
+mod place;
 
 use super::assignment::{To, assigned, with_moments};
 use super::duplicate;
@@ -22,10 +24,9 @@ use super::known::{Known, SeenEntry};
 use super::outcome::{Answered, Rules};
 use super::read::{Searched, Tables, request};
 use super::{Context, Intent, Values, computed, scalar, value};
-use crate::catalog::{Flavour, Index, Table};
+use crate::catalog::{Index, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
-use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
 use crate::sql::formula::{Formula, Inputs, Moment};
 use crate::sql::statement::{Condition, Statement, TableAccess, Test, Update, Value};
@@ -57,6 +58,8 @@ pub(super) struct Change<'a> {
     given: Vec<(usize, Value<'a>)>,
     /// How many foreign keys it has come down.
     pub(super) depth: u8,
+    /// The mode in which it asks for a unique key that is there.
+    check: Mode,
 }
 
 impl<'a> Change<'a> {
@@ -81,7 +84,18 @@ impl<'a> Change<'a> {
         let assigned = with_moments(table, assigned, deletes);
         let values = Some(values);
         let context = search.context;
-        Some(Change { table, context, assigned, values, deletes, known, find, given, depth: 0 })
+        Some(Change {
+            table,
+            context,
+            assigned,
+            values,
+            deletes,
+            known,
+            find,
+            given,
+            depth: 0,
+            check: Mode::S,
+        })
     }
 
     /// The same for the row that an INSERT … ON DUPLICATE KEY UPDATE or REPLACE has met.
@@ -96,7 +110,7 @@ impl<'a> Change<'a> {
     ) -> Change<'a> {
         let assigned = with_moments(table, assigned, deletes);
         let (values, given) = (Some(values), Vec::new());
-        Change { table, context, assigned, values, deletes, known, find, given, depth: 0 }
+        Change { table, context, assigned, values, deletes, known, find, given, depth: 0, check: Mode::X }
     }
 
     /// The same for a row that a REPLACE has met and changes: to these values, by column.
@@ -109,7 +123,7 @@ impl<'a> Change<'a> {
     ) -> Change<'a> {
         let assigned = columns.into_iter().map(|(column, to)| (column, To::Value(to))).collect();
         let (values, given, deletes) = (None, Vec::new(), false);
-        Change { table, context, assigned, values, deletes, known, find, given, depth: 0 }
+        Change { table, context, assigned, values, deletes, known, find, given, depth: 0, check: Mode::X }
     }
 
     /// The same for the children of a row, that go with it or get another key. `set`: the columns of the key, and
@@ -126,7 +140,8 @@ impl<'a> Change<'a> {
         let to = || To::Value(to_null.then_some(Value::Null));
         let assigned = set.iter().filter_map(|name| Some((table.column(name)?, to()))).collect();
         let (context, known, find, depth) = (self.context, self.known, self.find, self.depth + 1);
-        Change { table, context, assigned, values: None, deletes, known, find, given: Vec::new(), depth }
+        let (values, given, check) = (None, Vec::new(), Mode::S);
+        Change { table, context, assigned, values, deletes, known, find, given, depth, check }
     }
 
     /// A column's value in the row as it is, as far as WHERE tells.
@@ -295,7 +310,8 @@ impl<'a> Change<'a> {
         let clustered = self.moves().then_some(0);
         for at in clustered.into_iter().chain(self.touched()) {
             let (before, after) = (entry(self.table, at, old), entry(self.table, at, &new));
-            let Some(key) = after.unique.filter(|key| before.unique.as_ref() != Some(key)) else { continue };
+            let asked = |key: &Key| before.unique.as_ref() != Some(key) || self.checks_same(at);
+            let Some(key) = after.unique.filter(asked) else { continue };
             let parts = &self.table.indexes[at].parts;
             let values: Option<Vec<_>> =
                 parts.iter().map(|part| Some(new(part.column?)?.outliving())).collect();
@@ -352,7 +368,6 @@ impl<'a> Change<'a> {
         if !comes(goes, sure) {
             return false;
         }
-        let indexes = &self.table.indexes;
         let certain = |built: &Entry, sure: Certainty| {
             if built.whole { sure.min(built.certainty) } else { Certainty::Unknown }
         };
@@ -381,12 +396,11 @@ impl<'a> Change<'a> {
             if self.deletes {
                 continue;
             }
-            let same = indexes[at].unique && self.moves() && !self.sets(&indexes[at]) && after.own;
-            if same && let Some(key) = &after.unique {
-                let mariadb = self.context.flavour == Flavour::MariaDb;
-                let kind = if mariadb { Kind::NextKey } else { Kind::Gap };
-                let range = Range::entries(key);
-                push(intent, request(self.table, at, Mode::S, range, kind, Certainty::Likely, SAME_KEY));
+            if self.checks_same(at)
+                && after.own
+                && let Some(key) = &after.unique
+            {
+                self.same_key(at, key, intent);
             }
             let goes = self.put(at, [&before, &after], earlier, clocked(at, certain(&after, *sure)), intent);
             if !comes(goes, sure) {
@@ -394,58 +408,6 @@ impl<'a> Change<'a> {
             }
         }
         true
-    }
-
-    /// A new entry, unless its key is there.
-    fn put(
-        &self,
-        at: usize,
-        [before, after]: [&Entry; 2],
-        earlier: usize,
-        sure: Certainty,
-        intent: &mut Intent,
-    ) -> Goes {
-        let insert = self.insert(at, after, sure);
-        if insert.kind.check().is_none() || before.unique == after.unique {
-            push(intent, insert);
-            return Goes::On;
-        }
-        let Some(span) = self.known.place(self.table.id, at, &insert.range.low) else {
-            push(intent, insert);
-            return Goes::Perhaps;
-        };
-        let taken = |known: &Request| {
-            known.kind.inserts() && known.index == insert.index && known.range == insert.range
-        };
-        // Another row of this statement has got the key.
-        if intent.requests[..earlier].iter().any(taken) {
-            return Goes::NoFurther;
-        }
-        let Some(there) = span.entries.iter().find(|entry| entry.stands()) else {
-            push(intent, insert);
-            // Somebody is about to put it there, or to take it away.
-            return if span.entries.is_empty() { Goes::On } else { Goes::Perhaps };
-        };
-        let range = Range::entries(&there.key);
-        if at == 0 {
-            push(intent, request(self.table, 0, Mode::S, range, Kind::Record, sure, TAKEN));
-        } else {
-            let reach = Range { high: range.high.clone(), ..span.reach() };
-            let taken = request(self.table, at, Mode::S, range, Kind::NextKey, sure, TAKEN);
-            intent.add(taken, Some(reach));
-        }
-        Goes::NoFurther
-    }
-
-    fn insert(&self, at: usize, new: &Entry, certainty: Certainty) -> Request {
-        let same = at != 0 && self.moves() && !self.sets(&self.table.indexes[at]);
-        let check = new.unique.is_some() && !same;
-        let range = match &new.unique {
-            Some(key) if check => Range::entries(key),
-            _ => new.range(),
-        };
-        let kind = Kind::Insert { check: check.then_some(Mode::S) };
-        request(self.table, at, Mode::X, range, kind, certainty, MOVED)
     }
 }
 

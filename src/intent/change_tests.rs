@@ -5,7 +5,7 @@ use super::super::test_support::{REPEATABLE_READ, requests, table, words};
 use super::*;
 
 const RULES: super::super::outcome::Rules =
-    super::super::outcome::Rules { flavour: Flavour::MySql, gaps: true };
+    super::super::outcome::Rules { flavour: crate::catalog::Flavour::MySql, gaps: true };
 
 fn key(values: &[i128]) -> Key {
     let mut key = Key::default();

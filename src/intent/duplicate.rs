@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `duplicate` | the entry that is there: the record in the primary key; next-key in a unique index, at READ COMMITTED too. S; X where the statement goes on to change it |
 //! | `duplicate-row` | ON DUPLICATE KEY UPDATE, REPLACE: X on the row behind it |
-//! | `next-entry` | REPLACE, unique index: X next-key on the entry behind it, or on the gap at the index's end |
+//! | `next-entry` | REPLACE, unique index, when the new row is put again: X next-key on the entry behind it, or on the gap at the index's end |
 //! | `returned-row` | what the statement does to the row that has its key, if somebody who has deleted it rolls back |
 //! | `put-again` | REPLACE: the new row, once the one that had its key has gone |
 //! | `put-beside` | REPLACE, unique index: insert intention in the gap above or below the entry that is marked as deleted, for the new one with its key |
@@ -18,13 +18,15 @@
 //!
 //! Observed on MySQL 9.7 and MariaDB 10.11.
 
+use std::sync::Arc;
+
 use super::assignment::on_duplicate;
 use super::change::Change;
 use super::foreign_key::{self, HAS_CHILDREN, Place};
 use super::known::{Known, SeenEntry, SeenSpan};
 use super::outcome::{Answered, Rules};
 use super::read::{Tables, request};
-use super::{Context, Intent, Values};
+use super::{Context, Intent, Values, value};
 use crate::catalog::{Flavour, Table};
 use crate::id::TableId;
 use crate::lock::key::Key;
@@ -105,12 +107,20 @@ impl<'a> Row<'a> {
         Some(Change::upsert(table, self.context, assigned, self.values, deletes, self.known, self.find))
     }
 
-    /// The children of the row that has a key, if that row is to go or to change.
-    pub(super) fn children(&self, at: usize, key: &Key, new: New<'_>, places: &mut Vec<Place>) {
+    /// What there is to ask about beside the row that has a key, if that row is to go or to change: its children, and
+    /// the unique keys and parents that it gets. `table` is the one of this row.
+    pub(super) fn beyond(
+        &self,
+        table: &Arc<Table>,
+        (at, key): (usize, &Key),
+        new: New<'_>,
+        places: &mut Vec<Place>,
+    ) {
         let (Some(change), Some(Some((_, entry)))) = (self.goes_on(new), self.seen(at, key)) else { return };
         for row in &entry.rows {
             let read = |c: usize| row.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
             foreign_key::places(&change, &read, places);
+            places.extend(change.places(table, &read));
         }
     }
 
@@ -138,9 +148,6 @@ impl<'a> Row<'a> {
         if at != 0 {
             intent.add(of(0, Mode::X, Range::entries(&entry.clustered), Kind::Record, ROW), None);
         }
-        if self.insert.replace && at != 0 {
-            self.behind(at, span, entry, sure, intent);
-        }
         change.exact(&[entry], Some(at), Certainty::Likely, intent)
     }
 
@@ -161,14 +168,19 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Has an earlier row of the statement put the key? What becomes of a row that changes an earlier one is not
-    /// followed, and without a look it is not known whether IGNORE has put a row.
+    /// Has an earlier row of the statement put the key? Without a look it is not known whether a row of IGNORE, REPLACE
+    /// or ON DUPLICATE KEY UPDATE was put.
     pub(super) fn has_put(&self, new: &Request, earlier: &[Request]) -> bool {
         let put = |request: &Request| {
             request.kind == new.kind && request.index == new.index && request.range == new.range
         };
-        let told = self.known.asked || !self.insert.ignore;
-        told && new.kind.check() == Some(Mode::S) && earlier.iter().any(put)
+        let told = self.known.asked || !self.insert.ignore && !self.changes_duplicate();
+        told && earlier.iter().any(put)
+    }
+
+    /// Does the statement go on to change the row that has its key?
+    pub(super) fn changes_duplicate(&self) -> bool {
+        self.insert.replace || self.insert.on_duplicate.is_some()
     }
 
     /// An earlier row of the statement has put the key: requests `from` on are those that this one has made so far.
@@ -188,13 +200,10 @@ impl<'a> Row<'a> {
         let at = usize::from(new.index.index);
         let (range, reach) = check(&new.range.low, span);
         let asked = |r: &Request| r.rule == DUPLICATE && r.index == new.index && r.range == range;
-        if intent.requests.iter().any(asked) {
-            return;
+        if !intent.requests.iter().any(asked) {
+            let check = request(self.table, at, Mode::X, range, Kind::NextKey, new.certainty, DUPLICATE);
+            intent.add(check, Some(reach));
         }
-        intent.add(
-            request(self.table, at, Mode::X, range, Kind::NextKey, new.certainty, DUPLICATE),
-            Some(reach),
-        );
         self.behind(at, span, entry, new.certainty, intent);
     }
 
@@ -206,7 +215,10 @@ impl<'a> Row<'a> {
             None => (Range { low: low.clone(), high: Key::supremum() }, Kind::Gap),
         };
         let reach = Range { low, high: range.high.clone() };
-        intent.add(request(self.table, at, Mode::X, range, kind, sure, NEXT), Some(reach));
+        let next = request(self.table, at, Mode::X, range, kind, sure, NEXT);
+        if !intent.requests.contains(&next) {
+            intent.add(next, Some(reach));
+        }
     }
 
     /// Nobody has looked: whatever a duplicate would lock is unknown.
@@ -377,6 +389,22 @@ fn told(insert: &Insert, requests: &[Request], rows: &[std::ops::Range<usize>], 
         Answered::Unclear if changes => Told::Replaced,
         _ => Told::New,
     }
+}
+
+/// The key that the server names in its message, `20-k3`, as it compares. As it stands where its parts cannot be told
+/// apart.
+pub fn compared(table: &Table, index: u16, entry: &str) -> String {
+    let Some(index) = table.indexes.get(usize::from(index)) else { return entry.to_owned() };
+    let values: Vec<&str> = match index.parts.len() {
+        1 => vec![entry],
+        _ => entry.split('-').collect(),
+    };
+    let mut key = Key::default();
+    let pushed = values.iter().zip(&index.parts).all(|(value, part)| {
+        let value = Value::Text(value.as_bytes().into());
+        part.column.and_then(|column| value::push(&mut key, &table.columns[column], part, &value)).is_some()
+    });
+    if pushed && values.len() == index.parts.len() { spelled(&key) } else { entry.to_owned() }
 }
 
 /// A key as the server writes it in its message: `20-3`.

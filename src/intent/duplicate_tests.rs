@@ -257,3 +257,36 @@ fn a_row_with_the_key_of_an_earlier_one_is_taken_out_again() {
     let found = asks(&Known::default(), &format!("INSERT IGNORE INTO t {both}"));
     assert!(!found.iter().any(|words| words.starts_with("undone")), "{found:?}");
 }
+
+/// REPLACE and ON DUPLICATE KEY UPDATE go on with an earlier row of their own.
+#[test]
+fn a_row_changes_an_earlier_one_of_the_statement() {
+    let known = Known { asked: true, ..Known::default() };
+    let asked =
+        asks(&known, "INSERT INTO t VALUES (15, 1, 5, 1), (16, 2, 5, 2) ON DUPLICATE KEY UPDATE k = 9");
+    let of_second = asked.iter().position(|lock| lock.starts_with("undone-entry")).expect("it is taken out");
+    assert_eq!(
+        asked[of_second..],
+        [
+            "undone-entry X insert intention of t.PRIMARY at 16 (likely)",
+            "duplicate X next-key of t.u at 5 (likely)",
+            "duplicate-row X record of t.PRIMARY at 15 (likely)",
+            "changed-entry X record of t.k at 1, 15 (likely)",
+            "moved-entry X insert intention of t.k at 9, 15 (likely)",
+        ]
+    );
+    let asked = asks(&known, "REPLACE INTO t VALUES (15, 1, 5, 1), (16, 2, 5, 2)");
+    let again = asked.iter().position(|lock| lock.starts_with("put-again")).expect("it is put again");
+    assert!(asked[again..].iter().any(|lock| lock.starts_with("next-entry")), "the check goes on: {asked:?}");
+}
+
+#[test]
+fn a_key_of_a_message_compares_as_the_column_does() {
+    let mut of_text = table();
+    of_text.columns[2].family = crate::catalog::Family::Text("utf8mb4_general_ci".to_owned());
+    assert_eq!(compared(&of_text, 2, "k-5"), compared(&of_text, 2, "K-5"));
+    assert_eq!(compared(&table(), 2, "20"), "20");
+    let part = of_text.indexes[0].parts[0].clone();
+    of_text.indexes[2].parts.push(part);
+    assert_eq!(compared(&of_text, 2, "a-b-5"), "a-b-5", "which part is which cannot be told");
+}

@@ -410,7 +410,9 @@ impl<'a> Exact<'a> {
             let reach = Range { low: self.low.clone(), high: place.high.clone() };
             self.add(place, Kind::NextKey, "entry", Some(reach), intent);
         } else {
-            self.add(place, Kind::Record, "entry", None, intent);
+            // If the row goes before it is got, the gap where it stood stays.
+            let kind = if entry.committed { Kind::Record } else { Kind::RecordOrGap };
+            self.add(place, kind, "entry", None, intent);
         }
         if self.locks_rows() {
             self.clustered(entry, "clustered-record", intent);

@@ -5,6 +5,7 @@ use crate::catalog::PlanStep;
 use crate::id::TableId;
 use crate::lock::key::Key;
 use crate::lock::range::Range;
+use crate::lock::request::Request;
 use crate::sql::statement::Value;
 
 /// What is known when requests are made.
@@ -190,6 +191,31 @@ impl Known {
         }
     }
 
+    /// A search has passed over what is locked here (SKIP LOCKED). False: none of the entries that were seen.
+    pub fn pass_over(&mut self, passed: &Request) -> bool {
+        let clustered = passed.index.index == 0;
+        let passed = |entry: &SeenEntry| {
+            let key = if clustered { &entry.clustered } else { &entry.key };
+            passed.range.is_entries() && passed.range.intersects(&Range::entries(key))
+        };
+        let mut any = false;
+        for span in self.seen.iter_mut().flat_map(|seen| &mut seen.spans) {
+            any |= span.entries.iter().any(passed);
+            span.entries.retain(|entry| !passed(entry));
+        }
+        any
+    }
+
+    /// So many rows a search of one table gives that finds what was seen. `None`: not everything was seen.
+    pub fn gives(&self) -> Option<u64> {
+        let spans = || self.seen.iter().flat_map(|seen| &seen.spans);
+        if self.unsure || self.seen.len() != 1 || spans().any(|span| span.unread) {
+            return None;
+        }
+        let matching = spans().flat_map(|span| &span.entries).filter(|entry| entry.matches).count() as u64;
+        Some(matching.min(self.limit.unwrap_or(u64::MAX)))
+    }
+
     /// The statement has put rows into what it has read: what is not committed there is its own, and came later.
     pub fn without_new(mut self) -> Known {
         for span in self.seen.iter_mut().flat_map(|seen| &mut seen.spans) {
@@ -207,10 +233,38 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::IndexId;
+    use crate::lock::mode::{Certainty, Mode};
+    use crate::lock::request::Kind;
 
     fn seen(entries: Vec<SeenEntry>) -> Known {
         let spans = vec![SeenSpan { entries, ..SeenSpan::default() }];
         Known { seen: vec![SeenPath { access: 0, path: 0, spans }], asked: true, ..Known::default() }
+    }
+
+    #[test]
+    fn what_was_passed_over_is_not_given() {
+        let of = |value: i128| {
+            let mut key = Key::default();
+            key.push_int(value, false);
+            key
+        };
+        let entry =
+            |value| SeenEntry { key: of(value), clustered: of(value), matches: true, ..SeenEntry::default() };
+        let mut known = Known { limit: Some(2), ..seen(vec![entry(1), entry(2), entry(3)]) };
+        let locked = |value| Request {
+            index: IndexId { table: TableId(1), index: 0 },
+            mode: Mode::X,
+            range: Range::entries(&of(value)),
+            kind: Kind::NextKey,
+            certainty: Certainty::Certain,
+            rule: "test",
+        };
+        assert_eq!(known.gives(), Some(2));
+        assert!(known.pass_over(&locked(1)) && !known.pass_over(&locked(1)) && known.pass_over(&locked(3)));
+        assert_eq!(known.gives(), Some(1));
+        known.unsure = true;
+        assert_eq!(known.gives(), None);
     }
 
     #[test]

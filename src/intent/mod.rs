@@ -12,6 +12,8 @@ pub mod value;
 mod computed;
 pub mod access_path;
 mod planned_path;
+mod shortest_path;
+mod contradiction;
 pub mod known;
 pub mod footprint;
 pub mod read;
@@ -92,6 +94,8 @@ pub struct Context {
     /// The parents of a row are checked before anything of it is inserted (MySQL from 9.6 on), and not entry
     /// by entry.
     pub parents_first: bool,
+    /// UPDATE and DELETE of one table look for a full key as for any range (MariaDB before 11).
+    pub ranges_keys: bool,
     /// `innodb_autoinc_lock_mode`
     pub autoinc_lock_mode: u8,
 }

@@ -27,14 +27,17 @@
 //!
 //! At READ COMMITTED and below the records alone. `+filter`: the rest of WHERE may reject what was read.
 
+mod places;
+
 use std::sync::Arc;
+
+pub use places::{places, rivals};
 
 use super::access_path::{self, Path, Way, alone};
 use super::change::Change;
 use super::footprint::{self, Search};
-use super::foreign_key::{self, Place};
 use super::known::{Known, Plan, SeenEntry, SeenSpan};
-use super::{Context, Intent, Values, planned_path, scalar};
+use super::{Context, Intent, Values, contradiction, planned_path, scalar, shortest_path};
 use crate::catalog::{Flavour, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::key::Key;
@@ -64,6 +67,8 @@ pub struct Searched<'s> {
     pub nth: usize,
     /// MariaDB's UPDATE and DELETE look for their rows without what a subquery gives.
     pub by_itself: bool,
+    /// See [`Context::ranges_keys`].
+    pub ranges_keys: bool,
 }
 
 /// The tables of a statement that it searches with locks, in text order.
@@ -72,10 +77,13 @@ pub fn searched<'s>(statement: &'s Statement, context: &Context) -> Vec<Searched
     let serializable = context.isolation == Isolation::Serializable && context.in_transaction;
     let (tables, implied): (&[TableAccess], bool) = match statement {
         Statement::Select(select) => (&select.tables, serializable),
-        // A source that is only read is a consistent read at READ COMMITTED, else locked shared; a joined
-        // one is locked at every level.
-        Statement::Update(update) => (&update.tables, context.locks_gaps()),
-        Statement::Delete(delete) => (&delete.tables, context.locks_gaps()),
+        // What a subquery reads is a consistent read for an UPDATE of one table at READ COMMITTED, else locked
+        // shared (`ha_innobase::store_lock`, both servers); a joined table is locked at every level.
+        Statement::Update(update) => {
+            let several = update.tables.iter().filter(|table| !table.nested).count() > 1;
+            (&update.tables, several || context.locks_gaps())
+        }
+        Statement::Delete(delete) => (&delete.tables, true),
         // What INSERT … SELECT and CREATE TABLE … SELECT read is locked shared, at READ COMMITTED only where
         // it says so itself.
         Statement::Insert(Insert { rows: Rows::Select(source), .. })
@@ -93,7 +101,8 @@ pub fn searched<'s>(statement: &'s Statement, context: &Context) -> Vec<Searched
         let subquery =
             tables.iter().any(|other| other.nested) && tables.iter().filter(|t| !t.nested).count() == 1;
         let by_itself = joined && subquery && context.flavour == Flavour::MariaDb;
-        found.push(Searched { access, table, lock, nth, by_itself });
+        let ranges_keys = joined && context.ranges_keys && tables.iter().filter(|t| !t.nested).count() == 1;
+        found.push(Searched { access, table, lock, nth, by_itself, ranges_keys });
     }
     found
 }
@@ -129,7 +138,7 @@ pub(super) fn searches(
         let writes = matches!(statement, Statement::Update(_) | Statement::Delete(_));
         let changed = writes && searched.lock.exclusive && !searched.table.nested;
         intent.triggers |= changed && !table.triggers.is_empty();
-        if access_path::is_empty(&table, &searched.table.predicate, values) {
+        if contradiction::is_empty(&table, &searched.table.predicate, values, (context.flavour, writes)) {
             continue;
         }
         let mut paths = paths(&table, &searched, values, known, &said(statement, values));
@@ -273,39 +282,6 @@ fn as_it_goes(
     }
 }
 
-/// What there is to ask about besides the searches: where the children are of the rows that a statement has been
-/// seen to find, the parents of those that it changes, and the unique keys that these get.
-pub fn places(
-    statement: &Statement,
-    values: &dyn Values,
-    context: &Context,
-    find: Tables<'_>,
-    known: &Known,
-) -> Vec<Place> {
-    let mut places = Vec::new();
-    for searched in searched(statement, context) {
-        let Some(table) = find(&searched.table.table) else { continue };
-        let paths = paths(&table, &searched, values, known, &said(statement, values));
-        let search = Search::new(statement, &searched, &table, context, paths.len());
-        let Some(change) = Change::of(&search, &searched, values, known, find) else { continue };
-        let seen = |at: usize| known.of(searched.access, at).unwrap_or_default();
-        let entries = (0..paths.len()).flat_map(seen).flat_map(|span| &span.entries);
-        for row in entries.filter(|entry| entry.matches).flat_map(|entry| &entry.rows) {
-            let read = |c: usize| row.iter().find(|(column, _)| *column == c).map(|(_, v)| v.clone());
-            foreign_key::places(&change, &read, &mut places);
-            for place in change.places(&table, &read) {
-                let same = |known: &Place| {
-                    (known.table.id, known.index, &known.key) == (place.table.id, place.index, &place.key)
-                };
-                if !places.iter().any(same) {
-                    places.push(place);
-                }
-            }
-        }
-    }
-    places
-}
-
 /// What the statement itself says that a column of one of its tables is equal to.
 pub fn said<'v>(
     statement: &'v Statement,
@@ -340,7 +316,14 @@ pub fn paths<'v>(
     if let Some(path) =
         access_path::unique(table, predicate, values, joined).filter(|path| path.spans.len() == 1)
     {
-        return vec![path];
+        if !searched.ranges_keys || predicate.conditions.len() < 2 {
+            return vec![path];
+        }
+        // What to compare it with is not known before a look.
+        if !known.asked && shortest_path::has_rivals(table, predicate, values, &path) {
+            return Vec::new();
+        }
+        return vec![shortest_path::shortest(table, predicate, values, known, &path).unwrap_or(path)];
     }
     match known.plan.step(&searched.table.alias, searched.nth) {
         Some(step) => planned_path::planned(table, predicate, values, joined, step),

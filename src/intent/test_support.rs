@@ -18,6 +18,7 @@ pub(super) const REPEATABLE_READ: Context = Context {
     in_transaction: true,
     foreign_keys: true,
     parents_first: true,
+    ranges_keys: false,
     autoinc_lock_mode: 2,
 };
 

@@ -10,15 +10,17 @@
 //! The locks on new records are implicit in InnoDB (no lock object until somebody meets them); for who
 //! waits for whom they count as held.
 
+mod met;
+
 use std::sync::Arc;
 
 use super::duplicate::NewEntry;
 use super::foreign_key::{Child, Goes, Place};
-use super::known::{Known, SeenEntry, SeenRow};
+use super::known::{Known, SeenRow, SeenSpan};
 use super::source::Given;
 use super::value;
 use super::{Context, Intent, Values, computed, duplicate, scalar};
-use crate::catalog::{Column, Family, Index, Table, TableKind, TriggerEvent};
+use crate::catalog::{Column, Family, Index, Table, TableKind};
 use crate::id::IndexId;
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
@@ -65,8 +67,8 @@ pub(super) fn insert(
     // Whether a query finds anything is not known.
     let queried = matches!(&insert.rows, Rows::Select(source) if !source.tables.is_empty());
     let mut sure = if queried { Certainty::Likely } else { Certainty::Certain };
-    for row in rows {
-        if !row.ask(&met, &mut sure, intent) {
+    for (number, row) in rows.iter().enumerate() {
+        if !row.ask(&rows[..number], &met, &mut sure, intent) {
             return;
         }
     }
@@ -120,7 +122,7 @@ pub(super) fn places(
             }
             let Some(mut values) = row.values_of(index, &request.range.low) else { continue };
             values.truncate(index.parts.len());
-            met.children(at, &request.range.low, &new, &mut places);
+            met.beyond(&table, (at, &request.range.low), &new, &mut places);
             let (key, certainty) = (Some(request.range.low), request.certainty);
             places.push(Place { table: table.clone(), index: at, key, values, certainty });
         }
@@ -274,8 +276,15 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The row's requests, in the order in which the server asks. False: the statement ends with it.
-    fn ask(self, met: &duplicate::Row<'_>, sure: &mut Certainty, intent: &mut Intent) -> bool {
+    /// The row's requests, in the order in which the server asks; `earlier` are the statement's rows before it. False:
+    /// the statement ends with it.
+    fn ask(
+        self,
+        earlier: &[Row<'_>],
+        met: &duplicate::Row<'_>,
+        sure: &mut Certainty,
+        intent: &mut Intent,
+    ) -> bool {
         let (context, from) = (met.context, intent.requests.len());
         if context.parents_first && !self.parents(None, sure, met, intent) {
             return false;
@@ -286,6 +295,7 @@ impl<'a> Row<'a> {
         let order: Vec<usize> = order.into_iter().filter(|at| self.table.indexes[*at].btree).collect();
         let mut asked = true;
         let new = |column: usize| self.value(column).map(|value| value.outliving());
+        let (own, unseen) = (self.own_rows(earlier), SeenSpan::default());
         // REPLACE takes out the rows that have its keys, and puts its own anew after each.
         let mut replaced: Vec<&Key> = Vec::new();
         let (mut next, mut from) = (0, from);
@@ -301,11 +311,17 @@ impl<'a> Row<'a> {
                 request.rule = duplicate::AGAIN;
             }
             let unique = request.kind.check().is_some();
-            if unique && met.has_put(&request, &intent.requests[..from]) {
+            let has_put = unique && met.has_put(&request, &intent.requests[..from]);
+            if has_put && !met.changes_duplicate() {
                 met.meets_own(&request, from, intent);
                 return self.insert.ignore;
             }
-            match unique.then(|| met.seen(at, &request.range.low)).flatten() {
+            let own = own.iter().find(|(index, _)| has_put && *index == at).map(|(_, entry)| entry);
+            let of_own = own.map(|entry| {
+                let there = met.known.place(self.table.id, at, &request.range.low);
+                Some((there.unwrap_or(&unseen), entry))
+            });
+            match unique.then(|| of_own.or_else(|| met.seen(at, &request.range.low))).flatten() {
                 Some(Some((span, entry))) if replaced.contains(&&entry.clustered) => {
                     let own = self.request(0, &self.table.indexes[0]).range.low;
                     if at != 0 {
@@ -383,23 +399,6 @@ impl<'a> Row<'a> {
             New::Is(value) => Some(value),
             New::NextAutoIncrement | New::Unknown => None,
         }
-    }
-
-    /// Does REPLACE change the row that it has met, instead of deleting it and putting its own? If that key is the
-    /// last unique one, nothing refers to the table, and no trigger sees the deletion (both servers). Only where the
-    /// primary key stays is that something else.
-    fn replaces_in_place(self, at: usize, met: &SeenEntry) -> bool {
-        let table = self.table;
-        let later = table.indexes.iter().skip(at + 1).any(|index| index.unique);
-        let seen = table.triggers.iter().any(|trigger| trigger.event == TriggerEvent::Delete);
-        let own = || self.request(0, &table.indexes[0]).range.low;
-        self.insert.replace && !later && !seen && table.referenced_by.is_empty() && own() == met.clustered
-    }
-
-    /// What each column of the row gets.
-    fn columns(self) -> Vec<(usize, Option<Value<'a>>)> {
-        let columns = self.table.columns.iter().enumerate().filter(|(_, column)| !column.generated);
-        columns.map(|(at, _)| (at, self.value(at))).collect()
     }
 
     /// The mode in which an equal key is locked: REPLACE and ON DUPLICATE KEY UPDATE go on to change it.

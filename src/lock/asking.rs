@@ -36,6 +36,8 @@ pub struct Met {
     pub conflicts: Vec<Conflict>,
     /// Transactions that wait for something else already and will wait for this lock when they come to it.
     pub behind: Vec<TxnId>,
+    /// Transactions that wait to insert the key of the last request.
+    pub rivals: Vec<TxnId>,
     /// Locks of the asker's own that it goes on to use with the last request.
     pub used: Vec<Handle>,
 }

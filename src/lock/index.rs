@@ -199,6 +199,13 @@ impl IndexLocks {
         }
     }
 
+    /// It turns out to be what was asked for.
+    pub fn believe(&mut self, handle: Handle, certainty: Certainty) {
+        if let Some((_, held)) = self.tree.get_mut(handle) {
+            held.certainty = certainty;
+        }
+    }
+
     /// Who took a lock, and what it was used for.
     pub fn taker(&mut self, handle: Handle) -> Option<(Asker, bool, bool)> {
         let (_, held) = self.tree.get_mut(handle)?;
@@ -256,14 +263,16 @@ impl IndexLocks {
     }
 
     /// A look has shown new records that nobody has put as far as is known: their keys are those that the server has
-    /// given to inserts under way, in the order in which they came.
+    /// given to inserts under way, or done where the answer did not tell, in the order in which they came.
     pub fn name_new(&mut self, found: &[Key]) {
         for key in found {
             let place = Range::entries(key);
             let (mut known, mut first) = (false, None);
-            self.tree.visit(&place, &Range::all(), &mut |handle, _, held| {
+            // The next number stands behind all that were given.
+            let from = Range { low: place.low.clone(), high: Key::supremum() };
+            self.tree.visit(&from, &Range::all(), &mut |handle, _, held| {
                 known |= held.insert && held.named.intersects(&place);
-                let put = held.insert && held.tentative && !held.waits && held.named.low.is_end();
+                let put = held.insert && !held.waits && held.named.low.is_end();
                 if put && first.is_none_or(|(order, _)| held.order < order) {
                     first = Some((held.order, handle));
                 }
@@ -321,6 +330,9 @@ impl IndexLocks {
                     held.mode = Mode::X;
                 }
                 held.kind = *kind;
+                // Of a key that the server has given a look may have told more than the answer.
+                let known = range.low.is_end() && held.insert && !held.named.low.is_end();
+                let range = &if known { held.named.clone() } else { range.clone() };
                 held.named = range.clone();
                 held.asked = range.clone();
                 let (txn, inserted) = (held.txn, held.inserted);

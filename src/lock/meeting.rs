@@ -29,6 +29,7 @@ impl IndexLocks {
     pub fn meet(&self, asking: Asking, request: &Request, reach: &Range, met: &mut Met) -> Range {
         let first = met.conflicts.len();
         met.used.clear();
+        met.rivals.clear();
         let mut asked = request.range.clone();
         if self.meets_nobody(request) {
             return asked;
@@ -53,6 +54,9 @@ impl IndexLocks {
             }
             if held.waits && held.insert && request.kind.gaps() && reach.contains(&held.named.low) {
                 met.behind.push(held.txn);
+            }
+            if held.is_tried_for(request) {
+                met.rivals.push(held.txn);
             }
             let Some((relation, certainty)) = self.relate(asking, request, reach, extent, held, owns) else {
                 return;
@@ -118,13 +122,16 @@ impl IndexLocks {
         {
             return Some((Relation::Wait, certainty));
         }
-        // What its holder has put and deleted again no look shows, but it stands there marked, and is waited for.
+        // What its holder has deleted, and had put before, or what a statement of his that waits has deleted until now, no
+        // look shows, but it stands there marked, and is waited for.
         let read = match request.kind {
             Kind::Gap => Some(&request.range),
             Kind::NextKey if asking.exact => Some(reach),
             _ => None,
         };
-        if held.insert && held.deleted && read.is_some_and(|read| held.named.intersects(read)) {
+        let gone =
+            held.insert && held.deleted || held.kind == Kind::Entry && held.tentative && held.has_got();
+        if gone && read.is_some_and(|read| held.named.intersects(read)) {
             return Some((Relation::Wait, Certainty::Likely));
         }
         if is_shared(&asking.by, request, held) {
@@ -245,6 +252,12 @@ impl Held {
     /// A new entry that is not there yet.
     fn is_new_entry(&self) -> bool {
         self.insert && self.tentative
+    }
+
+    /// Does an insert of this very key wait for its gap?
+    fn is_tried_for(&self, request: &Request) -> bool {
+        let waits = self.waits && self.insert && self.kind.inserts() && !self.asked.is_empty();
+        waits && request.kind.check().is_some() && self.named == request.range
     }
 
     /// Has a statement that waits come to the place of `request` yet? One that was answered has.

@@ -194,7 +194,16 @@ impl LockTable {
             }
         }
         let (mut noted, mut met, mut stopped) = (LockRefs::new(), Met::default(), false);
+        let mut named = self.named_by_server(refs);
         for (number, request) in exact.requests.iter().enumerate() {
+            let known = named.iter().position(|(index, _)| {
+                exact.answered
+                    && *index == request.index
+                    && request.kind.inserts()
+                    && request.range.low.is_end()
+            });
+            let known = known.map(|at| Request { range: named.remove(at).1, ..request.clone() });
+            let request = known.as_ref().unwrap_or(request);
             let overtakes = exact.overtakes && !request.index.is_whole();
             let read = exact.reaches.get(number).and_then(Option::as_ref);
             let is_read = read.is_some();
@@ -224,11 +233,29 @@ impl LockTable {
         (noted, met)
     }
 
+    /// The entries that these locks have put, with the keys that the server has given them, as far as that is known.
+    fn named_by_server(&self, refs: &[LockRef]) -> Vec<(IndexId, Range)> {
+        let named = |lock: &LockRef| {
+            let range = self.new_entry(*lock).filter(|range| !range.low.is_end())?;
+            Some((lock.index, range))
+        };
+        refs.iter().filter_map(named).collect()
+    }
+
     /// What these locks cover is anybody's guess. `tells`: the server's indexes tell it.
     pub fn doubt(&self, refs: &[LockRef], tells: bool) {
         for lock in refs {
             if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
                 locks.doubt(lock.handle, tells);
+            }
+        }
+    }
+
+    /// These locks, of which one was doubted or the other, turn out to be what was asked for.
+    pub fn believe(&self, refs: &[LockRef], requests: &[Request]) {
+        for (lock, request) in refs.iter().zip(requests) {
+            if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
+                locks.believe(lock.handle, request.certainty);
             }
         }
     }
@@ -380,6 +407,10 @@ pub(super) fn ask(
     if *stopped || asks && request.range.is_entries() {
         // What it does not get now is in nobody's way.
         met.behind.truncate(behind);
+    }
+    if asks && !*stopped && !record && !asking.overtakes {
+        // When the gap is free, which of them goes first is a race (MariaDB; MySQL lets the first one on first).
+        met.behind.append(&mut met.rivals);
     }
     let checks = request.kind.check().filter(|_| record && !*stopped);
     *stopped |= asks;

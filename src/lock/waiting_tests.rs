@@ -269,3 +269,31 @@ fn a_scan_that_locks_gaps_asks_for_what_was_put_into_them() {
     let handle = enter_waiting(&mut locks, 3, &next);
     assert_eq!(locks.asks(handle, &next), None);
 }
+
+/// Two inserts of one key wait for one gap: on MariaDB either may be the first to get on.
+#[test]
+fn inserts_of_one_key_that_wait_for_a_gap_are_rivals() {
+    let insert = |value| request(Kind::Insert { check: Some(Mode::S) }, Mode::X, value);
+    let rivals = |waiting: &Request, coming: &Request| {
+        let mut locks = IndexLocks::default();
+        enter_waiting(&mut locks, 2, waiting);
+        let mut met = Met::default();
+        locks.meet(Asking { order: 10, ..asking(1) }, coming, &coming.range, &mut met);
+        met.rivals
+    };
+    assert_eq!(rivals(&insert(5), &insert(5)), [TxnId(2)]);
+    assert_eq!(rivals(&insert(5), &insert(6)), []);
+    assert_eq!(rivals(&request(Kind::Record, Mode::X, 5), &insert(5)), []);
+}
+
+/// A statement that waits has deleted an entry: a look shows none, and the lookup waits for what stands there, marked.
+#[test]
+fn what_a_waiting_statement_has_deleted_stands_there_marked() {
+    let mut locks = IndexLocks::default();
+    let entry = request(Kind::Entry, Mode::X, 5);
+    let handle = enter(&mut locks, &entry);
+    let gap = request(Kind::Gap, Mode::X, 5);
+    assert_eq!(met(&mut locks, 2, &gap), Some((Wait, Likely)));
+    locks.settle(handle, &Settled::Kept, 9);
+    assert_eq!(met(&mut locks, 2, &gap), None, "a later look shows it, if it is there");
+}

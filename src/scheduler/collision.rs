@@ -10,7 +10,8 @@
 //! keys, at every isolation level; moved entries as new ones.)
 //!
 //! After a COMMIT the same happens to inserts of a key that the transaction has deleted: all get the shared lock of
-//! their duplicate check on the record that is marked as deleted, and then each asks for more.
+//! their duplicate check on the record that is marked as deleted, and then each asks for more. On MariaDB one alone
+//! meets a search that waits there exclusively behind it: it does not overtake that.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,7 @@ use super::conflict::{ConflictKind, Decision, Report, Taken};
 use super::{Scheduler, judge};
 use crate::id::TxnId;
 use crate::lock::index::{Conflict, Relation};
-use crate::lock::mode::Certainty;
+use crate::lock::mode::{Certainty, Mode};
 use crate::lock::request::Kind;
 use crate::lock::table::{LockRef, LockRefs};
 
@@ -122,19 +123,28 @@ impl Scheduler {
         for lock in refs {
             let place = if commits { self.locks.gone_entry(*lock) } else { self.locks.new_entry(*lock) };
             let Some(place) = place else { continue };
-            let mut first: Option<TxnId> = None;
+            let mut first: Option<(TxnId, Option<Mode>)> = None;
             self.server_queue.each_behind(txn, &self.graph, |waiting| {
                 let submission = &waiting.submission;
                 let checks = submission.requests.iter().position(|request| {
                     let same = request.range.covers(&place) || place.covers(&request.range);
                     request.index == lock.index && request.kind.check().is_some() && same
                 });
-                let (Some(at), requester) = (checks, submission.txn) else { return };
+                let searches = || {
+                    let behind = commits && first.is_some_and(|(_, mode)| mode == Some(Mode::S));
+                    let mut asked = submission.requests.iter();
+                    asked.position(|request| {
+                        let here = request.index == lock.index && request.range.intersects(&place);
+                        let records = request.kind.records() && !request.kind.of_own_row();
+                        behind && !submission.overtakes && here && records && request.mode == Mode::X
+                    })
+                };
+                let (Some(at), requester) = (checks.or_else(searches), submission.txn) else { return };
                 if !waiting.refs.get(at).is_some_and(|lock| self.locks.waits_for(*lock)) {
                     return;
                 }
-                let Some(holder) = first else {
-                    first = Some(requester);
+                let Some((holder, _)) = first else {
+                    first = Some((requester, submission.requests[at].kind.check()));
                     return;
                 };
                 let request = submission.requests[at].clone();

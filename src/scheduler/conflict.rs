@@ -52,8 +52,6 @@ pub struct Known {
     pub reaches: Vec<Option<Range>>,
     /// It never waits: NOWAIT fails, SKIP LOCKED passes over what is locked.
     pub never_waits: bool,
-    /// NOWAIT: it ends at the first lock that somebody else has.
-    pub refuses: bool,
 }
 
 impl Submission {

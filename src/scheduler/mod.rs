@@ -158,10 +158,10 @@ impl Scheduler {
         }
         if submission.known.never_waits {
             let (refs, met) = self.note(submission, now);
-            // What others have locked it passes over: which rows remain, nobody can tell.
+            // What others have locked it passes over: which rows remain is not known before it is answered.
             let waits = met.conflicts.iter().filter(|c| c.relation == Relation::Wait);
             let passed: SmallVec<[LockRef; 4]> = waits.map(|c| refs[c.request]).collect();
-            self.locks.doubt(&passed, submission.known.refuses);
+            self.locks.doubt(&passed, true);
             self.get_behind(&met.behind, submission.txn);
             return Some(refs);
         }

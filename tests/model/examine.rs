@@ -33,8 +33,8 @@ fn number(name: &str, default: u64) -> u64 {
 struct Findings {
     score: Score,
     /// Failing cases with their first fault (the later ones are often its consequences), or the first one of the
-    /// class that was asked for.
-    failing: Vec<(Case, Fault)>,
+    /// class that was asked for, and how it was played.
+    failing: Vec<(Case, Fault, String)>,
 }
 
 /// A part of the names of the classes that are shown; empty: all.
@@ -88,15 +88,15 @@ fn group_of_cases(stage: &mut Stage<'_>, seed: u64, group: u64, cases: u64, find
         let fault = fault_of(&played);
         let mut findings = findings.lock().expect("no lane panicked");
         findings.score.add(&played);
-        findings.failing.extend(fault.map(|fault| (case, fault)));
+        findings.failing.extend(fault.map(|fault| (case, fault, played.to_string())));
     }
 }
 
 /// The classes of faults, the most frequent first, each with one case made as small as it goes.
-fn show(server: &Server, watch: &Watch, failing: &[(Case, Fault)], shown: u64) {
-    let mut classes: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
-    for (case, fault) in failing {
-        classes.entry(&fault.class).or_default().push(case);
+fn show(server: &Server, watch: &Watch, failing: &[(Case, Fault, String)], shown: u64) {
+    let mut classes: BTreeMap<&str, Vec<(&Case, &str)>> = BTreeMap::new();
+    for (case, fault, played) in failing {
+        classes.entry(&fault.class).or_default().push((case, played));
     }
     let mut classes: Vec<_> = classes.into_iter().collect();
     classes.sort_by_key(|(_, cases)| std::cmp::Reverse(cases.len()));
@@ -119,11 +119,12 @@ fn show(server: &Server, watch: &Watch, failing: &[(Case, Fault)], shown: u64) {
         // A case may have failed because of what the one before it had left, or because of the moment. Of a class
         // that was asked for, all are shown.
         let (tried, enough) = if wanted.is_empty() { (3, 1) } else { (shown as usize, usize::MAX) };
-        let again: Vec<&&Case> = cases.iter().take(tried).filter(|case| fails(case)).take(enough).collect();
-        if again.is_empty() {
-            println!("\n# {:?}: {class}: not again when played alone", server.kind);
+        let (again, not): (Vec<_>, Vec<_>) = cases.iter().take(tried).partition(|(case, _)| fails(case));
+        for (case, played) in not {
+            println!("\n# {:?}: {class}: not again when played alone\n{played}", server.kind);
+            println!("{}", case.as_toml());
         }
-        for case in again {
+        for (case, _) in again.into_iter().take(enough) {
             let small = shrink::shrink(case, &mut fails);
             fails(&small);
             println!("\n# {:?}: {}[[scenario]]\n{}", server.kind, shown_of.borrow(), small.as_toml());

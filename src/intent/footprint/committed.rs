@@ -5,6 +5,7 @@ use super::super::Intent;
 use super::super::access_path::Way;
 use super::super::known::SeenEntry;
 use super::{EXTREME, Exact, PASSED_OVER};
+use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::Kind;
@@ -41,10 +42,12 @@ impl Exact<'_> {
         };
         let select = matches!(self.search.statement, Statement::Select(_));
         let update = matches!(self.search.statement, Statement::Update(_));
+        let mut last = None;
         for entry in entries {
             if *left == Some(0) {
-                return;
+                break;
             }
+            last = Some(&entry.key);
             if let Some(left) = left {
                 *left -= u64::from(entry.matches);
             }
@@ -66,7 +69,11 @@ impl Exact<'_> {
                 }
             }
         }
-        self.rows_to_come(left, intent);
+        let stopped = last.filter(|_| *left == Some(0));
+        self.rows_to_come(stopped, intent);
+        if *left == Some(0) {
+            return;
+        }
         // The entry beyond is asked for to see that it lies beyond, and then released; MariaDB keeps it in a
         // secondary index. An UPDATE passes over it as over any other.
         // Read backward it is the entry before the range, and kept.
@@ -76,10 +83,7 @@ impl Exact<'_> {
             Way::Unique | Way::All => false,
         };
         let next = if self.backward { &self.span.below } else { &self.span.above };
-        if beyond
-            && *left != Some(0)
-            && let Some(above) = next
-        {
+        if beyond && let Some(above) = next {
             let whole = !self.secondary() || self.locks_row_beyond();
             let kept = self.secondary() && self.mariadb() || self.backward && whole;
             let (kind, rule) =
@@ -96,13 +100,16 @@ impl Exact<'_> {
     }
 
     /// What others put ahead of it while it waits: no gap keeps them out. An UPDATE of the clustered index passes over
-    /// a row that was never committed.
-    fn rows_to_come(&self, left: &Option<u64>, intent: &mut Intent) {
+    /// a row that was never committed. `stopped`: the last entry that is read, if that ends the search.
+    fn rows_to_come(&self, stopped: Option<&Key>, intent: &mut Intent) {
         let update = matches!(self.search.statement, Statement::Update(_)) && !self.secondary();
-        if update || self.backward || *left == Some(0) || self.path.way == Way::Unique {
+        if update || self.backward || self.path.way == Way::Unique {
             return;
         }
-        let range = if self.path.way == Way::All { Range::all() } else { self.range.clone() };
+        let mut range = if self.path.way == Way::All { Range::all() } else { self.range.clone() };
+        if let Some(last) = stopped {
+            range.high = last.clone();
+        }
         let request =
             self.search.request(self.path.index, range, Kind::Ahead, Certainty::Likely, "rows-to-come");
         intent.add(request, None);

@@ -4,15 +4,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::super::analysis::{Answer, ResultKind};
+use super::statement::has_policy;
 use super::tables::{find, tables};
 use super::{Analyzer, Locking, Pending, besides};
 use crate::admission::ledger::Happened;
 use crate::admission::search::Narrow;
 use crate::id::TxnId;
+use crate::intent::duplicate;
 use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::request::Settled;
 use crate::metrics::labels::{Coordination, FailOpen};
-use crate::sql::statement::{Insert, OpaqueReason, Rows, Scalar, Statement};
+use crate::sql::statement::{Insert, OpaqueReason, Rows, Scalar, Statement, WaitPolicy};
 use crate::txn::effect::{After, Ending, Outcome};
 
 /// The errors that say "deadlock": ER_LOCK_DEADLOCK, and MariaDB's ER_AUTOINC_READ_FAILED for a cycle
@@ -216,6 +218,9 @@ impl Analyzer {
         let generated = generated(statement, &answer.result);
         let (definitions, rows) = intent.requests.split_at(besides.requests.len());
         let mut settled: Vec<Settled> = definitions.iter().map(besides::settle).collect();
+        if errno.is_none() && has_policy(statement, WaitPolicy::NoWait) {
+            self.shared.admission.believe(&refs, &intent.requests);
+        }
         match search {
             // Its rows live with the search.
             Some(search) => {
@@ -298,11 +303,12 @@ impl Analyzer {
         let Some((entry, key)) = duplicate_entry(message) else { return Answered::Failed(DUPLICATE_KEY) };
         let table =
             tables(statement).into_iter().find_map(|name| find(&self.shared, self.state.schema(), name));
-        let index = table.and_then(|table| {
+        let index = table.as_ref().and_then(|table| {
             let at = table.indexes.iter().position(|index| index.name.eq_ignore_ascii_case(key))?;
             u16::try_from(at).ok()
         });
-        Answered::Duplicate { index, entry: entry.to_owned() }
+        let compared = table.zip(index).map(|(table, index)| duplicate::compared(&table, index, entry));
+        Answered::Duplicate { index, entry: compared.unwrap_or_else(|| entry.to_owned()) }
     }
 
     /// Before the wait is forgotten: who was part of it? A timeout in a circle is a deadlock that no detector

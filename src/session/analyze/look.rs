@@ -252,10 +252,11 @@ impl Analyzer {
             let steps = knowledge.explainer.known(&unsorted::without_order(&key))??;
             unsorted::by_rows(statement, steps, &find)
         });
-        match by_rows.flatten() {
-            Some(plan) => Some(plan),
-            None => Some(knowledge.explainer.known(&key)?.map_or(Plan::Unavailable, Plan::Steps)),
-        }
+        let plan = match by_rows.flatten() {
+            Some(plan) => plan,
+            None => knowledge.explainer.known(&key)?.map_or(Plan::Unavailable, Plan::Steps),
+        };
+        Some(unsorted::limited(statement, plan, &find))
     }
 
     /// A look at the records around a place in an index; what is seen goes to the scheduler.

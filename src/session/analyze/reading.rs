@@ -10,6 +10,7 @@ use super::inner::{self, MAX_DEPTH};
 use super::inquiry::{Inquiry, plan_key};
 use super::reading_values::{owned, seen_span, span_sql};
 use super::tables::{find, tables};
+use super::unsorted;
 use crate::backend::scan;
 use crate::catalog::{Flavour, Table, TableKind};
 use crate::id::TableId;
@@ -47,10 +48,15 @@ impl Inquiry {
                         steps.map_or(Plan::Unavailable, Plan::Steps)
                     }
                 };
+                let table = |name: &TableName| self.table_named(name);
+                known.plan = unsorted::limited(self.statement(), std::mem::take(&mut known.plan), &table);
                 if known.plan.reads_nothing() && self.reads_all_the_same() {
                     known.plan = Plan::scan(&self.statement().accesses()[0].alias);
                 }
             }
+        }
+        for place in self.rivals() {
+            self.place(knowledge, place, &mut known).await;
         }
         let mut read = Read {
             inquiry: self,
@@ -82,6 +88,13 @@ impl Inquiry {
         let null = conditions.iter().any(|condition| condition.test == Test::IsNull);
         let plain = twice && !null && !conditions.iter().any(|condition| table.is_indexed(&condition.column));
         self.context.flavour == Flavour::MariaDb && plain
+    }
+
+    /// What is counted before it is known which way a search goes.
+    fn rivals(&self) -> Vec<Place> {
+        let values = self.analysed.bind(&self.text, &self.params).at(self.moment);
+        let table = |name: &TableName| self.table_named(name);
+        read::rivals(self.statement(), &values, &self.context, &table)
     }
 
     /// A statement may run statements that run statements.
@@ -345,7 +358,7 @@ fn values_only<'s>(statement: &'s Statement, locked: &[usize], plan: &Plan) -> V
     let unlocked = accesses.iter().enumerate().filter(|(access, _)| !locked.contains(access));
     unlocked
         .filter(|(_, table)| asked(table))
-        .map(|(access, table)| Searched { access, table, lock, nth: 0, by_itself: false })
+        .map(|(access, table)| Searched { access, table, lock, nth: 0, by_itself: false, ranges_keys: false })
         .collect()
 }
 

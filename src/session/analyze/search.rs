@@ -15,14 +15,15 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 
 use super::inquiry::Inquiry;
-use super::statement::refuses;
+use super::statement::has_policy;
 use crate::admission::search::Narrow;
 use crate::catalog::Flavour;
 use crate::id::{SearchId, TxnId};
+use crate::intent::known::Known;
 use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::LockRefs;
-use crate::sql::statement::Statement;
+use crate::sql::statement::{Statement, WaitPolicy};
 
 /// Such a statement.
 pub(super) struct Search {
@@ -97,7 +98,11 @@ impl Search {
         let mut state = self.state.lock();
         let Some(refs) = state.refs.take() else { return false };
         let admission = &self.inquiry.shared.admission;
-        if outcome::is_not_granted(&answered) && refuses(self.inquiry.statement()) {
+        let nowait = has_policy(self.inquiry.statement(), WaitPolicy::NoWait);
+        if nowait && !matches!(answered, Answered::Failed(_)) {
+            admission.believe(&refs, &state.requests);
+        }
+        if nowait && outcome::is_not_granted(&answered) {
             admission.doubt(&refs);
             let kept = vec![Settled::Kept; refs.len()];
             state.refs = Some(admission.answered(self.txn, refs, &kept));
@@ -163,8 +168,8 @@ impl Search {
 
     async fn run(self: Arc<Self>) {
         let done = self.state.lock().answered.is_some();
-        let known = crate::intent::known::Known { done, ..self.inquiry.ask().await };
-        let known = if done && fills_its_source(&self.inquiry.analysed.plan.statement) {
+        let known = Known { done, ..self.inquiry.ask().await };
+        let mut known = if done && fills_its_source(&self.inquiry.analysed.plan.statement) {
             known.without_new()
         } else {
             known
@@ -178,13 +183,29 @@ impl Search {
         let statement = &self.inquiry.analysed.plan.statement;
         let aggregated = matches!(statement, Statement::Select(select) if select.aggregated);
         let found = |answered: &Answered| answered.rows().filter(|_| !aggregated);
+        if has_policy(statement, WaitPolicy::SkipLocked) {
+            let Some((Answered::Rows(rows), _)) = &state.answered else {
+                state.refs = Some(refs);
+                return;
+            };
+            while let Some(passed) = admission.first_in_way(self.txn, &intent.requests, &refs)
+                && known.pass_over(&intent.requests[passed])
+            {
+                intent = self.inquiry.intent(&known);
+            }
+            if known.gives() != Some(*rows) || aggregated {
+                // Whoever was in its way has gone: which rows it has is not known.
+                state.refs = Some(refs);
+                return admission.searches.close(self.id);
+            }
+        }
         if state.answered.as_ref().is_some_and(|(answered, _)| known.contradicts(found(answered))) {
             // Its own transaction has inserted or deleted there since: the wide locks stay.
             state.refs = Some(refs);
             return admission.searches.close(self.id);
         }
         if state.refused {
-            let Some(got) = admission.got_before_refusal(self.txn, &intent.requests, &refs) else {
+            let Some(got) = admission.first_in_way(self.txn, &intent.requests, &refs) else {
                 // Whoever was in its way has gone.
                 state.refs = Some(refs);
                 return admission.searches.close(self.id);

@@ -34,6 +34,8 @@ use crate::wire::command;
 
 /// The first MySQL whose foreign keys are checked above the storage engine.
 const FOREIGN_KEYS_IN_SERVER: u32 = 90600;
+/// From here on MariaDB prefers the primary key (its optimizer's costs are those of the storage engine).
+const COSTS_KEYS: u32 = 110000;
 
 /// A statement with the values of this execution.
 pub(super) struct Execution<'a> {
@@ -255,7 +257,6 @@ impl Analyzer {
             search: search.as_ref().map(|search| search.id),
             reaches: std::mem::take(&mut intent.reaches),
             never_waits: intent.never_waits,
-            refuses: refuses(&plan.statement),
         };
         let submission = Submission {
             session: self.entry.id,
@@ -352,6 +353,7 @@ impl Analyzer {
             in_transaction: effect.runs == Runs::Transaction,
             foreign_keys: self.state.foreign_key_checks(),
             parents_first: self.flavour == Flavour::MySql && self.server_version >= FOREIGN_KEYS_IN_SERVER,
+            ranges_keys: self.flavour == Flavour::MariaDb && self.server_version < COSTS_KEYS,
             // Without knowledge the mode in which nobody takes the lock.
             autoinc_lock_mode: knowledge.and_then(|known| known.control.autoinc_lock_mode()).unwrap_or(2),
         }
@@ -425,10 +427,10 @@ fn leaves_out(statement: &Statement) -> bool {
     matches!(statement, Statement::Insert(insert) if insert.ignore || insert.on_duplicate.is_some())
 }
 
-/// NOWAIT: does it end at the first lock that somebody else has?
-pub(super) fn refuses(statement: &Statement) -> bool {
-    let policy = |access: &TableAccess| access.lock.map(|lock| lock.wait);
-    statement.accesses().iter().any(|access| policy(access) == Some(WaitPolicy::NoWait))
+/// Does one of its searches meet locks of others so?
+pub(super) fn has_policy(statement: &Statement, policy: WaitPolicy) -> bool {
+    let of = |access: &TableAccess| access.lock.map(|lock| lock.wait);
+    statement.accesses().iter().any(|access| of(access) == Some(policy))
 }
 
 /// The text that is kept for reports.

@@ -1,18 +1,20 @@
-//! The plan of an UPDATE or DELETE with ORDER BY.
+//! The plan of an UPDATE or DELETE with ORDER BY or LIMIT.
 //!
 //! A SELECT may go through an index in the order that is asked for where another index would find the rows. UPDATE and
 //! DELETE do not: a range of an index that finds the rows is read and sorted, and only where there is none an index is
-//! read in order, and only if LIMIT may end that early (`get_index_for_order`, both servers).
+//! read in order, and only if LIMIT may end that early (`get_index_for_order`, both servers). With LIMIT a range of an
+//! index is read wherever there is one, even if all rows are in it (`test_quick_select`: "Force to use index"; `EXPLAIN`
+//! on MySQL 9.7 and MariaDB 10.11).
 
 use std::sync::Arc;
 
 use super::super::serve::Knowledge;
 use super::inquiry::Inquiry;
 use crate::backend::explain::{PlanKey, Steps};
-use crate::catalog::{KeyPart, PlanStep, Table};
+use crate::catalog::{Index, KeyPart, PlanStep, Table};
 use crate::intent::known::Plan;
 use crate::sql::plain::Plain;
-use crate::sql::statement::{Predicate, Statement, TableAccess, TableName, Test};
+use crate::sql::statement::{Condition, Predicate, Statement, TableAccess, TableName, Test};
 
 /// What plans of statements without their ORDER BY are kept under: the digest with this.
 const UNSORTED: u128 = 1;
@@ -40,9 +42,8 @@ pub(super) fn by_rows(
     find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
 ) -> Option<Plan> {
     let ([step], (tables, order, limited)) = (&*steps, changed(statement)?) else { return None };
-    let all = step.keys.is_empty() || ["all", "index"].iter().any(|a| step.access.eq_ignore_ascii_case(a));
     // Where no row can match, nothing is read in any order.
-    if all && !step.table.is_empty() {
+    if reads_all(step) && !step.table.is_empty() {
         return (!limited).then(|| Plan::Steps(steps.clone()));
     }
     if in_order(tables, order, step, find) {
@@ -50,6 +51,52 @@ pub(super) fn by_rows(
     }
     let sorted = PlanStep { extra: format!("{}; Using filesort", step.extra), ..step.clone() };
     Some(Plan::Steps([sorted].into()))
+}
+
+/// The plan of an UPDATE or DELETE that has a LIMIT: where that of the SELECT reads all rows, a range of the one index that
+/// has one.
+pub(super) fn limited(
+    statement: &Statement,
+    plan: Plan,
+    find: &dyn Fn(&TableName) -> Option<Arc<Table>>,
+) -> Plan {
+    let range = || {
+        let Plan::Steps(steps) = &plan else { return None };
+        let ([step], ([access], order, true)) = (&**steps, changed(statement)?) else { return None };
+        let table = find(&access.table).filter(|_| reads_all(step) && !step.table.is_empty())?;
+        let ranged = |index: &&Index| {
+            let first = index.parts.first().and_then(|part| part.column);
+            index.btree && first.is_some_and(|first| has_range(&access.predicate, &table, first))
+        };
+        let mut ranges = table.indexes.iter().filter(ranged);
+        // Of several the one with the fewest rows: which that is, is not known. The primary key comes before others.
+        let index = ranges.next()?;
+        if ranges.next().is_some() && index.name != table.indexes[0].name {
+            return None;
+        }
+        let (keys, refs) = (vec![index.name.clone()], Vec::new());
+        let sorted = !order.is_empty() && !follows(&table, &index.name, &access.predicate, order);
+        let extra = if sorted { "Using where; Using filesort" } else { "Using where" }.to_owned();
+        Some(PlanStep { access: "range".to_owned(), keys, refs, extra, ..step.clone() })
+    };
+    range().map_or_else(|| plan.clone(), |step| Plan::Steps([step].into()))
+}
+
+/// Is a column compared with values in a way that leaves open a part of an index on it?
+fn has_range(predicate: &Predicate, table: &Table, column: usize) -> bool {
+    let of = |condition: &Condition| {
+        let test = matches!(
+            condition.test,
+            Test::Eq(_) | Test::In(_) | Test::IsNull | Test::Range { .. } | Test::Like(_)
+        );
+        test && table.column(&condition.column) == Some(column)
+    };
+    let sides = &predicate.sides;
+    predicate.conditions.iter().any(of) || !sides.is_empty() && sides.iter().all(|side| side.iter().any(of))
+}
+
+fn reads_all(step: &PlanStep) -> bool {
+    step.keys.is_empty() || ["all", "index"].iter().any(|a| step.access.eq_ignore_ascii_case(a))
 }
 
 /// Tables, order, and whether there is a LIMIT.
