@@ -315,8 +315,9 @@ impl Admission {
     }
 
     /// The first of a statement's requests that somebody else's lock is in the way of: NOWAIT was refused that one, SKIP
-    /// LOCKED has passed over it. `refs` are its locks as they were noted. `None`: there is none (any more).
-    pub fn first_in_way(&self, txn: TxnId, requests: &[Request], refs: &[LockRef]) -> Option<usize> {
+    /// LOCKED has passed over it; and whether that lock is known to cover no more than it seems to. `refs` are its locks as
+    /// they were noted. `None`: there is none (any more).
+    pub fn first_in_way(&self, txn: TxnId, requests: &[Request], refs: &[LockRef]) -> Option<(usize, bool)> {
         let order = refs.first()?.order();
         self.scheduler.locks().first_in_way(txn, requests, order, self.now())
     }

@@ -43,7 +43,13 @@ impl LockTable {
         let (mut refused, mut unasked) = (false, next..next);
         if !asked.kind.of_own_row() {
             let goes = same().any(|lock| locks.goes_with(lock.handle, commits, &asked.range));
-            let of_row = |request: &&Request| request.index != asked.index || request.kind.of_own_row();
+            // INSERT … WHERE NOT EXISTS puts the row that it has looked for.
+            let created = |request: &Request| {
+                request.kind.inserts() && request.index == asked.index && request.range == asked.range
+            };
+            let of_row = |request: &&Request| {
+                !created(request) && (request.index != asked.index || request.kind.of_own_row())
+            };
             unasked.end += requests[next..].iter().take_while(of_row).filter(|_| goes).count();
         } else if locks.is_checked(refs[at].handle) {
             // Its key is there: if it stays, a plain INSERT ends with error 1062.

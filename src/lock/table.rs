@@ -149,10 +149,16 @@ impl LockTable {
     }
 
     /// The first of a statement's requests, asked for in this order at the moment `order`, that is in the way of somebody
-    /// else's lock now.
-    pub fn first_in_way(&self, txn: TxnId, requests: &[Request], order: u64, now: u64) -> Option<usize> {
-        requests.iter().enumerate().position(|(number, request)| {
-            let Some(mut locks) = self.indexes.get_mut(&request.index) else { return false };
+    /// else's lock now; and whether that lock covers no more than it seems to.
+    pub fn first_in_way(
+        &self,
+        txn: TxnId,
+        requests: &[Request],
+        order: u64,
+        now: u64,
+    ) -> Option<(usize, bool)> {
+        requests.iter().enumerate().find_map(|(number, request)| {
+            let mut locks = self.indexes.get_mut(&request.index)?;
             let asking = Asking {
                 by: txn.into(),
                 number,
@@ -165,7 +171,10 @@ impl LockTable {
             };
             let (mut met, reach) = (Met::default(), locks.reach(request, now));
             locks.meet(asking, request, &reach, &mut met);
-            met.conflicts.iter().any(|c| c.relation == Relation::Wait && c.certainty > Certainty::Unknown)
+            let in_way = |c: &&Conflict| c.relation == Relation::Wait && c.certainty > Certainty::Unknown;
+            let mut in_way = met.conflicts.iter().filter(in_way).peekable();
+            in_way.peek()?;
+            Some((number, in_way.any(|c| c.search.is_none())))
         })
     }
 

@@ -291,7 +291,9 @@ impl Read<'_> {
         spans.iter_mut().for_each(|span| span.end = path.extreme);
         let scan = |filter, otherwise| {
             let sql = scan::build(table, index, &spans, condition, filter, alias, &more)?;
-            let sure = path.covers || condition.is_some();
+            let predicate = &searched.table.predicate;
+            let all = predicate.exact && predicate.conditions.is_empty() && predicate.sides.is_empty();
+            let sure = path.covers || condition.is_some() || all && alone;
             Some(Question::Scan { sql, index, covers: path.covers || condition.is_none(), sure, otherwise })
         };
         // An UPDATE at READ COMMITTED passes over what does not match without asking for it. Others do ask for

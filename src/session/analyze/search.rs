@@ -188,12 +188,21 @@ impl Search {
                 state.refs = Some(refs);
                 return;
             };
-            while let Some(passed) = admission.first_in_way(self.txn, &intent.requests, &refs)
-                && known.pass_over(&intent.requests[passed])
-            {
+            let mut passes = false;
+            while let Some((passed, sure)) = admission.first_in_way(self.txn, &intent.requests, &refs) {
+                if !sure {
+                    // What was in its way is not known itself yet.
+                    state.refs = Some(refs);
+                    return;
+                }
+                if !known.pass_over(&intent.requests[passed]) {
+                    break;
+                }
+                passes = true;
                 intent = self.inquiry.intent(&known);
             }
-            if known.gives() != Some(*rows) || aggregated {
+            let gives = known.gives().filter(|_| !aggregated);
+            if gives.map_or(passes, |gives| gives != *rows) {
                 // Whoever was in its way has gone: which rows it has is not known.
                 state.refs = Some(refs);
                 return admission.searches.close(self.id);
@@ -205,7 +214,7 @@ impl Search {
             return admission.searches.close(self.id);
         }
         if state.refused {
-            let Some(got) = admission.first_in_way(self.txn, &intent.requests, &refs) else {
+            let Some((got, _)) = admission.first_in_way(self.txn, &intent.requests, &refs) else {
                 // Whoever was in its way has gone.
                 state.refs = Some(refs);
                 return admission.searches.close(self.id);
