@@ -19,14 +19,17 @@ const NIL: u32 = u32::MAX;
 /// Ranges with a value each, found by overlap.
 #[derive(Debug)]
 pub struct IntervalTree<T> {
-    nodes: Vec<Node<T>>,
+    nodes: Vec<Node>,
+    /// What belongs to the nodes, by their slots: apart from them, so that a way through the tree touches less memory.
+    /// `None` in a free slot.
+    values: Vec<Option<T>>,
     free: Vec<u32>,
     root: u32,
     next_id: u64,
 }
 
 #[derive(Debug)]
-struct Node<T> {
+struct Node {
     range: Range,
     id: u64,
     priority: u64,
@@ -36,14 +39,12 @@ struct Node<T> {
     furthest: u32,
     /// See the file's header.
     wide: bool,
-    /// A node of this subtree is wide.
-    any_wide: bool,
     /// See the file's header.
     vague: bool,
-    /// A node of this subtree is not vague.
-    any_solid: bool,
-    /// `None` in a free node.
-    value: Option<T>,
+    /// So many nodes of this subtree are wide.
+    wides: u32,
+    /// So many are not vague.
+    solids: u32,
 }
 
 /// Names an entry; finds nothing once the entry is gone.
@@ -56,7 +57,7 @@ pub struct Handle {
 
 impl<T> Default for IntervalTree<T> {
     fn default() -> Self {
-        IntervalTree { nodes: Vec::new(), free: Vec::new(), root: NIL, next_id: 0 }
+        IntervalTree { nodes: Vec::new(), values: Vec::new(), free: Vec::new(), root: NIL, next_id: 0 }
     }
 }
 
@@ -92,18 +93,19 @@ impl<T> IntervalTree<T> {
             right: NIL,
             furthest: NIL,
             wide,
-            any_wide: wide,
             vague,
-            any_solid: !vague,
-            value: Some(value),
+            wides: 0,
+            solids: 0,
         };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.nodes[slot as usize] = node;
+                self.values[slot as usize] = Some(value);
                 slot
             }
             None => {
                 self.nodes.push(node);
+                self.values.push(Some(value));
                 (self.nodes.len() - 1) as u32
             }
         };
@@ -116,10 +118,11 @@ impl<T> IntervalTree<T> {
         let slot = self.find(handle)?;
         self.unlink(slot);
         let node = &mut self.nodes[slot as usize];
-        let taken = (std::mem::replace(&mut node.range, Range::all()), node.value.take()?);
+        let taken = (std::mem::replace(&mut node.range, Range::all()), self.values[slot as usize].take()?);
         self.free.push(slot);
         if self.root == NIL {
             self.nodes.clear();
+            self.values.clear();
             self.free.clear();
         }
         Some(taken)
@@ -140,20 +143,19 @@ impl<T> IntervalTree<T> {
 
     /// The entry behind a handle.
     pub fn get(&self, handle: Handle) -> Option<(&Range, &T)> {
-        let node = &self.nodes[self.find(handle)? as usize];
-        Some((&node.range, node.value.as_ref()?))
+        let slot = self.find(handle)? as usize;
+        Some((&self.nodes[slot].range, self.values[slot].as_ref()?))
     }
 
     /// The same, to change its value.
     pub fn get_mut(&mut self, handle: Handle) -> Option<(&Range, &mut T)> {
-        let slot = self.find(handle)?;
-        let node = &mut self.nodes[slot as usize];
-        Some((&node.range, node.value.as_mut()?))
+        let slot = self.find(handle)? as usize;
+        Some((&self.nodes[slot].range, self.values[slot].as_mut()?))
     }
 
     fn find(&self, handle: Handle) -> Option<u32> {
         let node = self.nodes.get(handle.slot as usize)?;
-        (node.id == handle.id && node.value.is_some()).then_some(handle.slot)
+        (node.id == handle.id && self.values[handle.slot as usize].is_some()).then_some(handle.slot)
     }
 
     fn link(&mut self, slot: u32) {
@@ -192,8 +194,10 @@ impl<T> IntervalTree<T> {
     /// `None` at the end. For looking at large trees in bites: an entry that stays is seen once.
     pub fn page(&self, from: usize, count: usize) -> (impl Iterator<Item = (&Range, &T)>, Option<usize>) {
         let to = (from + count).min(self.nodes.len());
-        let page = self.nodes.get(from..to).unwrap_or_default();
-        let entries = page.iter().filter_map(|node| Some((&node.range, node.value.as_ref()?)));
+        let nodes = self.nodes.get(from..to).unwrap_or_default();
+        let values = self.values.get(from..to).unwrap_or_default();
+        let entries =
+            nodes.iter().zip(values).filter_map(|(node, value)| Some((&node.range, value.as_ref()?)));
         (entries, (to < self.nodes.len()).then_some(to))
     }
 
@@ -220,10 +224,10 @@ impl<T> IntervalTree<T> {
             return;
         }
         let node = self.node(at);
-        if !vague && !node.any_solid {
+        if !vague && node.solids == 0 {
             return;
         }
-        let searched = if node.any_wide { reach } else { range };
+        let searched = if node.wides > 0 { reach } else { range };
         if self.node(node.furthest).range.high <= searched.low {
             return;
         }
@@ -233,13 +237,16 @@ impl<T> IntervalTree<T> {
         }
         let mine = if node.wide { reach } else { range };
         let asked = vague || !node.vague;
-        if let (true, Some(value)) = (asked && node.range.intersects(mine), &node.value) {
+        if asked
+            && node.range.intersects(mine)
+            && let Some(value) = &self.values[at as usize]
+        {
             visit(Handle { id: node.id, slot: at }, &node.range, value);
         }
         self.visit_below(node.right, range, reach, vague, visit);
     }
 
-    fn node(&self, at: u32) -> &Node<T> {
+    fn node(&self, at: u32) -> &Node {
         &self.nodes[at as usize]
     }
 
@@ -248,22 +255,33 @@ impl<T> IntervalTree<T> {
         (&a.range.low, a.id) < (&b.range.low, b.id)
     }
 
-    /// Recomputes `furthest`, `any_wide` and `any_solid` from the node itself and its children.
+    /// Recomputes what a node knows of its subtree from its own ends and its children.
     fn update(&mut self, at: u32) {
         let node = self.node(at);
-        let (mut furthest, mut any_wide, mut any_solid) = (at, node.wide, !node.vague);
+        let (mut wides, mut solids) = (u32::from(node.wide), u32::from(!node.vague));
         for child in [node.left, node.right] {
             if child != NIL {
-                any_wide |= self.node(child).any_wide;
-                any_solid |= self.node(child).any_solid;
+                wides += self.node(child).wides;
+                solids += self.node(child).solids;
+            }
+        }
+        let node = &mut self.nodes[at as usize];
+        (node.wides, node.solids) = (wides, solids);
+        self.find_furthest(at);
+    }
+
+    fn find_furthest(&mut self, at: u32) {
+        let node = self.node(at);
+        let mut furthest = at;
+        for child in [node.left, node.right] {
+            if child != NIL {
                 let candidate = self.node(child).furthest;
                 if self.node(candidate).range.high > self.node(furthest).range.high {
                     furthest = candidate;
                 }
             }
         }
-        let node = &mut self.nodes[at as usize];
-        (node.furthest, node.any_wide, node.any_solid) = (furthest, any_wide, any_solid);
+        self.nodes[at as usize].furthest = furthest;
     }
 
     fn insert_below(&mut self, root: u32, new: u32) -> u32 {
@@ -284,7 +302,14 @@ impl<T> IntervalTree<T> {
             let right = self.insert_below(self.node(root).right, new);
             self.nodes[root as usize].right = right;
         }
-        self.update(root);
+        let (wide, solid) = (self.node(new).wide, !self.node(new).vague);
+        let further = self.node(new).range.high > self.node(self.node(root).furthest).range.high;
+        let node = &mut self.nodes[root as usize];
+        node.wides += u32::from(wide);
+        node.solids += u32::from(solid);
+        if further {
+            node.furthest = new;
+        }
         root
     }
 
@@ -334,7 +359,13 @@ impl<T> IntervalTree<T> {
             let right = self.remove_below(self.node(root).right, gone);
             self.nodes[root as usize].right = right;
         }
-        self.update(root);
+        let (wide, solid) = (self.node(gone).wide, !self.node(gone).vague);
+        let node = &mut self.nodes[root as usize];
+        node.wides -= u32::from(wide);
+        node.solids -= u32::from(solid);
+        if node.furthest == gone {
+            self.find_furthest(root);
+        }
         root
     }
 }
