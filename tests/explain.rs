@@ -98,6 +98,9 @@ fn the_locks_of_one_statement() {
         let table = explain(server, &["DELETE FROM tank WHERE code = 150"], "");
         let text = String::from_utf8_lossy(&table.stdout);
         assert!(text.contains("who could wait for it") && text.contains("inserts into this gap"), "{text}");
+        let loaded = explain(server, &["LOAD DATA INFILE '/tank' INTO TABLE tank (code)"], "");
+        let text = String::from_utf8_lossy(&loaded.stdout);
+        assert!(text.contains("What it locks is not known: its rows are in a file."), "{text}");
     });
 }
 

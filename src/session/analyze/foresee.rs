@@ -23,7 +23,7 @@ use crate::lock::key::Key;
 use crate::lock::range::Range;
 use crate::lock::request::Request;
 use crate::sql::cache::Plan;
-use crate::sql::statement::{Isolation, TableName};
+use crate::sql::statement::{Isolation, Statement, TableName};
 use crate::txn::effect::Runs;
 
 /// What there is in the tables besides what the server shows.
@@ -119,7 +119,7 @@ impl Analyzer {
             locks: asked.requests.into_iter().zip(asked.reaches).filter_map(lock).collect(),
             exact: asked.exact,
             rows: inquiry.zip(learnt.as_ref()).and_then(|(inquiry, known)| inquiry.rows(known)),
-            unknown: asked.unknown,
+            unknown: asked.unknown.or_else(|| in_a_file(statement)),
             isolation: effect.isolation,
             alone: effect.runs != Runs::Transaction,
             status: self.state.status_if_done(statement),
@@ -140,6 +140,12 @@ impl Analyzer {
     pub fn schema(&self) -> Option<&str> {
         self.state.schema()
     }
+}
+
+/// Rows that the text does not show are inserted all the same.
+fn in_a_file(statement: &Statement) -> Option<&'static str> {
+    let loads = matches!(statement, Statement::Routine { verb: "LOAD DATA" | "LOAD XML", .. });
+    loads.then_some("its_rows_are_in_a_file")
 }
 
 impl Inquiry {
