@@ -312,3 +312,20 @@ fn what_a_statement_calls_is_called_on_no_other_connection() {
         run_as(&mut a, "ROLLBACK");
     });
 }
+
+#[test]
+fn a_plain_select_touches_neither_the_catalog_nor_a_lock() {
+    both(|server| {
+        run(server, "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, n INT)");
+        let interlock = Interlock::start(server, &["--action", "flag"]);
+        let mut client = RawClient::login(interlock.port, &Login::default());
+        let loads = || interlock.metric("interlock_catalog_loads_total{result=\"loaded\"}").unwrap_or(0.0);
+        run_as(&mut client, "BEGIN");
+        run_as(&mut client, "SELECT * FROM shop.t WHERE id = 5");
+        let (loaded, locks) = (loads(), interlock.metric("interlock_locks"));
+        assert_eq!((loaded, locks), (0.0, Some(0.0)));
+        run_as(&mut client, "SELECT * FROM shop.t WHERE id = 5 FOR UPDATE");
+        assert!(loads() > 0.0 && interlock.metric("interlock_locks") > Some(0.0), "a locking one does");
+        run_as(&mut client, "ROLLBACK");
+    });
+}
