@@ -174,13 +174,8 @@ impl<'a> Row<'a> {
         let put = |request: &Request| {
             request.kind == new.kind && request.index == new.index && request.range == new.range
         };
-        let told = self.known.asked || !self.insert.ignore && !self.changes_duplicate();
+        let told = self.known.asked || !self.insert.ignore && !changes(self.insert);
         told && earlier.iter().any(put)
-    }
-
-    /// Does the statement go on to change the row that has its key?
-    pub(super) fn changes_duplicate(&self) -> bool {
-        self.insert.replace || self.insert.on_duplicate.is_some()
     }
 
     /// An earlier row of the statement has put the key: requests `from` on are those that this one has made so far.
@@ -209,12 +204,7 @@ impl<'a> Row<'a> {
 
     /// REPLACE's check goes on to the entry behind those with its key.
     fn behind(&self, at: usize, span: &SeenSpan, entry: &SeenEntry, sure: Certainty, intent: &mut Intent) {
-        let low = entry.key.after();
-        let (range, kind) = match &span.above {
-            Some(next) => (Range::entries(&next.key), Kind::NextKey),
-            None => (Range { low: low.clone(), high: Key::supremum() }, Kind::Gap),
-        };
-        let reach = Range { low, high: range.high.clone() };
+        let (range, kind, reach) = span.next(entry.key.after());
         let next = request(self.table, at, Mode::X, range, kind, sure, NEXT);
         if !intent.requests.contains(&next) {
             intent.add(next, Some(reach));
@@ -232,6 +222,11 @@ impl<'a> Row<'a> {
         }
         change.wide(None, intent);
     }
+}
+
+/// Does a statement go on to change the row that has the key of a new one?
+pub(super) fn changes(insert: &Insert) -> bool {
+    insert.replace || insert.on_duplicate.is_some()
 }
 
 /// The new entries of a row are taken out again.
@@ -364,7 +359,7 @@ fn rows(requests: &[Request], table: Option<TableId>) -> Vec<std::ops::Range<usi
 }
 
 fn told(insert: &Insert, requests: &[Request], rows: &[std::ops::Range<usize>], answered: &Answered) -> Told {
-    let changes = insert.replace || insert.on_duplicate.is_some();
+    let changes = changes(insert);
     let one = rows.len() == 1;
     match answered {
         Answered::Duplicate { index, entry } => {
@@ -427,8 +422,7 @@ fn duplicate(
     row: &[Request],
     rules: Rules,
 ) -> Settled {
-    let changes = insert.replace || insert.on_duplicate.is_some();
-    let mode = if changes { Mode::X } else { Mode::S };
+    let mode = if changes(insert) { Mode::X } else { Mode::S };
     let kind = if request.index.index == 0 { Kind::Record } else { Kind::NextKey };
     let Some(index) = index else {
         let maybe = request.kind.check().is_some();

@@ -5,7 +5,7 @@ use crate::catalog::PlanStep;
 use crate::id::TableId;
 use crate::lock::key::Key;
 use crate::lock::range::Range;
-use crate::lock::request::Request;
+use crate::lock::request::{Kind, Request};
 use crate::sql::statement::Value;
 
 /// What is known when requests are made.
@@ -162,6 +162,17 @@ impl SeenSpan {
             high: self.above.as_ref().map_or(Key::supremum(), |entry| entry.key.clone()),
         }
     }
+
+    /// What a check that goes on behind `low` asks for: the next entry and the gap below it, or the gap at the index's
+    /// end. With how far the gap reaches.
+    pub fn next(&self, low: Key) -> (Range, Kind, Range) {
+        let (range, kind) = match &self.above {
+            Some(next) => (Range::entries(&next.key), Kind::NextKey),
+            None => (Range { low: low.clone(), high: Key::supremum() }, Kind::Gap),
+        };
+        let reach = Range { low, high: range.high.clone() };
+        (range, kind, reach)
+    }
 }
 
 impl SeenEntry {
@@ -235,7 +246,6 @@ mod tests {
     use super::*;
     use crate::id::IndexId;
     use crate::lock::mode::{Certainty, Mode};
-    use crate::lock::request::Kind;
 
     fn seen(entries: Vec<SeenEntry>) -> Known {
         let spans = vec![SeenSpan { entries, ..SeenSpan::default() }];

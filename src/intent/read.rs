@@ -319,11 +319,7 @@ pub fn paths<'v>(
         if !searched.ranges_keys || predicate.conditions.len() < 2 {
             return vec![path];
         }
-        // What to compare it with is not known before a look.
-        if !known.asked && shortest_path::has_rivals(table, predicate, values, &path) {
-            return Vec::new();
-        }
-        return vec![shortest_path::shortest(table, predicate, values, known, &path).unwrap_or(path)];
+        return shortest_path::shortest(table, predicate, values, known, path).into_iter().collect();
     }
     match known.plan.step(&searched.table.alias, searched.nth) {
         Some(step) => planned_path::planned(table, predicate, values, joined, step),

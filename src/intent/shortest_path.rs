@@ -17,23 +17,27 @@ use crate::catalog::{Column, Family, Index, KeyPart, Table};
 use crate::lock::mode::Certainty;
 use crate::sql::statement::{Predicate, Value};
 
-/// The way that is taken instead of `path`, which goes by a full unique key, as far as that is known.
+/// The way that is taken: `path`, which goes by a full unique key, or a shorter one. `None`: that is open before a look.
 pub(super) fn shortest<'v>(
     table: &Table,
     predicate: &Predicate,
     values: &'v dyn Values,
     known: &Known,
-    path: &Path<'v>,
+    path: Path<'v>,
 ) -> Option<Path<'v>> {
+    let rivals = rivals(table, predicate, values, &path);
+    if !known.asked && !rivals.is_empty() {
+        return None;
+    }
     let sure = (1..table.indexes.len()).filter_map(|at| one_row(table, at, predicate, values));
-    let few = rivals(table, predicate, values, path).into_iter().filter(|(_, rival)| {
+    let few = rivals.into_iter().filter(|(_, rival)| {
         let key = rival.ranges(table).and_then(|ranges| Some(ranges.first()?.0.low.clone()));
         let span = key.and_then(|key| known.place(table.id, rival.index, &key));
         span.is_some_and(|span| span.entries.len() < 2 && !span.unread)
     });
     // Of equals the first.
     let best = sure.chain(few).min_by_key(|(bytes, best)| (*bytes, best.index)).map(|(_, best)| best);
-    best.filter(|best| best.index != path.index)
+    Some(best.filter(|best| best.index != path.index).unwrap_or(path))
 }
 
 /// Parts of other indexes that may hold one row too, and then may be read instead; each with its length.
@@ -52,11 +56,6 @@ fn rivals<'v>(
         (parts.filter_map(|part| Some(bytes_of(&table.columns[part.column?]))).sum(), way)
     });
     measured.collect()
-}
-
-/// Are there any?
-pub(super) fn has_rivals(table: &Table, predicate: &Predicate, values: &dyn Values, path: &Path<'_>) -> bool {
-    !rivals(table, predicate, values, path).is_empty()
 }
 
 /// The same as places to ask about.

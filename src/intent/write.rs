@@ -312,7 +312,7 @@ impl<'a> Row<'a> {
             }
             let unique = request.kind.check().is_some();
             let has_put = unique && met.has_put(&request, &intent.requests[..from]);
-            if has_put && !met.changes_duplicate() {
+            if has_put && !duplicate::changes(self.insert) {
                 met.meets_own(&request, from, intent);
                 return self.insert.ignore;
             }
@@ -403,8 +403,7 @@ impl<'a> Row<'a> {
 
     /// The mode in which an equal key is locked: REPLACE and ON DUPLICATE KEY UPDATE go on to change it.
     fn check(self) -> Mode {
-        let changes = self.insert.replace || self.insert.on_duplicate.is_some();
-        if changes { Mode::X } else { Mode::S }
+        if duplicate::changes(self.insert) { Mode::X } else { Mode::S }
     }
 
     /// What the statement gives a column.

@@ -28,14 +28,13 @@ impl Change<'_> {
         push(intent, lock(Range::entries(key), kind));
         // It goes on to the first entry with another key.
         let Some(span) = self.known.place(self.table.id, at, key) else { return };
-        let gap = Range { low: key.after(), high: span.reach().high };
-        match &span.above {
-            Some(next) if records => {
-                let range = Range::entries(&next.key);
-                let reach = Range { high: range.high.clone(), ..gap };
-                intent.add(lock(range, kind), Some(reach));
+        let (range, next, reach) = span.next(key.after());
+        match kind {
+            Kind::NextKey => intent.add(lock(range, next), Some(reach)),
+            _ => {
+                let gap = Range { high: span.reach().high, ..reach };
+                intent.add(lock(gap.clone(), Kind::Gap), Some(gap));
             }
-            _ => intent.add(lock(gap.clone(), Kind::Gap), Some(gap)),
         }
     }
 

@@ -79,7 +79,10 @@ pub(super) fn limited(
         let extra = if sorted { "Using where; Using filesort" } else { "Using where" }.to_owned();
         Some(PlanStep { access: "range".to_owned(), keys, refs, extra, ..step.clone() })
     };
-    range().map_or_else(|| plan.clone(), |step| Plan::Steps([step].into()))
+    match range() {
+        Some(step) => Plan::Steps([step].into()),
+        None => plan,
+    }
 }
 
 /// Is a column compared with values in a way that leaves open a part of an index on it?
