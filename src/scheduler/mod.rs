@@ -186,10 +186,11 @@ impl Scheduler {
         let mut queue = self.queue.lock();
         let (decision, judged, doubts) = self.decide(token, submission, &mut queue, &mut woken, now);
         let report = judged.map(|judged| Report::new(submission, judged, &decision));
+        // One that only would have been held shows as well whether there was need.
+        if let Some(signature) = report.as_ref().and_then(|report| report.signature) {
+            self.signatures.completed(submission.txn, signature);
+        }
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
-            if let Some(signature) = report.signature {
-                self.signatures.held(submission.txn, signature);
-            }
             queued();
             let (blockers, submission) = (report.holders.clone(), submission.clone());
             queue.push(token, Hold { blockers, submission, since: now });

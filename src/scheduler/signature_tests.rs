@@ -96,7 +96,7 @@ fn pair(signatures: &Signatures, at: u64, closes: bool, values: [u32; 2]) {
     let (first, second) = (TxnId(at), TxnId(at + 1));
     signatures.passed_on(first, &seen(10, &[values[0]]));
     if let Some(found) = signatures.completes(second, &seen(10, &[values[1]])) {
-        signatures.held(second, found.signature);
+        signatures.completed(second, found.signature);
     }
     for (txn, value) in [(first, values[0]), (second, values[1])] {
         signatures.passed_on(txn, &seen(10, &[value]));
@@ -117,9 +117,12 @@ fn needless_holds_end_by_themselves_and_a_deadlock_brings_them_back() {
         for round in 0..40 {
             pair(&signatures, round * 2 + 1, closes, values);
         }
-        signatures.passed_on(TxnId(1000), &seen(10, &[7]));
-        let holds = || signatures.completes(TxnId(1001), &seen(10, &[8])).is_some();
+        let holds = || {
+            signatures.passed_on(TxnId(1000), &seen(10, &[7]));
+            signatures.completes(TxnId(1001), &seen(10, &[8])).is_some()
+        };
         assert_eq!(holds(), needed, "closes {closes} values {values:?}");
+        assert_eq!(signatures.concerns(DigestId(10)), needed, "what holds nobody costs nobody anything");
         signatures.record(of_old);
         assert!(holds());
         assert_eq!(signatures.all()[0].trust, FULL_TRUST);
@@ -158,7 +161,7 @@ fn a_held_party_that_never_comes_leaves_nothing() {
     let signatures = Signatures::default();
     let id = signatures.record(signature(&["l10 l11", "l10 l11"]));
     signatures.passed_on(TxnId(1), &seen(10, &[]));
-    signatures.held(TxnId(2), id);
+    signatures.completed(TxnId(2), id);
     signatures.leave(TxnId(2));
     signatures.leave(TxnId(1));
     assert!(signatures.nobody_inside());

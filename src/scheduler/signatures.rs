@@ -3,8 +3,8 @@
 //! A transaction *enters* when it runs the entry statement of a role, and leaves when it ends. The party
 //! that would complete the constellation is held until one of the others has left.
 //!
-//! Whether a hold was needed shows afterwards: it was, if both sides went on to run the statement that
-//! closes the cycle, and named the values in common that the deadlock's parties had in common.
+//! Whether a hold was needed, or would have been, shows afterwards: it was, if both sides went on to run the
+//! statement that closes the cycle, and named the values in common that the deadlock's parties had in common.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -45,8 +45,8 @@ struct Inner {
 struct Known {
     signature: Signature,
     members: Vec<Member>,
-    /// Those that are or were held, and what those before them did until they left.
-    held: FxHashMap<TxnId, Vec<Left>>,
+    /// Those that came last, and what those before them did until they left.
+    last: FxHashMap<TxnId, Vec<Left>>,
 }
 
 /// A transaction inside of a constellation.
@@ -104,7 +104,7 @@ impl Signatures {
                 if inner.known.len() >= MAX_SIGNATURES {
                     inner.drop_oldest();
                 }
-                let known = Known { signature, members: Vec::new(), held: FxHashMap::default() };
+                let known = Known { signature, members: Vec::new(), last: FxHashMap::default() };
                 inner.known.insert(id, known);
             }
         }
@@ -136,7 +136,7 @@ impl Signatures {
         let before = inner.known.len();
         for signature in signatures.into_iter().filter_map(Signature::checked) {
             if inner.known.len() < MAX_SIGNATURES {
-                let known = Known { signature, members: Vec::new(), held: FxHashMap::default() };
+                let known = Known { signature, members: Vec::new(), last: FxHashMap::default() };
                 inner.known.entry(known.signature.id).or_insert(known);
             }
         }
@@ -198,8 +198,7 @@ impl Signatures {
         }
         let inner = self.inner.lock();
         let known = inner.of.get(&seen.digest)?.iter().filter_map(|id| inner.known.get(id));
-        let complete = known.filter(|known| known.signature.is_armed());
-        let best = complete
+        let best = known
             .filter_map(|known| Some((known.signature.trust, known.completed_by(txn, seen)?)))
             .max_by_key(|(trust, _)| *trust);
         best.map(|(_, completes)| completes)
@@ -230,11 +229,11 @@ impl Signatures {
         }
     }
 
-    /// A statement is held for a constellation that it would have completed.
-    pub fn held(&self, txn: TxnId, signature: SignatureId) {
+    /// A statement would complete a constellation: it is held for that, or would be if `reorder` were on.
+    pub fn completed(&self, txn: TxnId, signature: SignatureId) {
         let mut inner = self.inner.lock();
         let Some(known) = inner.known.get_mut(&signature) else { return };
-        known.held.insert(txn, Vec::new());
+        known.last.insert(txn, Vec::new());
         inner.inside.entry(txn).or_default().push(signature);
         self.inside.store(inner.inside.len(), Ordering::SeqCst);
     }
@@ -245,17 +244,25 @@ impl Signatures {
             return;
         }
         let mut inner = self.inner.lock();
+        let mut disarmed = false;
         for id in inner.inside.remove(&txn).unwrap_or_default() {
             if let Some(known) = inner.known.get_mut(&id) {
+                let armed = known.signature.is_armed();
                 known.leave(txn);
+                disarmed |= armed && !known.signature.is_armed();
             }
+        }
+        if disarmed {
+            self.changed(&mut inner);
         }
         self.inside.store(inner.inside.len(), Ordering::SeqCst);
     }
 
+    /// Which statements are of concern. Those of a signature that is trusted no more are not, until the deadlock
+    /// happens again.
     fn changed(&self, inner: &mut Inner) {
         inner.of.clear();
-        for (id, known) in &inner.known {
+        for (id, known) in inner.known.iter().filter(|(_, known)| known.signature.is_armed()) {
             for digest in known.signature.entries().chain(known.signature.closings()) {
                 let of = inner.of.entry(digest).or_default();
                 if !of.contains(id) {
@@ -325,7 +332,7 @@ impl Known {
     }
 
     fn leave(&mut self, txn: TxnId) {
-        let before = self.held.remove(&txn);
+        let before = self.last.remove(&txn);
         let Some(at) = self.members.iter().position(|member| member.txn == txn) else { return };
         let Member { left, .. } = self.members.swap_remove(at);
         if let Some(before) = before.filter(|before| !before.is_empty()) {
@@ -336,8 +343,8 @@ impl Known {
             let needed = before.iter().any(both);
             self.signature.weigh(needed);
         }
-        // Those that wait behind it learn what it did.
-        for before in self.held.values_mut().filter(|before| before.len() < 4) {
+        // Those that came after it learn what it did.
+        for before in self.last.values_mut().filter(|before| before.len() < 4) {
             before.push(left.clone());
         }
     }
