@@ -67,6 +67,38 @@ fn reorder_holds_the_second_until_the_first_has_ended() {
     );
 }
 
+/// Who mostly finds the row seldom inserts; of those that found nothing each does.
+#[test]
+fn a_key_that_is_mostly_there_is_held_where_it_is_not() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            let get_or_create = |id: u32, finds: bool| {
+                assert_eq!(a.run("BEGIN"), Ok(()));
+                assert_eq!(a.run(&format!("SELECT * FROM batch WHERE server_id = {id} FOR UPDATE")), Ok(()));
+                if !finds {
+                    assert_eq!(a.run(&format!("INSERT INTO batch (server_id) VALUES ({id})")), Ok(()));
+                }
+                assert_eq!(a.run("COMMIT"), Ok(()));
+            };
+            get_or_create(9, false);
+            (0..100).for_each(|_| get_or_create(9, true));
+            for session in [&a, &b] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+            }
+            assert_eq!(a.run("SELECT * FROM batch WHERE server_id = 70000009 FOR UPDATE"), Ok(()));
+            b.send("SELECT * FROM batch WHERE server_id = 70000009 FOR UPDATE");
+            assert!(b.waits(), "held");
+            assert_eq!(a.run("INSERT INTO batch (server_id) VALUES (70000009)"), Ok(()));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+            assert_eq!(b.answer(), Ok(()));
+            assert_eq!(b.run("COMMIT"), Ok(()));
+            assert_eq!(find(interlock, "hazard")["outcome"], "averted");
+        },
+        "reorder",
+        &[],
+    );
+}
+
 #[test]
 fn reorder_lets_another_gap_pass() {
     in_front_of_a_shop(

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::index::Held;
 use super::mode::{Certainty, Mode};
+use super::range::Range;
 use super::request::{Kind, Request};
 use crate::id::{DigestId, TxnId};
 
@@ -25,6 +26,8 @@ pub struct Expects {
     pub gap: bool,
     /// The same where the model is certain of the gap: that takes more evidence to doubt.
     pub certain_gap: bool,
+    /// It inserts if it has found nothing.
+    pub missing: bool,
     /// It upgrades a shared lock.
     pub upgrade: bool,
 }
@@ -36,6 +39,8 @@ pub struct Evidence {
     pub digest: DigestId,
     /// It locked a gap: did the transaction insert there?
     pub gap: Option<bool>,
+    /// It locked a record with it: the statement has found something.
+    pub found: bool,
     /// It was shared: did the transaction ask for more?
     pub share: Option<bool>,
 }
@@ -46,7 +51,7 @@ pub type EvidenceList = SmallVec<[Evidence; 4]>;
 impl From<TxnId> for Asker {
     /// Somebody of whom nothing is known.
     fn from(txn: TxnId) -> Asker {
-        let expects = Expects { gap: true, certain_gap: true, upgrade: false };
+        let expects = Expects { gap: true, certain_gap: true, missing: true, upgrade: false };
         Asker { txn, digest: DigestId::default(), expects }
     }
 }
@@ -88,14 +93,23 @@ fn shares_with(request: &Request) -> Option<Mode> {
     request.kind.check().or(request.kind.records().then_some(request.mode))
 }
 
-/// Are both sides expected to make a deadlock of a hazard?
-pub(super) fn expected(asker: &Asker, held: &Held, request: &Request, certainty: Certainty) -> bool {
-    let gap = |expects: &Expects| match certainty {
-        Certainty::Certain => expects.certain_gap,
-        _ => expects.gap,
+/// Are both sides expected to make a deadlock of a hazard? Both with the gap that they lock.
+pub(super) fn expected(
+    asker: &Asker,
+    (held, extent): (&Held, &Range),
+    (request, reach): (&Request, &Range),
+    certainty: Certainty,
+) -> bool {
+    // Who has found nothing has locked the gap alone; nor does anybody find anything who looks inside of it.
+    let (empty, misses) = (held.kind == Kind::Gap, request.kind == Kind::Gap);
+    let empty = empty || misses && reach.covers(&held.named);
+    let misses = misses || empty && extent.covers(&request.range);
+    let inserts = |expects: &Expects, found_nothing: bool| match certainty {
+        Certainty::Certain => expects.certain_gap || found_nothing && expects.missing,
+        _ => expects.gap || found_nothing && expects.missing,
     };
     let upgrade = shares_with(request) == Some(Mode::S) && asker.expects.upgrade && held.expects.upgrade;
-    upgrade || gap(&asker.expects) && gap(&held.expects)
+    upgrade || inserts(&asker.expects, misses) && inserts(&held.expects, empty)
 }
 
 /// What a lock that ends has to teach. Of a transaction that was rolled back only what it did counts, not
@@ -111,5 +125,6 @@ pub(super) fn evidence(held: &Held, committed: bool) -> Option<Evidence> {
     let told = |applies: bool, used: bool| (applies && (used || committed)).then_some(used);
     let gap = told(matches!(held.kind, Kind::Gap | Kind::NextKey), held.filled);
     let share = told(held.mode == Mode::S && held.kind.records(), held.upgraded);
-    (gap.is_some() || share.is_some()).then_some(Evidence { digest: held.digest, gap, share })
+    let found = held.kind.records();
+    (gap.is_some() || share.is_some()).then_some(Evidence { digest: held.digest, gap, found, share })
 }

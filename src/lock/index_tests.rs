@@ -116,11 +116,38 @@ fn records_wait_by_mode() {
     assert!(locks.is_empty());
 }
 
+/// SELECT … FOR UPDATE of a row, then an INSERT of a child: its parent is there.
+#[test]
+fn a_parent_that_the_transaction_has_locked_is_there() {
+    let mut locks = IndexLocks::default();
+    let check = request(Kind::RecordOrGap, Mode::S, 5);
+    let handle = enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 5));
+    assert_eq!(locks.of_own(TxnId(1), &check).kind, Kind::RecordOrGap, "not answered yet");
+    locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(5))), 9);
+    assert_eq!(locks.of_own(TxnId(1), &check).kind, Kind::Record);
+    assert_eq!(locks.of_own(TxnId(2), &check).kind, Kind::RecordOrGap, "another's");
+    locks.delete(TxnId(1), &Range::entries(&key(5)));
+    assert_eq!(locks.of_own(TxnId(1), &check).kind, Kind::RecordOrGap);
+}
+
+#[test]
+fn where_a_look_finds_nothing_a_lookup_under_way_finds_nothing_either() {
+    let mut locks = gap_at_nine(false);
+    for _ in 0..50 {
+        let found = enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 20));
+        assert!(locks.settle(found, &Settled::Became(Kind::Record, Range::entries(&key(20))), 9));
+        locks.release(found, true, 9);
+    }
+    enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 30));
+    assert_eq!(met(&mut locks, 2, &request(Kind::Gap, Mode::X, 31)), None, "rows are mostly found");
+    assert_eq!(met(&mut locks, 2, &request(Kind::Gap, Mode::X, 30)), Some((Hazard, Likely)));
+}
+
 /// Both get the shared lock of a failed duplicate check, and an UPDATE of that row by each waits for the other's.
 #[test]
 fn failed_duplicate_checks_are_a_hazard_if_more_is_expected() {
     let expecting = |upgrade| {
-        let expects = Expects { gap: true, certain_gap: true, upgrade };
+        let expects = Expects { gap: true, certain_gap: true, missing: true, upgrade };
         move |txn| Asking { by: Asker { expects, ..TxnId(txn).into() }, ..asking(txn) }
     };
     let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 5);

@@ -78,7 +78,7 @@ impl IndexLocks {
                 request: asking.number,
                 relation,
                 hazard: relation == Relation::Hazard,
-                expected: expected(&asking.by, held, request, met_with),
+                expected: expected(&asking.by, (held, extent), (request, reach), met_with),
                 certainty,
                 mode: held.mode,
                 kind: if held.is_new_entry() { Kind::Insert { check: None } } else { held.kind },
@@ -179,8 +179,10 @@ impl IndexLocks {
         if !same_gap {
             return None;
         }
-        // A lookup of a key that exists locks no gap; one whose answer is out counts by what is usual here.
-        let unlikely = held.tentative && held.kind == Kind::RecordOrGap && self.misses < 0.5;
+        // A lookup of a key that exists locks no gap; one whose answer is out counts by what is usual here, unless
+        // nothing is known to be there.
+        let missing = request.kind == Kind::Gap && mine.covers(&held.named);
+        let unlikely = held.tentative && held.kind == Kind::RecordOrGap && self.misses < 0.5 && !missing;
         let finds = || request.kind == Kind::RecordOrGap && self.fences.any_in(&request.range, now);
         (!unlikely && !finds()).then(|| (Relation::Hazard, gap_certainty(held, &request.range)))
     }

@@ -117,6 +117,7 @@ impl LockTable {
             let asking =
                 Asking { by, number, order, now, overtakes, exact, anew: false, search: origin.search };
             let mut locks = self.indexes.entry(request.index).or_default();
+            let request = &*locks.of_own(by.txn, request);
             let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
             let before = stopped;
             let behind = met.behind.len();
@@ -219,6 +220,7 @@ impl LockTable {
             let asking =
                 Asking { by, number, order, now, overtakes, exact: is_read, anew: false, search: None };
             let mut locks = self.indexes.entry(request.index).or_default();
+            let request = &*locks.of_own(by.txn, request);
             let reach = read.cloned().unwrap_or_else(|| locks.reach(request, now));
             let before = stopped;
             let got = if exact.answered {

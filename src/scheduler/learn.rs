@@ -6,6 +6,7 @@
 //! | | a digest never seen | later |
 //! |---|---|---|
 //! | gap | is expected to insert | if at least one in eight did (where the model is certain: one in 64) |
+//! | gap in which nothing was found | is expected to insert | the same, or if at least one in eight did of those that found nothing |
 //! | shared lock (asked for as such, of a foreign key, of a duplicate check) | is expected to upgrade, until two transactions did not | if at least one in eight did |
 //!
 //! Old evidence fades: counts are halved when they grow large. Bounded: of more digests than fit, some are
@@ -34,6 +35,9 @@ pub struct Learned {
 pub struct Habit {
     /// Gaps that it locked, and into how many its transaction inserted.
     pub gap: Rate,
+    /// The same, of the statements that found nothing. A get-or-create that mostly finds its row inserts seldom,
+    /// but always then.
+    pub missing: Rate,
     /// Shared locks that it took, and how many its transaction upgraded.
     pub share: Rate,
 }
@@ -56,6 +60,7 @@ impl Learned {
         Expects {
             gap: habit.gap.at_least(8, 8),
             certain_gap: habit.gap.at_least(64, 64),
+            missing: habit.missing.used > 0 && habit.missing.at_least(8, 0),
             upgrade: digest != DigestId::default() && habit.share.at_least(8, 2),
         }
     }
@@ -79,7 +84,9 @@ impl Learned {
                 shard.remove(&some);
             }
             let habit = shard.entry(of_one[0].digest).or_default();
-            habit.gap.count(any(|e| e.gap));
+            let gap = any(|e| e.gap);
+            habit.gap.count(gap);
+            habit.missing.count(gap.filter(|_| !of_one.iter().any(|e| e.found)));
             habit.share.count(any(|e| e.share));
         }
     }
@@ -114,23 +121,43 @@ mod tests {
         let learned = Learned::default();
         let digest = DigestId(7);
         for used in gap {
-            learned.take_in(&mut [Evidence { digest, gap: Some(*used), share: None }]);
+            learned.take_in(&mut [Evidence { digest, gap: Some(*used), found: true, share: None }]);
         }
         for used in share {
-            learned.take_in(&mut [Evidence { digest, gap: None, share: Some(*used) }]);
+            learned.take_in(&mut [Evidence { digest, gap: None, found: true, share: Some(*used) }]);
         }
         learned.expects(digest)
     }
 
     #[test]
     fn the_unknown_is_expected_and_soon_known() {
-        assert_eq!(after(&[], &[]), Expects { gap: true, certain_gap: true, upgrade: true });
+        assert_eq!(after(&[], &[]), Expects { gap: true, certain_gap: true, missing: false, upgrade: true });
         assert!(after(&[false; 7], &[]).gap);
         assert!(!after(&[false; 8], &[]).gap);
         assert!(after(&[false; 63], &[]).certain_gap);
         assert!(!after(&[false; 64], &[]).certain_gap);
         assert!(!after(&[], &[false; 2]).upgrade);
         assert!(after(&[], &[true, false, false, false]).upgrade);
+    }
+
+    #[test]
+    fn who_inserts_whenever_nothing_was_found_is_expected_to() {
+        let learned = Learned::default();
+        let digest = DigestId(7);
+        let run =
+            |used, found| learned.take_in(&mut [Evidence { digest, gap: Some(used), found, share: None }]);
+        for _ in 0..20 {
+            run(true, false);
+            (0..100).for_each(|_| run(false, true));
+        }
+        let expected = Expects { gap: false, certain_gap: false, missing: true, upgrade: true };
+        assert_eq!(learned.expects(digest), expected);
+        // The gap behind the row that was found is locked by itself.
+        let behind = Evidence { digest, gap: Some(false), found: false, share: None };
+        (0..100).for_each(|_| learned.take_in(&mut [behind, Evidence { found: true, ..behind }]));
+        assert!(learned.expects(digest).missing);
+        (0..1000).for_each(|_| run(false, false));
+        assert!(!learned.expects(digest).missing);
     }
 
     #[test]
@@ -145,7 +172,7 @@ mod tests {
     #[test]
     fn several_locks_of_one_statement_count_once() {
         let learned = Learned::default();
-        let lock = |used| Evidence { digest: DigestId(1), gap: Some(used), share: None };
+        let lock = |used| Evidence { digest: DigestId(1), gap: Some(used), found: false, share: None };
         learned.take_in(&mut [lock(false), lock(true), lock(false)]);
         assert_eq!(learned.habit(DigestId(1)).unwrap().gap, Rate { used: 1, runs: 1 });
     }
@@ -155,7 +182,7 @@ mod tests {
         let learned = Learned::default();
         for digest in 0..100_000 {
             let digest = DigestId(digest);
-            learned.take_in(&mut [Evidence { digest, gap: Some(false), share: None }]);
+            learned.take_in(&mut [Evidence { digest, gap: Some(false), found: false, share: None }]);
         }
         let kept: usize = learned.shards.iter().map(|shard| shard.lock().len()).sum();
         assert_eq!(kept, SHARDS * MAX_DIGESTS);
