@@ -51,11 +51,16 @@ lint:
 	cargo clippy --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 
-# Figures: direct, HAProxy, mysqlrouter where installed, interlock. See tests/bench/run --help.
+# Figures: direct, HAProxy, mysqlrouter where installed, interlock as it is released. See tests/bench/run --help.
 bench:
 	@tests/support/setup bench
-	@cargo build --release --quiet
-	@tests/bench/run $(BENCH)
+	@INTERLOCK_PROGRAM=$$(tests/bench/optimize) tests/bench/run $(BENCH)
+
+# The program as it is released, target/optimized/interlock: built twice, and put to work in between.
+.PHONY: optimized
+optimized:
+	@tests/support/setup bench
+	@tests/bench/optimize
 
 # Real drivers, command-line clients and an ORM: through interlock as direct, on both servers.
 drivers:
