@@ -320,8 +320,8 @@ impl Worker {
             Refused::Error(1213) => outcome.deadlocks += 1,
             Refused::Error(1205) => outcome.timeouts += 1,
             Refused::Error(1317) => outcome.killed += 1,
-            // The server's farewells to a connection that is killed: 1053, 1927, 3169, 4031.
-            Refused::Error(1053 | 1927 | 3169 | 4031) | Refused::Lost(_) => {
+            // The server's farewells to a connection that is killed: 1053, 1927, 3169, 4031; 1158 if it was about to read.
+            Refused::Error(1053 | 1158 | 1927 | 3169 | 4031) | Refused::Lost(_) => {
                 outcome.lost += 1;
                 return false;
             }
