@@ -54,7 +54,7 @@ lint:
 # Figures: direct, HAProxy, mysqlrouter where installed, interlock as it is released. See tests/bench/run --help.
 bench:
 	@tests/support/setup bench
-	@INTERLOCK_PROGRAM=$$(tests/bench/optimize) tests/bench/run $(BENCH)
+	@program=$$(tests/bench/optimize); INTERLOCK_PROGRAM=$$program tests/bench/run $(BENCH)
 
 # The program as it is released, target/optimized/interlock: built twice, and put to work in between.
 .PHONY: optimized

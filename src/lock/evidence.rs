@@ -104,9 +104,9 @@ pub(super) fn expected(
     let (empty, misses) = (held.kind == Kind::Gap, request.kind == Kind::Gap);
     let empty = empty || misses && reach.covers(&held.named);
     let misses = misses || empty && extent.covers(&request.range);
-    let inserts = |expects: &Expects, found_nothing: bool| match certainty {
-        Certainty::Certain => expects.certain_gap || found_nothing && expects.missing,
-        _ => expects.gap || found_nothing && expects.missing,
+    let inserts = |expects: &Expects, found_nothing: bool| {
+        let usual = if certainty == Certainty::Certain { expects.certain_gap } else { expects.gap };
+        usual || found_nothing && expects.missing
     };
     let upgrade = shares_with(request) == Some(Mode::S) && asker.expects.upgrade && held.expects.upgrade;
     upgrade || inserts(&asker.expects, misses) && inserts(&held.expects, empty)

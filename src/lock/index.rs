@@ -1,7 +1,5 @@
 //! The locks of one index. What a new request meets there `meeting` tells.
 
-use std::borrow::Cow;
-
 use super::asking::{Asking, Got};
 use super::evidence::{Asker, Evidence, Expects, evidence};
 use super::fence::Fences;
@@ -234,21 +232,6 @@ impl IndexLocks {
             has |= held.txn == txn && held.has_got() && held.kind.records() && such(held);
         });
         has
-    }
-
-    /// A row whose parent its transaction has put or locked itself finds it: no gap is asked for. (Of a key that the
-    /// transaction has changed since, this is not true: so it is said of reads by the primary key alone.)
-    pub fn of_own<'a>(&self, txn: TxnId, request: &'a Request) -> Cow<'a, Request> {
-        let reads = request.kind == Kind::RecordOrGap && request.mode == Mode::S && request.index.index == 0;
-        let is_there = |held: &Held| {
-            let whole = held.certainty > Certainty::Unknown && held.named == request.range;
-            let record = matches!(held.kind, Kind::Record | Kind::Clustered { .. });
-            whole && record && !held.tentative && !held.deleted
-        };
-        if reads && self.has(txn, &request.range, is_there) {
-            return Cow::Owned(Request { kind: Kind::Record, ..request.clone() });
-        }
-        Cow::Borrowed(request)
     }
 
     /// The transaction has deleted what it has locked in this range.

@@ -11,6 +11,7 @@
 //! Who waits for whom follows InnoDB's lock compatibility (manual, "InnoDB Locking"): records by mode; an
 //! insert waits for gaps of others; gaps never wait.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::asking::{Asking, Met};
@@ -19,6 +20,7 @@ use super::index::{Conflict, Held, IndexLocks, Relation};
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Kind, Request};
+use crate::id::TxnId;
 
 /// Most holders that one request reports in one index: enough for a report and for the wait-for graph.
 const MAX_HOLDERS: usize = 64;
@@ -227,6 +229,21 @@ impl IndexLocks {
             let record = matches!(held.kind, Kind::Record | Kind::Clustered { .. } | Kind::Entry);
             !held.tentative && held.mode == Mode::X && record && held.named == request.range
         })
+    }
+
+    /// A row whose parent its transaction has put or locked itself finds it: no gap is asked for. (Of a key that the
+    /// transaction has changed since, this is not true: so it is said of reads by the primary key alone.)
+    pub fn of_own<'a>(&self, txn: TxnId, request: &'a Request) -> Cow<'a, Request> {
+        let reads = request.kind == Kind::RecordOrGap && request.mode == Mode::S && request.index.index == 0;
+        let is_there = |held: &Held| {
+            let whole = held.certainty > Certainty::Unknown && held.named == request.range;
+            let record = matches!(held.kind, Kind::Record | Kind::Clustered { .. });
+            whole && record && !held.tentative && !held.deleted
+        };
+        if reads && self.has(txn, &request.range, is_there) {
+            return Cow::Owned(Request { kind: Kind::Record, ..request.clone() });
+        }
+        Cow::Borrowed(request)
     }
 
     /// Does the requester pass a lock that is still waited for, because it holds the record already? What it

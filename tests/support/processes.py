@@ -67,6 +67,18 @@ def memory(pid, field="VmRSS"):
     raise KeyError(field)
 
 
+def sysbench(test, port, action, prepared=False, schema="test", **options):
+    """Runs sysbench as root; options are its own, with _ for -. Gives what has become of it."""
+    return subprocess.run(
+        [
+            "sysbench", test, "--db-driver=mysql", "--mysql-host=127.0.0.1", f"--mysql-port={port}",
+            "--mysql-user=root", f"--mysql-db={schema}", "--db-ps-mode=" + ("auto" if prepared else "disable"),
+            *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()), action,
+        ],
+        capture_output=True, text=True, timeout=120 + options.get("time", 0),
+    )
+
+
 class Server:
     """A private server; None of it is left after close()."""
 
