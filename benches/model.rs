@@ -16,8 +16,9 @@ use interlock::lock::mode::{Certainty, Mode};
 use interlock::lock::range::Range;
 use interlock::lock::request::{Kind, Origin, Request, Settled};
 use interlock::lock::table::{LockRefs, LockTable};
+use interlock::sql::access::TableName;
 use interlock::sql::cache::PlanCache;
-use interlock::sql::statement::{Isolation, SqlMode, TableName};
+use interlock::sql::statement::{Isolation, SqlMode};
 
 /// 100 bytes.
 const STATEMENT: &str =

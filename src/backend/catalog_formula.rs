@@ -6,7 +6,7 @@ use crate::catalog::{Column, Family, Flavour};
 use crate::sql::formula::{Formula, Function};
 use crate::sql::formula_reader::definition;
 use crate::sql::lexer::Reading;
-use crate::sql::statement::Value;
+use crate::sql::value::Value;
 
 /// The collation of a text that comes from no column.
 const DEFAULT_COLLATION: &str = "utf8mb4_0900_ai_ci";

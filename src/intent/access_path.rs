@@ -12,7 +12,8 @@ use crate::catalog::{Index, KeyPart, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
-use crate::sql::statement::{Condition, Predicate, Scalar, TableAccess, Test, Value};
+use crate::sql::access::{Condition, Predicate, TableAccess, Test};
+use crate::sql::value::{Scalar, Value};
 
 /// Most points that one search is split into; a longer IN list becomes the range from its least to its
 /// greatest value.

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use super::{Values, scalar};
 use crate::catalog::Table;
+use crate::sql::access::TableAccess;
 use crate::sql::formula::Formula;
-use crate::sql::statement::{Scalar, TableAccess, Update, Value};
+use crate::sql::statement::Update;
+use crate::sql::value::{Scalar, Value};
 
 /// What a column is set to.
 #[derive(Clone)]

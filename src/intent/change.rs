@@ -28,8 +28,10 @@ use crate::catalog::{Index, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::request::{Kind, Request, Settled};
+use crate::sql::access::{Condition, TableAccess, Test};
 use crate::sql::formula::{Formula, Inputs, Moment};
-use crate::sql::statement::{Condition, Statement, TableAccess, Test, Update, Value};
+use crate::sql::statement::{Statement, Update};
+use crate::sql::value::Value;
 use std::sync::Arc;
 
 /// The row's entry where its columns change.

@@ -7,7 +7,8 @@ use super::known::Known;
 use super::read::{Searched, Tables, searched};
 use super::{Context, Values, assignment, change, write};
 use crate::catalog::{Table, TableKind, TriggerEvent};
-use crate::sql::statement::{Insert, Statement, Value};
+use crate::sql::statement::{Insert, Statement};
+use crate::sql::value::Value;
 
 /// Rows of one statement that are followed one by one.
 const MAX_ROWS: usize = 16;

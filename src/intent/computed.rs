@@ -3,7 +3,7 @@
 use super::Values;
 use crate::catalog::{Column, Family, Table};
 use crate::sql::formula::{Formula, Inputs, Moment};
-use crate::sql::statement::Value;
+use crate::sql::value::Value;
 
 /// The value of a formula in one row of a statement; `column` gives the row's columns by name.
 pub(super) fn value(

@@ -5,7 +5,8 @@ use super::{Values, scalar, value};
 use crate::catalog::{Flavour, KeyPart, Table};
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
-use crate::sql::statement::{Condition, Predicate, Scalar, Test, Value};
+use crate::sql::access::{Condition, Predicate, Test};
+use crate::sql::value::{Scalar, Value};
 
 /// No row can meet the condition, and the server's optimizer sees that and reads nothing: a column is to have two values,
 /// or an interval on a column of some index is empty. MariaDB sees the first in a SELECT, in an UPDATE or DELETE only of a

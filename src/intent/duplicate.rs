@@ -33,7 +33,8 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, RETURNED, Request, Settled};
-use crate::sql::statement::{Insert, Rows, Value};
+use crate::sql::statement::{Insert, Rows};
+use crate::sql::value::Value;
 
 /// The entry that is there already.
 pub const DUPLICATE: &str = "duplicate";

@@ -5,7 +5,8 @@ use super::super::outcome::{settle, settle_exact};
 use super::super::test_support::{REPEATABLE_READ, family, requests, table, words};
 use super::*;
 use crate::catalog::ReferentialAction;
-use crate::sql::statement::{Statement, Value};
+use crate::sql::statement::Statement;
+use crate::sql::value::Value;
 
 const RULES: Rules = Rules { flavour: Flavour::MySql, gaps: true };
 const MARIADB: Rules = Rules { flavour: Flavour::MariaDb, gaps: true };

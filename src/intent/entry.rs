@@ -5,7 +5,7 @@ use crate::catalog::Table;
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
-use crate::sql::statement::Value;
+use crate::sql::value::Value;
 
 /// An entry of an index, as far as the values of its columns are known.
 pub(super) struct Entry {

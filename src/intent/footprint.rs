@@ -28,7 +28,8 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, REJECTED, Request};
-use crate::sql::statement::{Select, Statement, TableAccess};
+use crate::sql::access::TableAccess;
+use crate::sql::statement::{Select, Statement};
 
 /// Rule of a lock that is released when its row turns out not to match.
 pub const PASSED_OVER: &str = "passed-over";

@@ -25,7 +25,8 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request, Settled};
-use crate::sql::statement::{TableName, Value};
+use crate::sql::access::TableName;
+use crate::sql::value::Value;
 
 /// The parent's entry that a child needs.
 const PARENT: &str = "parent-row";

@@ -6,7 +6,7 @@ use crate::id::TableId;
 use crate::lock::key::Key;
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
-use crate::sql::statement::Value;
+use crate::sql::value::Value;
 
 /// What is known when requests are made.
 #[derive(Clone, Debug, Default)]

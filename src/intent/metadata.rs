@@ -21,7 +21,8 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
-use crate::sql::statement::{Select, Statement, TableName};
+use crate::sql::access::TableName;
+use crate::sql::statement::{Select, Statement};
 
 /// A table's name with its schema: what a metadata lock is kept under.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,7 +69,7 @@ fn read<'s>(select: &'s Select, each: &mut dyn FnMut(&'s TableName, Mode)) {
     }
 }
 
-fn changed<'s>(access: &'s crate::sql::statement::TableAccess, each: &mut dyn FnMut(&'s TableName, Mode)) {
+fn changed<'s>(access: &'s crate::sql::access::TableAccess, each: &mut dyn FnMut(&'s TableName, Mode)) {
     each(&access.table, if access.lock.is_some() { Mode::IX } else { Mode::IS });
 }
 

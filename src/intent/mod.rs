@@ -36,9 +36,11 @@ use crate::catalog::{Flavour, Table};
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
+use crate::sql::access::TableName;
 use crate::sql::binding::Binding;
 use crate::sql::formula::Moment;
-use crate::sql::statement::{Isolation, Scalar, Statement, TableName, Value};
+use crate::sql::statement::{Isolation, Statement};
+use crate::sql::value::{Scalar, Value};
 use foreign_key::Place;
 use known::Known;
 

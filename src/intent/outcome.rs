@@ -10,7 +10,8 @@ use super::{change, duplicate, foreign_key};
 use crate::catalog::Flavour;
 use crate::lock::mode::Certainty;
 use crate::lock::request::{Kind, Request, Settled};
-use crate::sql::statement::{Rows, Statement, TableAccess};
+use crate::sql::access::TableAccess;
+use crate::sql::statement::{Rows, Statement};
 
 /// What the answer says, as far as the model needs it.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@ use super::access_path::{
 };
 use crate::catalog::{Index, PlanStep, Table};
 use crate::lock::mode::Certainty;
-use crate::sql::statement::{Condition, Predicate, Test};
+use crate::sql::access::{Condition, Predicate, Test};
 
 /// The ways that the server says it takes. Empty: its answer does not fit the table.
 pub fn planned<'v>(

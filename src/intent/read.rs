@@ -44,9 +44,9 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
-use crate::sql::statement::{
-    Condition, Insert, Isolation, RowLock, Rows, Statement, TableAccess, TableName, Test, Value, WaitPolicy,
-};
+use crate::sql::access::{Condition, RowLock, TableAccess, TableName, Test, WaitPolicy};
+use crate::sql::statement::{Insert, Isolation, Rows, Statement};
+use crate::sql::value::Value;
 
 /// Rule of the entry before a range that is read backward.
 pub(super) const BEFORE_RANGE: &str = "before-range";

@@ -15,7 +15,8 @@ use super::foreign_key::Place;
 use super::known::Known;
 use crate::catalog::{Column, Family, Index, KeyPart, Table};
 use crate::lock::mode::Certainty;
-use crate::sql::statement::{Predicate, Value};
+use crate::sql::access::Predicate;
+use crate::sql::value::Value;
 
 /// The way that is taken: `path`, which goes by a full unique key, or a shorter one. `None`: that is open before a look.
 pub(super) fn shortest<'v>(

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::known::{Known, SeenEntry, SeenRow};
 use crate::catalog::Table;
+use crate::sql::access::{TableAccess, TableName, Test};
 use crate::sql::formula::Formula;
-use crate::sql::statement::{Insert, Rows, Scalar, TableAccess, TableName, Test, Value};
+use crate::sql::statement::{Insert, Rows};
+use crate::sql::value::{Scalar, Value};
 
 /// Most rows that are told one by one.
 const MAX_ROWS: usize = 64;

@@ -9,8 +9,9 @@ use crate::catalog::{
 };
 use crate::id::TableId;
 use crate::lock::request::Request;
+use crate::sql::access::TableName;
 use crate::sql::cache::PlanCache;
-use crate::sql::statement::{Isolation, SqlMode, Statement, TableName};
+use crate::sql::statement::{Isolation, SqlMode, Statement};
 
 pub(super) const REPEATABLE_READ: Context = Context {
     isolation: Isolation::RepeatableRead,

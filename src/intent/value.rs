@@ -6,7 +6,7 @@
 use crate::catalog::{Column, Family, KeyPart};
 use crate::lock::key::Key;
 use crate::lock::mode::Certainty;
-use crate::sql::statement::Value;
+use crate::sql::value::Value;
 
 /// Appends `value` to `key` as this part of an index has it. Returns how sure the comparison is.
 pub fn push(key: &mut Key, column: &Column, part: &KeyPart, value: &Value<'_>) -> Option<Certainty> {

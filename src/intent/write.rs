@@ -26,7 +26,9 @@ use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
-use crate::sql::statement::{Insert, Rows, Scalar, TableName, Value};
+use crate::sql::access::TableName;
+use crate::sql::statement::{Insert, Rows};
+use crate::sql::value::{Scalar, Value};
 
 /// Rule of the AUTO-INC lock.
 pub(super) const AUTO_INC: &str = "auto-increment";

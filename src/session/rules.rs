@@ -1,6 +1,7 @@
 //! Which rule of the configuration a statement falls under.
 
-use crate::sql::statement::{Statement, TableName};
+use crate::sql::access::TableName;
+use crate::sql::statement::Statement;
 use crate::sql::tag::Tag;
 
 /// The rules, in order.

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 
 use crate::catalog::{Table, TableKind};
 use crate::id::TableId;
-use crate::sql::statement::TableName;
+use crate::sql::access::TableName;
 use crate::sql::view;
 
 /// Views that are remembered; with more, all are read again.

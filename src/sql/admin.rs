@@ -1,9 +1,10 @@
 //! Data definition, administration and routines: told by their first words.
 
+use super::access::TableName;
 use super::cursor::Cursor;
 use super::fold::PieceKind;
 use super::routine;
-use super::statement::{OpaqueReason, Statement, TableName};
+use super::statement::{OpaqueReason, Statement};
 
 /// First words of what commits implicitly (MySQL manual, "Statements That Cause an Implicit Commit").
 /// Longer ones stand before their prefixes.

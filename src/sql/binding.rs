@@ -4,7 +4,7 @@ use super::digest::{Digest, Fold, FoldKind};
 use super::formula::Moment;
 use super::lexer::Reading;
 use super::literal;
-use super::statement::Value;
+use super::value::Value;
 
 /// The values of one execution of a text, read from its literals and from the parameters of its `?`.
 #[derive(Clone, Copy, Debug)]

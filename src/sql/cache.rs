@@ -15,7 +15,8 @@ use super::lexer::Reading;
 use super::names;
 use super::parse::parse;
 use super::repeat::{self, Repeat};
-use super::statement::{SqlMode, Statement, Value};
+use super::statement::{SqlMode, Statement};
+use super::value::Value;
 
 /// Plans kept unless said otherwise.
 pub const DEFAULT_CAPACITY: usize = 10_000;

@@ -1,7 +1,7 @@
 //! Reading pieces one after the other.
 
+use super::access::TableName;
 use super::fold::{Piece, PieceKind};
-use super::statement::TableName;
 
 /// A place in the pieces of one statement.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 //! whose value is `None`: the key that hangs on it is not known.
 
 use super::formula_time::{self, Unit};
-use super::statement::Value;
+use super::value::Value;
 
 /// An expression.
 #[derive(Clone, PartialEq, Debug)]

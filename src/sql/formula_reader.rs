@@ -16,7 +16,7 @@ use super::lexer::Reading;
 use super::predicate::variable;
 use super::read::{last_part, plain_name};
 use super::rewrite::{slot, tokens};
-use super::statement::Value;
+use super::value::Value;
 
 /// Longest definition that is read, in bytes.
 const LONGEST: usize = 2_048;

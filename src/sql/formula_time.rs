@@ -1,6 +1,6 @@
 //! Days and moments of formulas: the proleptic Gregorian calendar, as the server counts.
 
-use super::statement::Value;
+use super::value::Value;
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::digest::{Literal, LiteralKind};
 use super::lexer::{Lexer, Reading, TokenKind};
-use super::statement::Value;
+use super::value::Value;
 
 /// The value of a literal; a parameter that was not given is [`Value::Unknown`].
 pub(super) fn value<'a>(

@@ -2,6 +2,7 @@
 //!
 //! [`cache::PlanCache::analyse`] is the door: text in, plan and literals out.
 
+pub mod access;
 mod admin;
 pub mod binding;
 pub mod cache;
@@ -32,12 +33,15 @@ mod routine;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
+mod read_tests;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod sketch;
 pub mod set;
 pub mod statement;
 pub mod tag;
+pub mod value;
 pub mod view;
 mod walk;
 mod write;

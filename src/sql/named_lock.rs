@@ -2,7 +2,8 @@
 
 use super::cursor::Cursor;
 use super::fold::{Piece, PieceKind};
-use super::statement::{NamedLock, Scalar};
+use super::statement::NamedLock;
+use super::value::Scalar;
 
 /// The calls in a statement, in text order.
 pub(super) fn calls(pieces: &[Piece<'_>]) -> Vec<NamedLock> {

@@ -4,7 +4,8 @@ use std::hash::Hasher;
 
 use rustc_hash::FxHasher;
 
-use super::statement::{Statement, TableName};
+use super::access::TableName;
+use super::statement::Statement;
 
 /// The tables that a statement names, one bit each: two that share a bit may be different ones.
 pub(super) fn bits(statement: &Statement) -> u64 {

@@ -6,6 +6,7 @@ use sqlparser::ast::{self, SetExpr};
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::parser::Parser;
 
+use super::access::{Predicate, RowLock, WaitPolicy};
 use super::admin::from_clauses;
 use super::cursor::Cursor;
 use super::digest::{Digest, FoldKind};
@@ -15,7 +16,7 @@ use super::named_lock;
 use super::read::{Reader, access};
 use super::recognise::{Recognised, recognise};
 use super::rewrite::tokens;
-use super::statement::{OpaqueReason, Predicate, RowLock, Select, Setting, Statement, WaitPolicy};
+use super::statement::{OpaqueReason, Select, Setting, Statement};
 use super::write::{delete, insert, update};
 
 /// Folded texts with more tokens than this are not parsed: that would block a thread for milliseconds.

@@ -9,11 +9,12 @@ use sqlparser::ast::{
     Visitor,
 };
 
+use super::access::{Condition, TableAccess, Test};
 use super::digest::{Digest, FoldKind};
 use super::formula_reader::formula;
 use super::read::last_part;
 use super::rewrite::slot;
-use super::statement::{Condition, Scalar, TableAccess, Test};
+use super::value::Scalar;
 
 /// Most sides of an OR that are followed one by one.
 const MAX_SIDES: usize = 8;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::cache::Analysed;
 use super::lexer::Reading;
 use super::program_reader::Reader;
-use super::statement::Value;
+use super::value::Value;
 
 /// Statements that one run of a body may have, those in loops counted once.
 const MAX_RUNS: usize = 64;

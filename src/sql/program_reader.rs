@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::access::{RowLock, WaitPolicy};
 use super::cache::Analysed;
 use super::lexer::{Lexer, Reading, Token, TokenKind};
 use super::program::{Inner, Operand, Program, Step};
-use super::statement::{RowLock, Statement, Value, WaitPolicy};
+use super::statement::Statement;
+use super::value::Value;
 
 /// What is open.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use super::cache::PlanCache;
 use super::digest::{Digest, MAX_LITERALS};
 use super::lexer::{Lexer, Reading};
 use super::sketch::sketch;
-use super::statement::{OpaqueReason, SqlMode, Statement, Value};
+use super::statement::{OpaqueReason, SqlMode, Statement};
+use super::value::Value;
 
 /// Reads a text in every mode and binds every slot.
 fn read(text: &[u8]) {

@@ -8,9 +8,10 @@ use sqlparser::ast::{
     Query, Select as Block, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
+use super::access::{Extreme, Predicate, RowLock, TableAccess, TableName, WaitPolicy};
 use super::digest::Digest;
 use super::predicate::{Conjunct, apply};
-use super::statement::{Extreme, Predicate, RowLock, Select, TableAccess, TableName, WaitPolicy};
+use super::statement::Select;
 
 /// Reads the queries of one statement.
 pub(super) struct Reader<'d> {

@@ -4,7 +4,8 @@ use super::admin;
 use super::cursor::Cursor;
 use super::fold::PieceKind;
 use super::set;
-use super::statement::{OpaqueReason, Scalar, Statement, Xa};
+use super::statement::{OpaqueReason, Statement, Xa};
+use super::value::Scalar;
 
 /// What a statement's first words say.
 pub(super) enum Recognised {

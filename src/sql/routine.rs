@@ -2,7 +2,8 @@
 
 use super::cursor::Cursor;
 use super::fold::{Piece, PieceKind};
-use super::statement::{Argument, Runs, Scalar, Statement};
+use super::statement::{Argument, Runs, Statement};
+use super::value::Scalar;
 
 /// What a `CALL` or `EXECUTE` runs. `None`: another statement, or one that cannot be read.
 pub(super) fn runs(mut cursor: Cursor<'_, '_>) -> Option<Box<Runs>> {
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
     use crate::sql::cache::Analysed;
     use crate::sql::lexer::Reading;
-    use crate::sql::statement::Value;
+    use crate::sql::value::Value;
 
     fn check(sql: &str, expect: &[&str]) {
         let analysed = Analysed::of(sql.as_bytes(), Reading::default());

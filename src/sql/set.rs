@@ -4,7 +4,8 @@ use super::cursor::Cursor;
 use super::digest::LiteralKind;
 use super::fold::{Piece, PieceKind};
 use super::routine;
-use super::statement::{Argument, Isolation, Scalar, Scope, Setting, SqlMode, Statement};
+use super::statement::{Argument, Isolation, Scope, Setting, SqlMode, Statement};
+use super::value::Scalar;
 
 /// After `SET`.
 pub(super) fn set(mut cursor: Cursor<'_, '_>) -> Statement {

@@ -2,9 +2,25 @@
 
 use std::fmt::Write;
 
+use super::access::*;
 use super::cache::PlanCache;
+use super::digest::Digest;
 use super::formula::Formula;
+use super::lexer::Reading;
+use super::parse::parse;
 use super::statement::*;
+use super::value::*;
+
+/// A text's statement.
+pub(super) fn statement_of(text: &str) -> Statement {
+    let digest = Digest::of(text.as_bytes(), Reading::default());
+    parse(text.as_bytes(), Reading::default(), &digest).statement
+}
+
+/// A text's plan has this sketch.
+pub(super) fn check(text: &str, expect: &str) {
+    assert_eq!(sketch_of(text), expect, "{text}");
+}
 
 /// The sketch of a text's plan.
 pub(crate) fn sketch_of(text: &str) -> String {

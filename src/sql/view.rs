@@ -8,7 +8,7 @@ use sqlparser::ast::{Expr, GroupByExpr, ObjectName, SelectItem, SetExpr, Stateme
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::parser::Parser;
 
-use super::statement::TableName;
+use super::access::TableName;
 
 /// The table that a view shows, if it is one and all columns keep their names; `None` for every other view.
 ///

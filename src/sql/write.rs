@@ -8,10 +8,12 @@ use sqlparser::ast::{
     SetExpr, TableObject, Visit, Visitor,
 };
 
+use super::access::{RowLock, TableAccess, WaitPolicy};
 use super::formula::Formula;
 use super::predicate::{Conjunct, computed, scalar, variable};
 use super::read::{From, Reader, last_part, plain_name, plain_order_list, table_name};
-use super::statement::{Delete, Insert, RowLock, Rows, Scalar, Select, TableAccess, Update, WaitPolicy};
+use super::statement::{Delete, Insert, Rows, Select, Update};
+use super::value::Scalar;
 
 const EXCLUSIVE: Option<RowLock> = Some(RowLock { exclusive: true, wait: WaitPolicy::Wait });
 

@@ -5,7 +5,7 @@ use super::super::known::SeenEntry;
 use super::Row;
 use crate::catalog::TriggerEvent;
 use crate::lock::mode::Mode;
-use crate::sql::statement::Value;
+use crate::sql::value::Value;
 
 impl<'a> Row<'a> {
     /// The entries of earlier rows of the statement that have a key of this one, where it goes on to change what it meets;

@@ -14,7 +14,9 @@ use crate::intent::duplicate;
 use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::request::Settled;
 use crate::metrics::labels::{Coordination, FailOpen};
-use crate::sql::statement::{Insert, OpaqueReason, Rows, Scalar, Statement, WaitPolicy};
+use crate::sql::access::WaitPolicy;
+use crate::sql::statement::{Insert, OpaqueReason, Rows, Statement};
+use crate::sql::value::Scalar;
 use crate::txn::effect::{After, Ending, Outcome};
 
 /// The errors that say "deadlock": ER_LOCK_DEADLOCK, and MariaDB's ER_AUTOINC_READ_FAILED for a cycle

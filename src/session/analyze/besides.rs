@@ -14,7 +14,9 @@ use crate::lock::key::Key;
 use crate::lock::mode::Mode;
 use crate::lock::request::{Request, Settled};
 use crate::lock::table::LockRef;
-use crate::sql::statement::{NamedLock, Statement, TableName, Value};
+use crate::sql::access::TableName;
+use crate::sql::statement::{NamedLock, Statement};
+use crate::sql::value::Value;
 use crate::txn::effect::{Effect, Ending};
 
 /// What a statement asks for besides rows.
@@ -292,7 +294,7 @@ pub(super) fn locks_everything(statement: &Statement) -> bool {
     matches!(statement, Statement::Ddl { verb, .. } if *verb == GLOBAL)
 }
 
-fn name_of(name: &crate::sql::statement::Scalar, values: &dyn Values) -> Option<Vec<u8>> {
+fn name_of(name: &crate::sql::value::Scalar, values: &dyn Values) -> Option<Vec<u8>> {
     match intent::scalar(name, values, 0)? {
         Value::Text(text) | Value::Bytes(text) => Some(text.into_owned()),
         Value::Int(number) => Some(number.to_string().into_bytes()),

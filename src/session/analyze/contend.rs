@@ -11,8 +11,8 @@ use super::{Analyzer, Locking, Waiting};
 use crate::admission::Admitted;
 use crate::id::{IndexId, TxnId};
 use crate::scheduler::conflict::{Submission, Taken};
+use crate::sql::access::TableName;
 use crate::sql::cache::Plan;
-use crate::sql::statement::TableName;
 
 impl Analyzer {
     /// Something is in the way of a statement; its requests go from its submission to `locking`.

@@ -22,8 +22,9 @@ use crate::intent::read;
 use crate::lock::key::Key;
 use crate::lock::range::Range;
 use crate::lock::request::Request;
+use crate::sql::access::TableName;
 use crate::sql::cache::Plan;
-use crate::sql::statement::{Isolation, Statement, TableName};
+use crate::sql::statement::{Isolation, Statement};
 use crate::txn::effect::Runs;
 
 /// What there is in the tables besides what the server shows.

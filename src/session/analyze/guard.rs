@@ -34,8 +34,9 @@ use crate::lock::request::Settled;
 use crate::metrics::labels::Coordination;
 use crate::scheduler::conflict::Submission;
 use crate::scheduler::policy::Action;
+use crate::sql::access::TableName;
 use crate::sql::cache::Plan;
-use crate::sql::statement::{Statement, TableName};
+use crate::sql::statement::Statement;
 use crate::txn::effect::Effect;
 use crate::wire::error::ErrorPacket;
 

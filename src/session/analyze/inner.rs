@@ -13,11 +13,13 @@ use crate::intent::changed_row::changed_rows;
 use crate::intent::known::{Known, Plan};
 use crate::intent::{self, Context, Intent, Values};
 use crate::lock::mode::Certainty;
+use crate::sql::access::{Predicate, TableName, Test};
 use crate::sql::binding::Binding;
 use crate::sql::cache::Analysed;
 use crate::sql::lexer::Reading;
 use crate::sql::program::{Frame, Inner, Program, Running, Step};
-use crate::sql::statement::{Argument, Predicate, Runs, Scalar, SqlMode, Statement, TableName, Test, Value};
+use crate::sql::statement::{Argument, Runs, SqlMode, Statement};
+use crate::sql::value::{Scalar, Value};
 
 /// How deep statements that run statements are followed.
 pub(super) const MAX_DEPTH: u8 = 3;

@@ -14,11 +14,13 @@ use crate::backend::explain::PlanKey;
 use crate::catalog::Table;
 use crate::intent::known::Known;
 use crate::intent::{Context, Intent};
+use crate::sql::access::TableName;
 use crate::sql::cache::Analysed;
 use crate::sql::formula::Moment;
 use crate::sql::plain::{self, Plain};
 use crate::sql::repeat::Repeat;
-use crate::sql::statement::{Statement, TableName, Value};
+use crate::sql::statement::Statement;
+use crate::sql::value::Value;
 
 /// One execution of a statement.
 pub(super) struct Inquiry {

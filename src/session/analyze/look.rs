@@ -24,8 +24,10 @@ use crate::lock::index::Neighbours;
 use crate::lock::key::Key;
 use crate::lock::request::Request;
 use crate::scheduler::conflict::Doubts;
+use crate::sql::access::TableName;
 use crate::sql::lexer::Reading;
-use crate::sql::statement::{Statement, TableName, Value};
+use crate::sql::statement::Statement;
+use crate::sql::value::Value;
 use crate::txn::effect::Effect;
 
 /// Names of tables that were waited for in vain, per session; with more, none is waited for.

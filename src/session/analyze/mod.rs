@@ -7,6 +7,7 @@
 //!
 //! For every command that is forwarded one `Pending` is queued; answers take them off in order.
 
+mod relayed;
 mod plans;
 mod prepared;
 mod tables;
@@ -29,19 +30,18 @@ mod besides;
 mod foresee;
 mod savepoint;
 mod text_prepared;
+mod ending;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 
-use super::analysis::{Analysis, Answer, Deadlock, Keep, LoginFacts, Replayed, Verdict};
+use super::analysis::{LoginFacts, Verdict};
 use super::serve::Shared;
 use crate::admission::registry::Entry;
 use crate::admission::{Admitted, Hold};
@@ -49,12 +49,12 @@ use crate::catalog::Flavour;
 use crate::id::{SessionId, TableId, TxnId};
 use crate::intent::known::Known;
 use crate::lock::table::LockRef;
-use crate::metrics::labels::{CommandKind, FailOpen, TimeSpent};
+use crate::metrics::labels::CommandKind;
+use crate::sql::access::TableName;
 use crate::sql::cache::Plan;
-use crate::sql::statement::{Statement, TableName};
-use crate::txn::effect::{Ending, Outcome, STATUS_AUTOCOMMIT};
+use crate::sql::statement::Statement;
+use crate::txn::effect::Ending;
 use crate::txn::state::TransactionState;
-use crate::wire::command::{self, Command};
 use crate::wire::error::ErrorPacket;
 use besides::Owned;
 pub use foresee::{Foreseen, ForeseenLock, Supposed};
@@ -67,9 +67,6 @@ use savepoint::Savepoints;
 use search::Search;
 use text_prepared::TextPrepared;
 pub use trace::tables_named;
-
-/// A transaction's list of locks that is longer than this is not kept for the next one.
-const KEPT_CAPACITY: usize = 32;
 
 /// The analysis of one session.
 pub struct Analyzer {
@@ -250,52 +247,6 @@ impl Analyzer {
         self.entry.server_thread
     }
 
-    /// The transaction is over: what it holds is given back.
-    fn end_transaction(&mut self, ending: Ending) {
-        self.touched = None;
-        self.savepoints.clear();
-        self.entry.changed.store(0, Ordering::Relaxed);
-        self.unfollowed = false;
-        if self.txn.is_some() {
-            self.shared.admission.learn_order(&self.entry);
-        }
-        self.close_searches();
-        let stays = !self.owned.is_empty();
-        if self.txn.is_some() || std::mem::take(&mut self.names_tables) {
-            let (txn, locks) = self.entry.uses.end(stays);
-            self.txn = self.txn.or(txn);
-            self.held.extend(locks);
-        }
-        let committed = ending != Ending::RolledBack;
-        match self.txn {
-            Some(txn) if stays => self.shared.admission.emptied(txn, &self.held, committed),
-            Some(txn) => self.shared.admission.ended(txn, &self.held, committed),
-            None => {}
-        }
-        self.txn = self.txn.filter(|_| stays);
-        self.names_tables = false;
-        self.held.clear();
-        if self.held.capacity() > KEPT_CAPACITY {
-            self.held = Vec::new();
-        }
-    }
-
-    /// Nothing of the transaction is narrowed any more: all of its locks are in `held`.
-    fn close_searches(&mut self) {
-        for search in self.searches.drain(..) {
-            self.held.extend(search.close());
-        }
-    }
-
-    /// The XA transactions that this session has prepared are over. Which of them is not told: all go, and
-    /// what then waits, waits at the server.
-    fn end_prepared(&mut self, ending: Ending) {
-        self.xa_locks = 0;
-        for (txn, held) in std::mem::take(&mut self.xa_prepared) {
-            self.shared.admission.ended(txn, &held, ending != Ending::RolledBack);
-        }
-    }
-
     fn push(&mut self, pending: Pending) -> Verdict {
         self.shared.metrics.commands.inc(CommandKind::of(self.code));
         if !matches!(&pending, Pending::Statement { plan, .. } if touches_nothing(&plan.statement)) {
@@ -350,171 +301,4 @@ fn touches_nothing(statement: &Statement) -> bool {
             | Statement::RollbackTo(_)
             | Statement::ReleaseSavepoint(_)
     )
-}
-
-impl Analysis for Analyzer {
-    fn command(&mut self, command: &Command<'_>, pending: usize) -> Verdict {
-        let _timing = self.shared.metrics.analysis();
-        self.code = command.code;
-        self.entry.busy();
-        if let Some(retry) = &mut self.retry {
-            retry.command(command.code);
-        }
-        match command.code {
-            _ if command.truncated => {
-                self.fail_open(FailOpen::TooLong);
-                self.push(Pending::Other)
-            }
-            command::COM_QUERY => self.query(command.body, pending),
-            command::COM_STMT_PREPARE => self.prepare(command.body),
-            command::COM_STMT_EXECUTE => self.execute(command.body, pending),
-            command::COM_STMT_BULK_EXECUTE => self.bulk_execute(command.body, pending),
-            command::COM_STMT_FETCH => self.push(Pending::Fetch),
-            command::COM_STMT_CLOSE => {
-                let id = command::statement_id(command.body);
-                if self.retry.as_mut().is_some_and(|retry| retry.closes(id)) {
-                    // It has no answer, so nobody gets this error.
-                    return Verdict::Reject { error: ErrorPacket::interrupted(), rollback: false };
-                }
-                self.prepared.close(command.body);
-                self.push(Pending::Other)
-            }
-            command::COM_STMT_RESET => {
-                self.prepared.reset(command.body);
-                self.push(Pending::Other)
-            }
-            command::COM_STMT_SEND_LONG_DATA => {
-                self.prepared.long_data(command.body);
-                self.push(Pending::Other)
-            }
-            command::COM_INIT_DB => {
-                let schema = String::from_utf8_lossy(command::init_db_schema(command.body)).into_owned();
-                self.push(Pending::InitDb(schema))
-            }
-            command::COM_RESET_CONNECTION => self.push(Pending::Reset),
-            command::COM_CHANGE_USER => {
-                let user = command::change_user(command.body, self.capabilities);
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                self.push(Pending::ChangeUser {
-                    user: user.map(|u| text(u.user)).unwrap_or_default(),
-                    schema: user.map(|u| text(u.schema)).filter(|s| !s.is_empty()),
-                })
-            }
-            _ => self.push(Pending::Other),
-        }
-    }
-
-    fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<Verdict> {
-        match &mut self.waiting {
-            Some(Waiting::Knowledge(look)) => {
-                std::task::ready!(look.as_mut().poll(context));
-                self.waiting = None;
-                Poll::Ready(Verdict::AfterEarlier)
-            }
-            Some(Waiting::Hold(held)) => {
-                if held.look.as_mut().is_some_and(|look| look.as_mut().poll(context).is_ready()) {
-                    held.look = None;
-                }
-                let admitted = std::task::ready!(std::pin::Pin::new(&mut held.hold).poll(context));
-                let Some(Waiting::Hold(held)) = self.waiting.take() else {
-                    return Poll::Ready(Verdict::Forward);
-                };
-                let Held { plan, locking, since, .. } = *held;
-                match self.admitted(admitted, plan, locking, since) {
-                    // Held on, until it is known which gap it is.
-                    Verdict::Hold => self.poll_guard(context),
-                    verdict => Poll::Ready(verdict),
-                }
-            }
-            Some(Waiting::Guard(_)) => self.poll_guard(context),
-            Some(Waiting::Freeing) | None => Poll::Ready(Verdict::AfterEarlier),
-        }
-    }
-
-    fn told(&mut self, answer: Result<(), u16>) -> Verdict {
-        match self.waiting.take() {
-            Some(Waiting::Guard(guarded)) => self.took(guarded, answer),
-            _ => {
-                self.names_given_back(answer);
-                Verdict::AfterEarlier
-            }
-        }
-    }
-
-    fn errand_behind(&mut self) -> Option<String> {
-        self.names_behind()
-    }
-
-    fn errand_idle(&mut self, context: &mut Context<'_>) -> Option<String> {
-        self.names_idle(context)
-    }
-
-    fn errand_done(&mut self, answer: Result<(), u16>) {
-        self.names_given_back(answer);
-    }
-
-    fn rolled_back(&mut self) {
-        let status = if self.state.autocommit() { STATUS_AUTOCOMMIT } else { 0 };
-        let rollback = Statement::Rollback { chain: false, release: false };
-        self.state.after(&rollback, Outcome::Ok { status });
-        self.end_transaction(Ending::RolledBack);
-        self.retry_rolled_back();
-    }
-
-    fn keep(&mut self) -> Keep {
-        self.retry_keep()
-    }
-
-    fn goes_on(&self) -> bool {
-        self.retry_goes_on()
-    }
-
-    fn restart(&mut self, deadlock: Deadlock) -> bool {
-        self.retry_restart(deadlock)
-    }
-
-    fn poll_restart(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        self.retry_poll(context)
-    }
-
-    fn replayed(&mut self, replayed: Replayed) {
-        self.retry_replayed(replayed);
-    }
-
-    fn left_open(&mut self) -> Vec<u32> {
-        self.retry_closed()
-    }
-
-    fn answer(&mut self, answer: &Answer) {
-        self.shared.metrics.time.add(TimeSpent::Server, answer.server_time.as_nanos() as u64);
-        let _timing = self.shared.metrics.analysis();
-        self.answered(answer);
-        self.retry_answered(answer);
-        self.entry.answered(!self.pending.is_empty(), self.state.is_open());
-    }
-
-    fn may_close(&self) -> bool {
-        !self.state.is_open() && !self.state.tables_locked()
-    }
-}
-
-impl Drop for Analyzer {
-    fn drop(&mut self) {
-        self.retry_dropped();
-        // A hold leaves its queue first: it must not be let on any more.
-        if let Some(Waiting::Guard(guarded)) = self.waiting.take() {
-            self.txn = self.txn.or(Some(guarded.locking.txn));
-            self.held.extend(guarded.locking.into_refs());
-        }
-        for pending in std::mem::take(&mut self.pending) {
-            if let Pending::Statement { locking: Some(locking), .. } = pending {
-                self.txn = self.txn.or(Some(locking.txn));
-                self.held.extend(locking.into_refs());
-            }
-        }
-        self.held.extend(self.owned.take());
-        self.end_transaction(Ending::RolledBack);
-        self.end_prepared(Ending::Unknown);
-        self.shared.admission.registry.close(self.entry.id);
-    }
 }

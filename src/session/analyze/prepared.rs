@@ -9,7 +9,7 @@ use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
 use crate::sql::cache::Analysed;
-use crate::sql::statement::Value;
+use crate::sql::value::Value;
 use crate::wire::binary::{self, Param, ParamType};
 use crate::wire::command;
 

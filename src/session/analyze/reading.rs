@@ -20,8 +20,10 @@ use crate::intent::foreign_key::Place;
 use crate::intent::known::{Known, Plan, SeenPath, SeenPlace, SeenSpan};
 use crate::intent::read::{self, Searched};
 use crate::lock::key::Key;
+use crate::sql::access::{Condition, RowLock, TableAccess, TableName, Test, WaitPolicy};
 use crate::sql::plain::Plain;
-use crate::sql::statement::{Condition, RowLock, Statement, TableAccess, TableName, Test, Value, WaitPolicy};
+use crate::sql::statement::Statement;
+use crate::sql::value::Value;
 
 /// Most spans of one path that are read; longer IN lists stay wide.
 const MAX_SPANS: usize = 16;

@@ -8,7 +8,7 @@ use crate::intent::access_path::{Span, like_head};
 use crate::intent::known::{SeenEntry, SeenSpan};
 use crate::intent::value;
 use crate::lock::key::Key;
-use crate::sql::statement::Value;
+use crate::sql::value::Value;
 
 /// A span in SQL literals.
 pub(super) fn span_sql(table: &Table, index: usize, span: &Span<'_>) -> Option<scan::Span> {

@@ -23,7 +23,8 @@ use crate::intent::known::Known;
 use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::request::{Exact, Request, Settled};
 use crate::lock::table::LockRefs;
-use crate::sql::statement::{Statement, WaitPolicy};
+use crate::sql::access::WaitPolicy;
+use crate::sql::statement::Statement;
 
 /// Such a statement.
 pub(super) struct Search {

@@ -9,7 +9,8 @@ use crate::catalog::Table;
 use crate::id::IndexId;
 use crate::intent;
 use crate::intent::foreign_key::relatives;
-use crate::sql::statement::{Statement, TableName};
+use crate::sql::access::TableName;
+use crate::sql::statement::Statement;
 
 /// A table's definition, if it is known now; of a view of one table that table's.
 pub(super) fn find(shared: &Shared, default: Option<&str>, name: &TableName) -> Option<Arc<Table>> {

@@ -12,7 +12,8 @@ use super::prepared::Text;
 use super::statement::Execution;
 use crate::intent::{self, Values};
 use crate::sql::cache::Analysed;
-use crate::sql::statement::{Argument, Runs, Setting, Statement, Value};
+use crate::sql::statement::{Argument, Runs, Setting, Statement};
+use crate::sql::value::Value;
 
 /// User variables that are followed.
 const MAX_VARIABLES: usize = 256;

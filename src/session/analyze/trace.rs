@@ -11,8 +11,10 @@ use crate::backend::deadlock_report;
 use crate::id::{DigestId, TxnId};
 use crate::scheduler::signature::{Ran, Values};
 use crate::scheduler::signatures::Seen;
+use crate::sql::access::TableName;
 use crate::sql::digest::{Literal, LiteralKind};
-use crate::sql::statement::{Statement, TableName, Value};
+use crate::sql::statement::Statement;
+use crate::sql::value::Value;
 
 /// Literals of one statement that are compared.
 const MAX_VALUES: usize = 8;

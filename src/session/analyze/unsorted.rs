@@ -13,8 +13,9 @@ use super::inquiry::Inquiry;
 use crate::backend::explain::{PlanKey, Steps};
 use crate::catalog::{Index, KeyPart, PlanStep, Table};
 use crate::intent::known::Plan;
+use crate::sql::access::{Condition, Predicate, TableAccess, TableName, Test};
 use crate::sql::plain::Plain;
-use crate::sql::statement::{Condition, Predicate, Statement, TableAccess, TableName, Test};
+use crate::sql::statement::Statement;
 
 /// What plans of statements without their ORDER BY are kept under: the digest with this.
 const UNSORTED: u128 = 1;
