@@ -26,6 +26,15 @@ impl Budget {
     }
 }
 
+/// What is left of an [`Allowance`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Left {
+    Nothing,
+    /// For what is worth it.
+    Little,
+    Plenty,
+}
+
 /// Time that may be spent, as a share of the time that goes by: what is spent is paid back before much more is.
 ///
 /// The generic cell rate algorithm (ITU-T I.371) with time as its cells, and the cost known at the end only.
@@ -38,14 +47,23 @@ pub(super) struct Allowance {
 
 impl Allowance {
     /// How far ahead of its payment a spending may begin, in milliseconds.
-    const CREDIT: u64 = 30_000;
+    const CREDIT: u64 = 5_000;
     /// Spendings at the same time: none of them is paid for yet.
     const AT_ONCE: u64 = 16;
 
-    /// May a spending begin? `now` in milliseconds. Every `true` is followed by [`end`](Self::end).
+    /// What is left to spend; `now` in milliseconds.
+    pub(super) fn left(&self, now: u64, per_second: Duration) -> Left {
+        let ahead = self.paid_at.load(Ordering::Relaxed).saturating_sub(now);
+        match ahead {
+            _ if per_second.is_zero() || ahead > Self::CREDIT => Left::Nothing,
+            _ if ahead > Self::CREDIT / 2 => Left::Little,
+            _ => Left::Plenty,
+        }
+    }
+
+    /// May a spending begin? Every `true` is followed by [`end`](Self::end).
     pub(super) fn begin(&self, now: u64, per_second: Duration) -> bool {
-        let in_debt = self.paid_at.load(Ordering::Relaxed) > now + Self::CREDIT;
-        if per_second.is_zero() || in_debt {
+        if self.left(now, per_second) == Left::Nothing {
             return false;
         }
         let first = self.under_way.fetch_add(1, Ordering::Relaxed) < Self::AT_ONCE;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Admission;
+use super::budget::Left;
 use crate::id::IndexId;
 use crate::lock::index::Neighbours;
 
@@ -26,6 +27,15 @@ impl Drop for Looking {
 }
 
 impl Admission {
+    /// Is there time left to keep a statement back for a look? Where there is little, only if that is `worth` it.
+    pub fn may_look(&self, worth: impl FnOnce() -> bool) -> bool {
+        match self.looks.left(self.now(), self.settings.load().look_time) {
+            Left::Nothing => false,
+            Left::Little => worth(),
+            Left::Plenty => true,
+        }
+    }
+
     /// A statement may be kept back for a look, if there is time left for that.
     pub(super) fn looking(self: &Arc<Self>) -> Option<Looking> {
         let begun = self.looks.begin(self.now(), self.settings.load().look_time);

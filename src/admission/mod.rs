@@ -233,12 +233,11 @@ impl Admission {
         self.scheduler.enter(submission, self.now())
     }
 
-    /// Decides on a statement that [`enter`](Self::enter) did not let on. With `can_look`, a conflict that
-    /// hangs on the unknown edges of a gap is given back undecided.
+    /// Decides on a statement that [`enter`](Self::enter) did not let on. A conflict that hangs on what a look
+    /// would show is given back undecided, unless the statement is to be decided as it is.
     pub fn contend(
         self: &Arc<Self>,
         submission: &Submission,
-        can_look: bool,
         names: Names<'_>,
     ) -> (Admitted, Option<Report>) {
         let token = self.scheduler.token();
@@ -256,7 +255,7 @@ impl Admission {
         let report = contended.report.as_ref();
         let held = report.is_some_and(|r| r.taken == Taken::Held);
         let unsure = !contended.doubts.is_empty() || report.is_some_and(|r| r.unsure_of_gap);
-        let looking = if can_look && unsure && !held { self.looking() } else { None };
+        let looking = if !submission.known.as_it_is && unsure && !held { self.looking() } else { None };
         if let Some(looking) = looking {
             if let Decision::Forward { refs, .. } = &contended.decision {
                 self.give_up(txn, refs);

@@ -281,3 +281,28 @@ fn what_was_put_and_deleted_again_stands_there_marked() {
     assert_eq!(met(&mut locks, 2, &nothing), Some((Wait, Likely)));
     assert_eq!(met(&mut locks, 1, &nothing), None, "its own");
 }
+
+#[test]
+fn what_it_has_already_is_nobody_elses() {
+    let mut locks = IndexLocks::default();
+    // Rows that another has found by a secondary index: which ones is not known yet.
+    let anywhere = Request {
+        range: Range::all(),
+        certainty: Certainty::Unknown,
+        ..request(Kind::Clustered { via: 1 }, Mode::X, 0)
+    };
+    enter(&mut locks, &anywhere);
+    let parent = request(Kind::Record, Mode::S, 9);
+    assert_eq!(met(&mut locks, 2, &parent), Some((Wait, Certainty::Unknown)));
+    let reach = locks.reach(&parent, 0);
+    let own = locks.enter(asking(2), &parent, reach, Got::all(&parent.range));
+    assert_eq!(met(&mut locks, 2, &parent), Some((Wait, Certainty::Unknown)), "it has not been answered");
+    assert!(locks.settle(own, &Settled::Kept, 9));
+    assert_eq!(met(&mut locks, 2, &parent), None);
+    let more = request(Kind::Record, Mode::X, 9);
+    assert_eq!(
+        met(&mut locks, 2, &more),
+        Some((Wait, Certainty::Unknown)),
+        "it shares that row with anybody"
+    );
+}

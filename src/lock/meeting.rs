@@ -121,6 +121,7 @@ impl IndexLocks {
         }
         if let Some(certainty) = self.waits_for_record(request, held, now)
             && !(held.waits && owns() && self.goes_first(asking, request, held))
+            && !(held.certainty == Certainty::Unknown && owns() && self.has_already(asking, request))
         {
             return Some((Relation::Wait, certainty));
         }
@@ -228,6 +229,15 @@ impl IndexLocks {
         self.has(asking.by.txn, &request.range, |held| {
             let record = matches!(held.kind, Kind::Record | Kind::Clustered { .. } | Kind::Entry);
             !held.tentative && held.mode == Mode::X && record && held.named == request.range
+        })
+    }
+
+    /// Has the requester got the record for what it asks? Then a lock of another, wherever it may be, is not there.
+    fn has_already(&self, asking: Asking, request: &Request) -> bool {
+        let wanted = request.kind.check().unwrap_or(request.mode);
+        self.has(asking.by.txn, &request.range, |own| {
+            let known = !own.tentative && own.certainty > Certainty::Unknown && own.kind.records();
+            known && own.mode.includes(wanted) && own.named.covers(&request.range)
         })
     }
 

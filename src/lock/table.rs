@@ -78,18 +78,21 @@ impl LockTable {
         self.note(by.into(), requests, origin, overtakes, now, |_| true)
     }
 
-    /// Notes the requests of a statement if nothing at all is in their way; `None`: nothing is noted. Returned:
-    /// the locks, and who will come to wait for them.
+    /// Notes the requests of a statement if nothing is in their way, or, with `guesses`, nothing but what is anybody's
+    /// guess; `None`: nothing is noted. Returned: the locks, and who will come to wait for them.
     pub fn enter_free(
         &self,
         by: Asker,
         requests: &[Request],
         origin: Origin<'_>,
         overtakes: bool,
+        guesses: bool,
         now: u64,
     ) -> Option<(LockRefs, Vec<TxnId>)> {
-        let (refs, met) = self.note(by, requests, origin, overtakes, now, |met| met.conflicts.is_empty());
-        if met.conflicts.is_empty() {
+        let passes = |conflict: &Conflict| guesses && conflict.certainty == Certainty::Unknown;
+        let free = |met: &Met| met.conflicts.iter().all(passes);
+        let (refs, met) = self.note(by, requests, origin, overtakes, now, free);
+        if free(&met) {
             return Some((refs, met.behind));
         }
         self.withdraw(&refs);

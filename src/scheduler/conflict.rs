@@ -52,6 +52,8 @@ pub struct Known {
     pub reaches: Vec<Option<Range>>,
     /// It never waits: NOWAIT fails, SKIP LOCKED passes over what is locked.
     pub never_waits: bool,
+    /// The server is not going to be asked first: what is anybody's guess counts for nothing.
+    pub as_it_is: bool,
 }
 
 impl Submission {

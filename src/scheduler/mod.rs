@@ -151,7 +151,7 @@ impl Scheduler {
 
     // ## A statement comes => Forward, if nothing is in its way
 
-    /// Notes the statement's requests if nothing conflicts; `None`: ask [`contend`](Self::contend).
+    /// Notes the statement's requests if nothing conflicts that counts; `None`: ask [`contend`](Self::contend).
     pub fn enter(&self, submission: &Submission, now: u64) -> Option<LockRefs> {
         if self.signatures.concerns(submission.seen.digest) || self.old(now).is_some() {
             return None;
@@ -166,7 +166,8 @@ impl Scheduler {
             return Some(refs);
         }
         let (by, requests, origin) = (self.asker(submission), &submission.requests, submission.origin());
-        let (refs, behind) = self.locks.enter_free(by, requests, origin, submission.overtakes, now)?;
+        let (overtakes, guesses) = (submission.overtakes, submission.known.as_it_is);
+        let (refs, behind) = self.locks.enter_free(by, requests, origin, overtakes, guesses, now)?;
         self.get_behind(&behind, submission.txn);
         Some(refs)
     }

@@ -35,23 +35,7 @@ impl World {
 
     /// Transaction `txn` asks for a record.
     fn ask(&mut self, txn: u64, record: i128, mode: Mode, action: Action) -> Asked {
-        let mut key = Key::default();
-        key.push_int(record, false);
-        let index = IndexId { table: TableId(1), index: 0 };
-        let (range, kind) = (Range::entries(&key), Kind::Record);
-        let submission = Submission {
-            session: SessionId(txn),
-            txn: TxnId(txn),
-            seen: Seen::default(),
-            action,
-            requests: vec![Request { index, mode, range, kind, certainty: Certainty::Certain, rule: "test" }],
-            patience_ms: 1000,
-            overtakes: true,
-            leaves_out: false,
-            changes: false,
-            keeps: true,
-            known: Known::default(),
-        };
+        let submission = submission(txn, record, mode, action);
         if let Some(refs) = self.scheduler.enter(&submission, self.now) {
             return self.answered(txn, refs);
         }
@@ -70,6 +54,27 @@ impl World {
 
     fn end(&mut self, txn: u64, locks: &LockRefs) -> Vec<Woken> {
         self.scheduler.ended(TxnId(txn), locks, true, self.now)
+    }
+}
+
+/// Transaction `txn` asks for a record.
+fn submission(txn: u64, record: i128, mode: Mode, action: Action) -> Submission {
+    let mut key = Key::default();
+    key.push_int(record, false);
+    let index = IndexId { table: TableId(1), index: 0 };
+    let (range, kind, certainty) = (Range::entries(&key), Kind::Record, Certainty::Certain);
+    Submission {
+        session: SessionId(txn),
+        txn: TxnId(txn),
+        seen: Seen::default(),
+        action,
+        requests: vec![Request { index, mode, range, kind, certainty, rule: "test" }],
+        patience_ms: 1000,
+        overtakes: true,
+        leaves_out: false,
+        changes: false,
+        keeps: true,
+        known: Known::default(),
     }
 }
 
@@ -183,23 +188,7 @@ fn submit(
     record: i128,
     rows: &dyn Fn(TxnId) -> u64,
 ) -> (LockRefs, Option<(TxnId, ConflictKind)>) {
-    let mut key = Key::default();
-    key.push_int(record, false);
-    let index = IndexId { table: TableId(1), index: 0 };
-    let (range, kind, certainty) = (Range::entries(&key), Kind::Record, Certainty::Certain);
-    let submission = Submission {
-        session: SessionId(txn),
-        txn: TxnId(txn),
-        seen: Seen::default(),
-        action: Action::Flag,
-        requests: vec![Request { index, mode: Mode::X, range, kind, certainty, rule: "test" }],
-        patience_ms: 1000,
-        overtakes: true,
-        leaves_out: false,
-        changes: false,
-        keeps: true,
-        known: Known::default(),
-    };
+    let submission = submission(txn, record, Mode::X, Action::Flag);
     if let Some(refs) = world.scheduler.enter(&submission, world.now) {
         return (refs, None);
     }
@@ -278,4 +267,22 @@ fn a_victim_is_in_no_circle_any_more() {
     let _ = world.scheduler.answered(TxnId(1), waits, &[Settled::Kept], world.now);
     world.end(1, &own[0]);
     assert_eq!(world.scheduler.foreseen().len(), 0);
+}
+
+#[test]
+fn a_guess_counts_for_nothing_once_nobody_looks() {
+    let mut world = World::new(LIMITS);
+    let mut wide = submission(1, 0, Mode::X, Action::Reorder);
+    (wide.requests[0].range, wide.requests[0].certainty) = (Range::all(), Certainty::Unknown);
+    assert!(world.scheduler.enter(&wide, world.now).is_some(), "nothing is there yet");
+    let mut other = submission(2, 5, Mode::X, Action::Reorder);
+    assert!(world.scheduler.enter(&other, world.now).is_none(), "a look would tell");
+    other.known.as_it_is = true;
+    let refs = world.scheduler.enter(&other, world.now).expect("nobody looks");
+    holds(world.answered(2, refs));
+    // What is known is in the way, whether anybody looks or not.
+    let mut third = submission(3, 5, Mode::X, Action::Reorder);
+    third.known.as_it_is = true;
+    assert!(world.scheduler.enter(&third, world.now).is_none());
+    assert!(matches!(world.ask(3, 5, Mode::X, Action::Reorder), Asked::Held(_)));
 }

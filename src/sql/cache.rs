@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::binding::Binding;
@@ -16,6 +15,7 @@ use super::names;
 use super::parse::parse;
 use super::repeat::{self, Repeat};
 use super::statement::{SqlMode, Statement};
+use super::uses::Uses;
 use super::value::Value;
 
 /// Plans kept unless said otherwise.
@@ -53,54 +53,6 @@ impl Plan {
             uses: Uses::default(),
             repeat: OnceLock::new(),
         })
-    }
-}
-
-/// What became of the executions of a plan. A plan belongs to one thread, so counting is cheap; others read.
-#[derive(Debug, Default)]
-pub struct Uses {
-    /// Answered.
-    pub executions: AtomicU64,
-    /// Answered with an error.
-    pub errors: AtomicU64,
-    /// Answered with a deadlock error.
-    pub deadlocks: AtomicU64,
-    /// Conflicts that were met.
-    pub conflicts: AtomicU64,
-    /// Held.
-    pub holds: AtomicU64,
-    /// The server's time, nanoseconds.
-    pub server_nanos: AtomicU64,
-}
-
-impl Uses {
-    /// An execution was answered.
-    pub fn answered(&self, errno: Option<u16>, server_nanos: u64) {
-        self.executions.fetch_add(1, Ordering::Relaxed);
-        self.server_nanos.fetch_add(server_nanos, Ordering::Relaxed);
-        if let Some(errno) = errno {
-            self.errors.fetch_add(1, Ordering::Relaxed);
-            self.deadlocks.fetch_add(u64::from(errno == 1213), Ordering::Relaxed);
-        }
-    }
-
-    /// Counts anew from 0.
-    pub fn clear(&self) {
-        let all = [
-            &self.executions,
-            &self.errors,
-            &self.deadlocks,
-            &self.conflicts,
-            &self.holds,
-            &self.server_nanos,
-        ];
-        all.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
-    }
-
-    /// An execution met a conflict.
-    pub fn met(&self, held: bool) {
-        self.conflicts.fetch_add(1, Ordering::Relaxed);
-        self.holds.fetch_add(u64::from(held), Ordering::Relaxed);
     }
 }
 

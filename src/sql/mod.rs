@@ -41,6 +41,7 @@ mod sketch;
 pub mod set;
 pub mod statement;
 pub mod tag;
+pub mod uses;
 pub mod value;
 pub mod view;
 mod walk;

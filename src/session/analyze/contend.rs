@@ -15,7 +15,7 @@ use crate::sql::access::TableName;
 use crate::sql::cache::Plan;
 
 impl Analyzer {
-    /// Something is in the way of a statement; its requests go from its submission to `locking`.
+    /// Something may be in the way of a statement; its requests go from its submission to `locking`.
     pub(super) fn contend(
         &mut self,
         execution: &Execution<'_>,
@@ -23,7 +23,6 @@ impl Analyzer {
         plan: Arc<Plan>,
         mut locking: Locking,
     ) -> Verdict {
-        let can_look = !self.looked.gap && !self.rehearsed && self.shared.knowledge.is_some();
         let shared = self.shared.clone();
         let schema = self.state.schema().map(str::to_owned);
         let table = |name: &TableName| find(&shared, schema.as_deref(), name);
@@ -35,10 +34,13 @@ impl Analyzer {
             }
             named => named,
         };
-        let (admitted, report) = shared.admission.contend(&submission, can_look, &names);
+        let (admitted, report) = shared.admission.contend(&submission, &names);
         locking.intent.requests = submission.requests;
         if let Some(report) = &report {
             plan.uses.met(report.taken == Taken::Held);
+        }
+        if self.looked.gap {
+            plan.uses.looked(report.is_some());
         }
         match (admitted, report) {
             (Admitted::Look { doubts, request, looking }, _) => {

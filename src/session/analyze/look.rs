@@ -25,6 +25,7 @@ use crate::lock::key::Key;
 use crate::lock::request::Request;
 use crate::scheduler::conflict::Doubts;
 use crate::sql::access::TableName;
+use crate::sql::cache;
 use crate::sql::lexer::Reading;
 use crate::sql::statement::Statement;
 use crate::sql::value::Value;
@@ -159,6 +160,12 @@ impl Analyzer {
                 }
             })
             .collect()
+    }
+
+    /// Is the server to be asked about the statement at hand where it is not sure that something is in its way?
+    pub(super) fn may_look(&self, plan: &cache::Plan) -> bool {
+        let nobody = self.looked.gap || self.rehearsed || self.shared.knowledge.is_none();
+        !nobody && self.shared.admission.may_look(|| plan.uses.are_worth_a_look())
     }
 
     /// All looks that make a decision sure: the statement's own locks, those that it ran into, the edges of

@@ -256,6 +256,7 @@ impl Analyzer {
         let txn = self.transaction();
         let search = self.search(execution, effect, &intent, txn);
         let known = submission::Known {
+            as_it_is: !self.may_look(plan),
             search: search.as_ref().map(|search| search.id),
             reaches: std::mem::take(&mut intent.reaches),
             never_waits: intent.never_waits,
@@ -286,6 +287,9 @@ impl Analyzer {
         let Some(refs) = entered else {
             return self.contend(execution, submission, plan.clone(), locking);
         };
+        if self.looked.gap {
+            plan.uses.looked(false);
+        }
         locking.intent.requests = submission.requests;
         let mut locking = locking.noted(refs);
         match locking.guard.take() {

@@ -19,6 +19,8 @@ const HEAD: usize = 16;
 const MOST: usize = 2;
 /// Bytes of a piece that are fed in small parts: more than is ever decoded of a packet.
 const CUT: usize = 17_000;
+/// Zeros are fed in parts that are so many times larger: they say nothing, and there are many of them.
+const COARSE: usize = 256;
 /// Streams up to this length are also fed as one slice.
 const ONE_SLICE: usize = 128 * 1024;
 
@@ -86,7 +88,8 @@ fn events(format: Format, kinds: &[Kind; 4], stream: &[&[u8]], size: usize) -> (
     let mut between = true;
     for piece in stream {
         let (cut, rest) = piece.split_at(piece.len().min(CUT));
-        for part in cut.chunks(size) {
+        let zeros = piece.len() >= LONG - HEAD;
+        for part in cut.chunks(if zeros { size.saturating_mul(COARSE) } else { size }) {
             between = feed(part);
         }
         if !rest.is_empty() {
