@@ -23,5 +23,6 @@ mod meeting;
 pub mod table;
 pub mod progress;
 pub mod wait_for;
+pub mod ways;
 #[cfg(test)]
 mod reference_tests;

@@ -210,7 +210,8 @@ proptest! {
         up_to_target.remove(&target);
         let on_chains = reached(&up_to_target, from).into_iter().filter(|at| reached(&up_to_target, *at).contains(&target));
         let expected: BTreeSet<u64> = on_chains.collect();
-        let found: BTreeSet<u64> = graph.on_chains(TxnId(from), TxnId(target)).into_iter().map(|txn| txn.0).collect();
+        let ways = graph.ways([TxnId(from)].into_iter(), &[TxnId(target)]);
+        let found: BTreeSet<u64> = ways.everybody().map(|txn| txn.0).collect();
         prop_assert_eq!(found, expected);
         for waiter in edges.keys() {
             graph.clear(TxnId(*waiter));

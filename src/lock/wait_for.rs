@@ -6,13 +6,9 @@
 
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
-use std::collections::{HashMap, HashSet};
 
 use super::mode::Certainty;
 use crate::id::TxnId;
-
-/// Most transactions that one search visits; beyond it the search says "no cycle".
-const MAX_VISITED: usize = 10_000;
 
 /// One transaction waits for another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,16 +27,21 @@ pub struct Edge {
 #[derive(Debug, Default)]
 pub struct WaitFor {
     edges: DashMap<TxnId, Vec<Edge>, FxBuildHasher>,
+    /// How many edges lead to each: most transactions are waited for by nobody, and need no search. Never too few.
+    waited_for: DashMap<TxnId, usize, FxBuildHasher>,
 }
 
 impl WaitFor {
     /// `from` waits for these, and for nobody else.
     pub fn set(&self, from: TxnId, edges: Vec<Edge>) {
         if edges.is_empty() {
-            self.edges.remove(&from);
-        } else {
-            self.edges.insert(from, edges);
+            return self.clear(from);
         }
+        for edge in &edges {
+            self.count(edge.to);
+        }
+        let before = self.edges.insert(from, edges);
+        self.forget(before.unwrap_or_default());
     }
 
     /// `from`, if it waits for somebody already, will come to wait for `to` as well.
@@ -49,7 +50,31 @@ impl WaitFor {
             && let Some(mut edges) = self.edges.get_mut(&from)
             && edges.iter().all(|edge| edge.to != to)
         {
+            self.count(to);
             edges.push(Edge { to, held: false, certainty: Certainty::Likely, later: true });
+        }
+    }
+
+    /// `from` waits no more.
+    pub fn clear(&self, from: TxnId) {
+        // Most do not wait, and need no lock.
+        if self.edges.contains_key(&from)
+            && let Some((_, before)) = self.edges.remove(&from)
+        {
+            self.forget(before);
+        }
+    }
+
+    fn count(&self, to: TxnId) {
+        *self.waited_for.entry(to).or_default() += 1;
+    }
+
+    fn forget(&self, edges: Vec<Edge>) {
+        for edge in edges {
+            if let Some(mut count) = self.waited_for.get_mut(&edge.to) {
+                *count -= 1;
+            }
+            self.waited_for.remove_if(&edge.to, |_, count| *count == 0);
         }
     }
 
@@ -57,11 +82,6 @@ impl WaitFor {
     pub fn is_later(&self, chain: &[TxnId]) -> bool {
         let mut steps = chain.windows(2);
         steps.any(|step| self.edges_of(step[0]).iter().any(|edge| edge.to == step[1] && edge.later))
-    }
-
-    /// `from` waits no more.
-    pub fn clear(&self, from: TxnId) {
-        self.edges.remove(&from);
     }
 
     /// All edges with where they come from, at most `limit`, oldest waiter first.
@@ -86,35 +106,7 @@ impl WaitFor {
 
     /// The shortest chain `from → … → target`, both ends included, or `None`.
     pub fn chain(&self, from: TxnId, target: TxnId) -> Option<Vec<TxnId>> {
-        if from != target && !self.waits(from) {
-            return None;
-        }
-        let mut came_from: HashMap<TxnId, TxnId> = HashMap::new();
-        let mut seen = HashSet::from([from]);
-        let mut frontier = vec![from];
-        while !frontier.is_empty() && seen.len() <= MAX_VISITED {
-            let mut next = Vec::new();
-            for at in frontier {
-                if at == target {
-                    let mut chain = vec![at];
-                    while let Some(before) = came_from.get(chain.last().unwrap_or(&at)) {
-                        chain.push(*before);
-                    }
-                    chain.reverse();
-                    return Some(chain);
-                }
-                // Copied out: no guard is held while another entry is read.
-                let edges = self.edges_of(at);
-                for edge in edges {
-                    if seen.insert(edge.to) {
-                        came_from.insert(edge.to, at);
-                        next.push(edge.to);
-                    }
-                }
-            }
-            frontier = next;
-        }
-        None
+        self.ways([from].into_iter(), &[target]).chain(from)
     }
 
     /// Those that `from` waits for.
@@ -122,9 +114,16 @@ impl WaitFor {
         self.edges.get(&from).map(|edges| edges.clone()).unwrap_or_default()
     }
 
-    /// Does it wait for anybody? Most do not, and need no search.
-    fn waits(&self, txn: TxnId) -> bool {
-        self.edges.contains_key(&txn)
+    /// Shows each of those that `from` waits for.
+    pub(super) fn each_edge(&self, from: TxnId, each: impl FnMut(&Edge)) {
+        if let Some(edges) = self.edges.get(&from) {
+            edges.iter().for_each(each);
+        }
+    }
+
+    /// Does anybody wait for it?
+    pub(super) fn is_waited_for(&self, txn: TxnId) -> bool {
+        self.waited_for.contains_key(&txn)
     }
 
     /// Does `from` wait for `to`, at the server or in interlock?
@@ -135,41 +134,6 @@ impl WaitFor {
     /// Is `from` kept back by interlock behind `to`?
     pub fn is_held(&self, from: TxnId, to: TxnId) -> bool {
         self.edges.get(&from).is_some_and(|edges| edges.iter().any(|e| e.to == to && e.held))
-    }
-
-    /// Every transaction on any chain `from → … → target`, both ends included; empty if there is none. The
-    /// shortest chain may be broken by the server; what then remains of the others must not hang on a hold.
-    pub fn on_chains(&self, from: TxnId, target: TxnId) -> HashSet<TxnId> {
-        if from != target && !self.waits(from) {
-            return HashSet::new();
-        }
-        let mut reached = HashSet::from([from]);
-        let mut frontier = vec![from];
-        let mut backwards: HashMap<TxnId, Vec<TxnId>> = HashMap::new();
-        while let Some(at) = frontier.pop() {
-            if at == target || reached.len() > MAX_VISITED {
-                continue;
-            }
-            for edge in self.edges_of(at) {
-                backwards.entry(edge.to).or_default().push(at);
-                if reached.insert(edge.to) {
-                    frontier.push(edge.to);
-                }
-            }
-        }
-        if !reached.contains(&target) {
-            return HashSet::new();
-        }
-        let mut on_chains = HashSet::from([target]);
-        frontier.push(target);
-        while let Some(at) = frontier.pop() {
-            for before in backwards.get(&at).into_iter().flatten() {
-                if on_chains.insert(*before) {
-                    frontier.push(*before);
-                }
-            }
-        }
-        on_chains
     }
 
     /// How sure a chain is: as sure as its least sure edge. `Certain` for a chain of one.
@@ -188,10 +152,16 @@ impl WaitFor {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn edge(to: u64) -> Edge {
         Edge { to: TxnId(to), held: false, certainty: Certainty::Likely, later: false }
+    }
+
+    fn on_chains(graph: &WaitFor, from: u64, target: u64) -> HashSet<TxnId> {
+        graph.ways([TxnId(from)].into_iter(), &[TxnId(target)]).everybody().collect()
     }
 
     #[test]
@@ -205,11 +175,41 @@ mod tests {
         assert_eq!(graph.chain(TxnId(7), TxnId(7)), Some(vec![TxnId(7)]));
         assert_eq!(graph.chain_certainty(&[TxnId(1), TxnId(5)]), Certainty::Likely);
         graph.set(TxnId(5), vec![edge(4)]);
-        assert_eq!(graph.on_chains(TxnId(1), TxnId(4)), [1, 2, 3, 4, 5].map(TxnId).into());
-        assert_eq!(graph.on_chains(TxnId(4), TxnId(1)), HashSet::new());
+        assert_eq!(on_chains(&graph, 1, 4), [1, 2, 3, 4, 5].map(TxnId).into());
+        assert_eq!(on_chains(&graph, 4, 1), HashSet::new());
         graph.clear(TxnId(2));
         graph.clear(TxnId(5));
         assert_eq!(graph.chain(TxnId(1), TxnId(4)), None);
+    }
+
+    #[test]
+    fn only_who_is_waited_for_is_searched_for() {
+        let graph = WaitFor::default();
+        graph.set(TxnId(1), vec![edge(2), edge(3)]);
+        graph.set(TxnId(4), vec![edge(2)]);
+        graph.comes_to(TxnId(4), TxnId(5));
+        assert!([2, 3, 5].map(TxnId).iter().all(|txn| graph.is_waited_for(*txn)));
+        assert!(!graph.is_waited_for(TxnId(1)));
+        graph.set(TxnId(1), vec![edge(3)]);
+        assert!(graph.is_waited_for(TxnId(2)), "by another");
+        graph.clear(TxnId(4));
+        assert!(!graph.is_waited_for(TxnId(2)) && !graph.is_waited_for(TxnId(5)));
+        graph.set(TxnId(1), Vec::new());
+        assert!(graph.waited_for.is_empty(), "nothing is kept");
+    }
+
+    #[test]
+    fn all_ways_are_found_in_one_search() {
+        let graph = WaitFor::default();
+        graph.set(TxnId(1), vec![edge(2)]);
+        graph.set(TxnId(2), vec![edge(9)]);
+        graph.set(TxnId(3), vec![edge(4)]);
+        graph.set(TxnId(5), vec![edge(8)]);
+        let ways = graph.ways([1, 3, 5, 7].map(TxnId).into_iter(), &[8, 9].map(TxnId));
+        assert_eq!(ways.chain(TxnId(1)), Some([1, 2, 9].map(TxnId).to_vec()));
+        assert_eq!(ways.chain(TxnId(5)), Some([5, 8].map(TxnId).to_vec()));
+        assert!(ways.chain(TxnId(3)).is_none() && ways.chain(TxnId(7)).is_none());
+        assert_eq!(ways.everybody().collect::<HashSet<_>>(), [1, 2, 5, 8, 9].map(TxnId).into());
     }
 
     #[test]

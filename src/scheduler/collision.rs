@@ -59,9 +59,7 @@ impl Scheduler {
         // Only now: none of them waits as it did before.
         let mut found: Vec<Report> = Vec::new();
         for (me, conflicts) in moved {
-            let closes =
-                |c: &Conflict| c.relation == Relation::Wait && self.graph.chain(c.holder, me).is_some();
-            if !conflicts.iter().any(closes) {
+            if judge::stalled(me, &conflicts, &self.graph).is_empty() {
                 continue;
             }
             let report = self.server_queue.look(me, |waiting| {

@@ -9,6 +9,7 @@ use crate::id::TxnId;
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::Certainty;
 use crate::lock::wait_for::{Edge, WaitFor};
+use crate::lock::ways::Ways;
 
 /// Judges the conflicts of a statement; there is at least one, or a signature that it would complete.
 pub(super) fn judge(
@@ -19,23 +20,25 @@ pub(super) fn judge(
     graph: &WaitFor,
 ) -> Judged {
     let me = submission.txn;
-    // Those that wait already, and for this statement as well once it is sent.
-    let comes_behind = |holder: TxnId| behind.iter().find_map(|waiter| graph.chain(holder, *waiter));
     let signature = completes.as_ref().map(|completes| completes.signature);
     conflicts
         .extend(completes.into_iter().flat_map(|c| c.members).map(|holder| by_signature(holder, submission)));
+    let back = graph.ways(conflicts.iter().map(|c| c.holder), &[me]);
+    // Those that wait already, and for this statement as well once it is sent.
+    let waits = conflicts.iter().filter(|c| c.relation == Relation::Wait);
+    let front = graph.ways(waits.map(|c| c.holder), behind);
     let mut worst = (ConflictKind::Hazard, Certainty::Unknown, 0);
     let (mut hold_would_cycle, mut closed) = (false, false);
     for (at, conflict) in conflicts.iter().enumerate() {
-        let back = graph.chain(conflict.holder, me);
-        let this = match (conflict.relation, &back) {
+        let chain = back.chain(conflict.holder);
+        let this = match (conflict.relation, &chain) {
             (Relation::Hazard, _) => (ConflictKind::Hazard, conflict.certainty, at),
-            (Relation::Wait, Some(back)) => {
+            (Relation::Wait, Some(chain)) => {
                 closed = true;
-                let certainty = conflict.certainty.min(graph.chain_certainty(back));
+                let certainty = conflict.certainty.min(graph.chain_certainty(chain));
                 (ConflictKind::Deadlock, certainty, at)
             }
-            (Relation::Wait, None) => match comes_behind(conflict.holder) {
+            (Relation::Wait, None) => match front.chain(conflict.holder) {
                 None => (ConflictKind::Wait, conflict.certainty, at),
                 Some(chain) => {
                     let sure = graph.chain_certainty(&chain).min(Certainty::Likely);
@@ -46,11 +49,9 @@ pub(super) fn judge(
         if (this.0, this.1) > (worst.0, worst.1) {
             worst = this;
         }
-        if back.is_some() {
-            let on_chains = graph.on_chains(conflict.holder, me);
-            hold_would_cycle |= conflict.relation == Relation::Hazard || through_hold(&on_chains, graph);
-        }
+        hold_would_cycle |= conflict.relation == Relation::Hazard && chain.is_some();
     }
+    hold_would_cycle |= through_hold(&back, graph);
     let (kind, certainty, worst) = worst;
     let stalled = stalled(me, &conflicts, graph);
     let together = false;
@@ -60,7 +61,7 @@ pub(super) fn judge(
 /// Every transaction on a chain from what the statement waits for back to it, as the graph is now.
 pub(super) fn stalled(me: TxnId, conflicts: &[Conflict], graph: &WaitFor) -> HashSet<TxnId> {
     let waits = conflicts.iter().filter(|c| c.relation == Relation::Wait);
-    waits.flat_map(|c| graph.on_chains(c.holder, me)).collect()
+    graph.ways(waits.map(|c| c.holder), &[me]).everybody().collect()
 }
 
 /// A member of a constellation that the statement would complete stands in its way like a hazard.
@@ -125,7 +126,6 @@ pub(super) fn edge_to(txn: TxnId) -> Vec<Edge> {
 }
 
 /// Is one of these sessions held by interlock itself behind another of them?
-fn through_hold(on_chains: &HashSet<TxnId>, graph: &WaitFor) -> bool {
-    let held = |from: &TxnId| graph.edges_of(*from).iter().any(|e| e.held && on_chains.contains(&e.to));
-    on_chains.iter().any(held)
+fn through_hold(ways: &Ways, graph: &WaitFor) -> bool {
+    ways.everybody().any(|from| graph.edges_of(from).iter().any(|e| e.held && ways.has(e.to)))
 }

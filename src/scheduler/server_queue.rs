@@ -17,6 +17,10 @@ use crate::lock::request::Exact;
 use crate::lock::table::LockRefs;
 use crate::lock::wait_for::WaitFor;
 
+/// So many of those who wait for one transaction are followed when it ends. Each is looked at together with all that
+/// is asked for at the same place: of a herd the rest is as it was, until its turn comes.
+const MAX_FOLLOWED: usize = 16;
+
 /// A statement that waits at the server.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -97,7 +101,7 @@ impl ServerQueue {
         self.length.load(Ordering::SeqCst) == 0
     }
 
-    /// Looks at every statement that waits for `txn`, oldest first.
+    /// Looks at the statements that wait for `txn`, oldest first, at most [`MAX_FOLLOWED`].
     pub(super) fn each_behind(&self, txn: TxnId, graph: &WaitFor, look: impl FnMut(&Waiting)) {
         self.each_in_order(txn, graph, &[], look);
     }
@@ -121,6 +125,6 @@ impl ServerQueue {
             let place = |waiting: &&Waiting| places.get(&waiting.submission.txn).copied();
             found.sort_by_key(|waiting| place(waiting).unwrap_or(usize::MAX));
         }
-        found.into_iter().for_each(&mut look);
+        found.into_iter().take(MAX_FOLLOWED).for_each(&mut look);
     }
 }

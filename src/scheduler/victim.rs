@@ -18,6 +18,9 @@ use crate::lock::range::Range;
 use crate::lock::request::{Kind, REJECTED};
 use crate::lock::table::LockRefs;
 
+/// Of a circle with more members nobody is weighed: it takes a look at all that each has met.
+const MAX_MEMBERS: usize = 64;
+
 /// What a transaction would lose with a rollback.
 #[derive(Clone, Default, Debug)]
 pub struct Weight {
@@ -104,6 +107,9 @@ impl Scheduler {
     /// at hand.
     pub fn loser(&self, closing: &Report, weigh: &dyn Fn(TxnId) -> Weight, now: u64) -> Option<Report> {
         if closing.kind != ConflictKind::Deadlock || closing.taken != Taken::Flagged || !closing.closed {
+            return None;
+        }
+        if closing.cycle.len() > MAX_MEMBERS {
             return None;
         }
         let own = self.seen_by(closing.requester, weigh, now)?;
