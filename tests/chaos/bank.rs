@@ -13,8 +13,11 @@ use rand::{RngExt, SeedableRng};
 use super::client::{Client, Refused};
 use super::support::{RawClient, Server, wait_until};
 
-/// Accounts; few, so that transfers meet.
-const ACCOUNTS: u64 = 12;
+/// Accounts: few, so that transfers meet; CHAOS_ACCOUNTS says how many.
+fn accounts() -> u64 {
+    super::setting("CHAOS_ACCOUNTS", 12)
+}
+
 /// What each begins with.
 const OPENING: i64 = 1000;
 
@@ -43,7 +46,7 @@ pub struct Bank {
 /// Makes the tables.
 pub fn open_accounts(server: &Server) {
     let mut root = RawClient::login(server.port, &super::support::Login::default());
-    let accounts: Vec<String> = (1..=ACCOUNTS).map(|id| format!("({id}, {OPENING})")).collect();
+    let accounts: Vec<String> = (1..=accounts()).map(|id| format!("({id}, {OPENING})")).collect();
     let sql = format!(
         "DROP TABLE IF EXISTS test.ledger, test.account;
         CREATE TABLE test.account (id INT PRIMARY KEY, balance BIGINT NOT NULL) ENGINE=InnoDB;
@@ -168,7 +171,7 @@ pub fn audit(server: &Server) -> HashMap<u64, i64> {
     let balances = locked("SELECT id, balance FROM account FOR UPDATE");
     let ledger = locked("SELECT id, payer, payee, amount FROM ledger FOR UPDATE");
     let number = |text: &str| text.parse::<i64>().expect("a number");
-    let mut expected: HashMap<i64, i64> = (1..=ACCOUNTS as i64).map(|id| (id, OPENING)).collect();
+    let mut expected: HashMap<i64, i64> = (1..=accounts() as i64).map(|id| (id, OPENING)).collect();
     let mut entries = HashMap::new();
     for row in &ledger {
         let [id, payer, payee, amount] = [0, 1, 2, 3].map(|column| number(&row[column]));
@@ -227,8 +230,9 @@ impl Teller {
     }
 
     fn transfer(&mut self, client: &mut Client, id: u64) -> (Told, Option<Refused>) {
-        let payer = self.random.random_range(1..=ACCOUNTS);
-        let payee = 1 + (payer + self.random.random_range(0..ACCOUNTS - 1)) % ACCOUNTS;
+        let accounts = accounts();
+        let payer = self.random.random_range(1..=accounts);
+        let payee = 1 + (payer + self.random.random_range(0..accounts - 1)) % accounts;
         let amount = self.random.random_range(1..=9);
         for sql in [
             format!("SELECT balance FROM account WHERE id = {payer} FOR UPDATE"),

@@ -114,7 +114,6 @@ fn ten_thousand_idle_and_two_thousand_busy() {
     assert!(each < 16_384.0, "{each} bytes for an idle session");
     let bank = Bank::open(interlock.port, busy as usize, 3);
     let since = Instant::now();
-    // All of them at a dozen rows: two hundred wait for each, and the server by itself makes 40 transfers a second.
     bank.progress(200, "transfers are made");
     println!("{busy} busy sessions: 200 transfers in {:?}, {:.0} MB", since.elapsed(), memory() / 1e6);
     let closing = bank.close(&[&server]);
