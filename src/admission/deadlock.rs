@@ -77,8 +77,7 @@ impl Admission {
 
     /// Is this transaction in a circle of waits, as far as the graph knows?
     pub fn is_in_circle(&self, txn: TxnId) -> bool {
-        let graph = self.scheduler.graph();
-        graph.edges_of(txn).iter().any(|edge| graph.chain(edge.to, txn).is_some())
+        !self.scheduler.graph().circle(txn).is_empty()
     }
 
     /// The server is about to be asked: what it says belongs to the record that is written next.
@@ -127,12 +126,9 @@ impl Admission {
     }
 
     fn threads_on_cycle(&self, txn: Option<TxnId>, cycle: &[TxnId]) -> Vec<u32> {
-        let graph = self.scheduler.graph();
         let mut on_cycle: Vec<TxnId> = cycle.to_vec();
         if let (true, Some(txn)) = (on_cycle.is_empty(), txn) {
-            // The shortest circle: others that only wait behind it do not belong to it.
-            let chains = graph.edges_of(txn).into_iter().filter_map(|edge| graph.chain(edge.to, txn));
-            on_cycle = chains.min_by_key(Vec::len).unwrap_or_default();
+            on_cycle = self.scheduler.graph().circle(txn);
         }
         let entries = on_cycle.iter().filter_map(|txn| self.registry.session_of(*txn));
         entries.map(|entry| entry.server_thread).collect()

@@ -12,12 +12,9 @@ use crate::scheduler::policy::Action;
 use crate::scheduler::signatures::Seen;
 
 impl Admission {
-    /// The other transactions in a circle with this one, as far as the graph knows. The shortest circle: others
-    /// that only wait behind it do not belong to it.
+    /// The other transactions in a circle with this one, as far as the graph knows.
     pub fn circle(&self, txn: TxnId) -> Vec<TxnId> {
-        let graph = self.scheduler.graph();
-        let chains = graph.edges_of(txn).into_iter().filter_map(|edge| graph.chain(edge.to, txn));
-        let mut circle = chains.min_by_key(Vec::len).unwrap_or_default();
+        let mut circle = self.scheduler.graph().circle(txn);
         circle.retain(|other| *other != txn);
         circle
     }

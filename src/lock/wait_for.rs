@@ -1,8 +1,7 @@
 //! The wait-for graph: who waits for whom, at the server or in interlock's own hold queue.
 //!
-//! Both kinds of waiting stand in one graph, so a hold can never close a cycle that was not there. The
-//! search returns the wait chain, not a yes or no: a report shows it, and the scheduler looks in it for a
-//! hold that it can end (Gray and Reuter, "Transaction Processing", section 7.11).
+//! Both kinds of waiting stand in one graph, so a hold can never close a cycle that was not there (Gray and Reuter,
+//! "Transaction Processing", section 7.11). What leads through it `ways` finds.
 
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
@@ -104,11 +103,6 @@ impl WaitFor {
         self.edges.is_empty()
     }
 
-    /// The shortest chain `from → … → target`, both ends included, or `None`.
-    pub fn chain(&self, from: TxnId, target: TxnId) -> Option<Vec<TxnId>> {
-        self.ways([from].into_iter(), &[target]).chain(from)
-    }
-
     /// Those that `from` waits for.
     pub fn edges_of(&self, from: TxnId) -> Vec<Edge> {
         self.edges.get(&from).map(|edges| edges.clone()).unwrap_or_default()
@@ -152,34 +146,10 @@ impl WaitFor {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     fn edge(to: u64) -> Edge {
         Edge { to: TxnId(to), held: false, certainty: Certainty::Likely, later: false }
-    }
-
-    fn on_chains(graph: &WaitFor, from: u64, target: u64) -> HashSet<TxnId> {
-        graph.ways([TxnId(from)].into_iter(), &[TxnId(target)]).everybody().collect()
-    }
-
-    #[test]
-    fn finds_the_chain_and_not_more() {
-        let graph = WaitFor::default();
-        graph.set(TxnId(1), vec![edge(2), edge(5)]);
-        graph.set(TxnId(2), vec![edge(3)]);
-        graph.set(TxnId(3), vec![edge(2), edge(4)]);
-        assert_eq!(graph.chain(TxnId(1), TxnId(4)), Some([1, 2, 3, 4].map(TxnId).to_vec()));
-        assert_eq!(graph.chain(TxnId(4), TxnId(1)), None);
-        assert_eq!(graph.chain(TxnId(7), TxnId(7)), Some(vec![TxnId(7)]));
-        assert_eq!(graph.chain_certainty(&[TxnId(1), TxnId(5)]), Certainty::Likely);
-        graph.set(TxnId(5), vec![edge(4)]);
-        assert_eq!(on_chains(&graph, 1, 4), [1, 2, 3, 4, 5].map(TxnId).into());
-        assert_eq!(on_chains(&graph, 4, 1), HashSet::new());
-        graph.clear(TxnId(2));
-        graph.clear(TxnId(5));
-        assert_eq!(graph.chain(TxnId(1), TxnId(4)), None);
     }
 
     #[test]
@@ -196,20 +166,6 @@ mod tests {
         assert!(!graph.is_waited_for(TxnId(2)) && !graph.is_waited_for(TxnId(5)));
         graph.set(TxnId(1), Vec::new());
         assert!(graph.waited_for.is_empty(), "nothing is kept");
-    }
-
-    #[test]
-    fn all_ways_are_found_in_one_search() {
-        let graph = WaitFor::default();
-        graph.set(TxnId(1), vec![edge(2)]);
-        graph.set(TxnId(2), vec![edge(9)]);
-        graph.set(TxnId(3), vec![edge(4)]);
-        graph.set(TxnId(5), vec![edge(8)]);
-        let ways = graph.ways([1, 3, 5, 7].map(TxnId).into_iter(), &[8, 9].map(TxnId));
-        assert_eq!(ways.chain(TxnId(1)), Some([1, 2, 9].map(TxnId).to_vec()));
-        assert_eq!(ways.chain(TxnId(5)), Some([5, 8].map(TxnId).to_vec()));
-        assert!(ways.chain(TxnId(3)).is_none() && ways.chain(TxnId(7)).is_none());
-        assert_eq!(ways.everybody().collect::<HashSet<_>>(), [1, 2, 5, 8, 9].map(TxnId).into());
     }
 
     #[test]

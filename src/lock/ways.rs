@@ -1,7 +1,8 @@
 //! The ways that lead through the wait-for graph from some transactions to others, all found in one search.
 //!
 //! A herd of a thousand sessions at one row makes a graph of tens of thousands of edges, and a statement that
-//! meets sixty of them must not search it sixty times.
+//! meets sixty of them must not search it sixty times. A search returns wait chains, not a yes or no: a report shows
+//! them, and the scheduler looks in them for a hold that it can end.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -57,6 +58,20 @@ impl WaitFor {
         }
         Ways { next }
     }
+
+    /// The shortest chain `from → … → target`, both ends included, or `None`.
+    pub fn chain(&self, from: TxnId, target: TxnId) -> Option<Vec<TxnId>> {
+        self.ways([from].into_iter(), &[target]).chain(from)
+    }
+
+    /// The shortest circle of waits that a transaction is in, itself at the end; empty if it is in none. Others that only
+    /// wait behind it do not belong to it.
+    pub fn circle(&self, txn: TxnId) -> Vec<TxnId> {
+        let edges = self.edges_of(txn);
+        let ways = self.ways(edges.iter().map(|edge| edge.to), &[txn]);
+        let chains = edges.iter().filter_map(|edge| ways.chain(edge.to));
+        chains.min_by_key(Vec::len).unwrap_or_default()
+    }
 }
 
 impl Ways {
@@ -83,5 +98,56 @@ impl Ways {
     /// Is it on one of the ways?
     pub fn has(&self, txn: TxnId) -> bool {
         self.next.contains_key(&txn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::lock::mode::Certainty;
+    use crate::lock::wait_for::Edge;
+
+    fn edge(to: u64) -> Edge {
+        Edge { to: TxnId(to), held: false, certainty: Certainty::Likely, later: false }
+    }
+
+    fn on_chains(graph: &WaitFor, from: u64, target: u64) -> HashSet<TxnId> {
+        graph.ways([TxnId(from)].into_iter(), &[TxnId(target)]).everybody().collect()
+    }
+
+    #[test]
+    fn finds_the_chain_and_not_more() {
+        let graph = WaitFor::default();
+        graph.set(TxnId(1), vec![edge(2), edge(5)]);
+        graph.set(TxnId(2), vec![edge(3)]);
+        graph.set(TxnId(3), vec![edge(2), edge(4)]);
+        assert_eq!(graph.chain(TxnId(1), TxnId(4)), Some([1, 2, 3, 4].map(TxnId).to_vec()));
+        assert_eq!(graph.chain(TxnId(4), TxnId(1)), None);
+        assert_eq!(graph.chain(TxnId(7), TxnId(7)), Some(vec![TxnId(7)]));
+        assert_eq!(graph.circle(TxnId(2)), [3, 2].map(TxnId).to_vec());
+        assert!(graph.circle(TxnId(1)).is_empty(), "it waits behind a circle");
+        assert_eq!(graph.chain_certainty(&[TxnId(1), TxnId(5)]), Certainty::Likely);
+        graph.set(TxnId(5), vec![edge(4)]);
+        assert_eq!(on_chains(&graph, 1, 4), [1, 2, 3, 4, 5].map(TxnId).into());
+        assert_eq!(on_chains(&graph, 4, 1), HashSet::new());
+        graph.clear(TxnId(2));
+        graph.clear(TxnId(5));
+        assert_eq!(graph.chain(TxnId(1), TxnId(4)), None);
+    }
+
+    #[test]
+    fn all_ways_are_found_in_one_search() {
+        let graph = WaitFor::default();
+        graph.set(TxnId(1), vec![edge(2)]);
+        graph.set(TxnId(2), vec![edge(9)]);
+        graph.set(TxnId(3), vec![edge(4)]);
+        graph.set(TxnId(5), vec![edge(8)]);
+        let ways = graph.ways([1, 3, 5, 7].map(TxnId).into_iter(), &[8, 9].map(TxnId));
+        assert_eq!(ways.chain(TxnId(1)), Some([1, 2, 9].map(TxnId).to_vec()));
+        assert_eq!(ways.chain(TxnId(5)), Some([5, 8].map(TxnId).to_vec()));
+        assert!(ways.chain(TxnId(3)).is_none() && ways.chain(TxnId(7)).is_none());
+        assert_eq!(ways.everybody().collect::<HashSet<_>>(), [1, 2, 5, 8, 9].map(TxnId).into());
     }
 }
