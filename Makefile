@@ -100,9 +100,7 @@ memcheck:
 chaos:
 	@tests/support/setup
 	CHAOS_STEP=1 CHAOS_SECONDS=$${CHAOS_SECONDS:-60} cargo test --release --quiet --test chaos -- \
-	    --include-ignored --skip soak --skip ten_thousand --nocapture --test-threads=1
-	CHAOS_ACCOUNTS=$${CHAOS_ACCOUNTS:-2000} cargo test --release --quiet --test chaos -- \
-	    --include-ignored --nocapture ten_thousand
+	    --include-ignored --skip soak --nocapture --test-threads=1
 
 # Hours of transfers with faults, in rounds that each end with every invariant checked: make soak SECONDS=600
 SECONDS_OF_SOAK = $(if $(filter command line environment override,$(origin SECONDS)),$(SECONDS),7200)

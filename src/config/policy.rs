@@ -47,7 +47,7 @@ pub struct ReorderConfig {
     /// happened in just this way, or its victim waits to be run again.
     #[serde(with = "humantime_serde")]
     pub deadlock_hold_timeout: Duration,
-    /// Statements held for one resource; the next one is forwarded.
+    /// Statements held behind one transaction; the next one is forwarded.
     pub max_queue: usize,
     /// Statements held at one time; the next one is forwarded.
     pub max_held: usize,
@@ -62,8 +62,8 @@ impl Default for ReorderConfig {
         ReorderConfig {
             hold_timeout: Duration::from_secs(2),
             deadlock_hold_timeout: Duration::from_secs(10),
-            max_queue: 200,
-            max_held: 1000,
+            max_queue: 2000,
+            max_held: 5000,
             retry: false,
             retry_max_bytes: 1024 * 1024,
         }

@@ -29,6 +29,22 @@ pub struct Asking {
     pub search: Option<SearchId>,
 }
 
+impl Asking {
+    /// Somebody's request, looked at and not noted.
+    pub fn about(txn: TxnId, number: usize, order: u64, now: u64) -> Asking {
+        Asking {
+            by: txn.into(),
+            number,
+            order,
+            now,
+            overtakes: false,
+            exact: false,
+            anew: false,
+            search: None,
+        }
+    }
+}
+
 /// What a request has met.
 #[derive(Clone, Debug, Default)]
 pub struct Met {

@@ -99,6 +99,19 @@ impl IndexLocks {
         asked
     }
 
+    /// Would the request have to wait for a lock that `owner` has already?
+    pub fn is_in_way(&self, owner: TxnId, asking: Asking, request: &Request, reach: &Range) -> bool {
+        let owns = || self.has(asking.by.txn, &request.range, |_| true);
+        let mut found = false;
+        self.tree.visit(&request.range, reach, &mut |_, extent, held| {
+            if held.txn == owner && !held.tentative {
+                let relation = self.relate(asking, request, reach, extent, held, owns);
+                found |= matches!(relation, Some((Relation::Wait, _)));
+            }
+        });
+        found
+    }
+
     /// Nothing that is held here concerns the request: the common end for the entries of changed rows, whose
     /// place is not known and may be anywhere.
     pub(super) fn meets_nobody(&self, request: &Request) -> bool {
@@ -276,6 +289,14 @@ impl Held {
     /// The holder has it: its statement was answered, or has come past it.
     pub(super) fn has_got(&self) -> bool {
         !self.tentative || !self.waits && self.asked == self.named
+    }
+
+    /// It is thought to be got, before it is answered, and `own`, which has been, shows that it is not.
+    pub(super) fn is_outrun_by(&self, own: &Held) -> bool {
+        let got = self.tentative && self.has_got() && self.txn != own.txn;
+        let certain = self.certainty.min(own.certainty) == Certainty::Certain;
+        let records = self.kind.records() && own.kind.records() && own.named.intersects(&self.named);
+        got && certain && records && own.named.is_entries() && !own.mode.compatible(self.mode)
     }
 
     /// A new entry that is not there yet.

@@ -182,6 +182,22 @@ impl LockTable {
         true
     }
 
+    /// Transactions with statements under way that were thought to have got what one of these locks, which somebody
+    /// has, excludes. They wait for it.
+    pub fn outrun(&self, refs: &[LockRef]) -> Vec<TxnId> {
+        let outrun = |lock: &LockRef| Some(self.indexes.get_mut(&lock.index)?.outrun(lock.handle));
+        refs.iter().filter_map(outrun).flatten().collect()
+    }
+
+    /// A statement waits for something that it was thought to have got: so it does for all that comes after that.
+    pub fn set_back(&self, refs: &[LockRef]) {
+        for lock in refs.iter().skip_while(|lock| !self.waits_for(**lock)) {
+            if let Some(mut locks) = self.indexes.get_mut(&lock.index) {
+                locks.set_back(lock.handle);
+            }
+        }
+    }
+
     /// Is nothing in the way of a request that was noted any more?
     pub fn granted(&self, txn: TxnId, request: &Request, lock: LockRef, now: u64) -> bool {
         let (requests, refs) = (std::slice::from_ref(request), &[lock]);

@@ -163,22 +163,22 @@ impl LockTable {
     ) -> Option<(usize, bool)> {
         requests.iter().enumerate().find_map(|(number, request)| {
             let mut locks = self.indexes.get_mut(&request.index)?;
-            let asking = Asking {
-                by: txn.into(),
-                number,
-                order,
-                now,
-                overtakes: false,
-                exact: false,
-                anew: false,
-                search: None,
-            };
+            let asking = Asking::about(txn, number, order, now);
             let (mut met, reach) = (Met::default(), locks.reach(request, now));
             locks.meet(asking, request, &reach, &mut met);
             let in_way = |c: &&Conflict| c.relation == Relation::Wait && c.certainty > Certainty::Unknown;
             let mut in_way = met.conflicts.iter().filter(in_way).peekable();
             in_way.peek()?;
             Some((number, in_way.any(|c| c.search.is_none())))
+        })
+    }
+
+    /// Would one of the requests of a statement that is not noted have to wait for a lock that `owner` has already?
+    pub fn is_in_way(&self, owner: TxnId, txn: TxnId, requests: &[Request], now: u64) -> bool {
+        requests.iter().enumerate().any(|(number, request)| {
+            let Some(mut locks) = self.indexes.get_mut(&request.index) else { return false };
+            let reach = locks.reach(request, now);
+            locks.is_in_way(owner, Asking::about(txn, number, self.moment(), now), request, &reach)
         })
     }
 

@@ -54,6 +54,14 @@ impl WaitFor {
         }
     }
 
+    /// `from` waits no more for `gone`, but for `to`.
+    pub fn waits_instead(&self, from: TxnId, gone: TxnId, to: TxnId) {
+        let Some(mut edges) = self.edges.get(&from).map(|edges| edges.clone()) else { return };
+        edges.retain(|edge| edge.to != gone && edge.to != to);
+        edges.push(Edge { to, held: false, certainty: Certainty::Likely, later: false });
+        self.set(from, edges);
+    }
+
     /// `from` waits no more.
     pub fn clear(&self, from: TxnId) {
         // Most do not wait, and need no lock.
@@ -116,7 +124,7 @@ impl WaitFor {
     }
 
     /// Does anybody wait for it?
-    pub(super) fn is_waited_for(&self, txn: TxnId) -> bool {
+    pub fn is_waited_for(&self, txn: TxnId) -> bool {
         self.waited_for.contains_key(&txn)
     }
 

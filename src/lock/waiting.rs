@@ -8,7 +8,7 @@ use super::mode::Mode;
 use super::range::Range;
 use super::request::{Kind, Request};
 use super::table::LockRef;
-use crate::id::IndexId;
+use crate::id::{IndexId, TxnId};
 
 impl IndexLocks {
     /// When a statement that waits has asked for (a part of) this lock, if it has come so far.
@@ -145,6 +145,28 @@ impl IndexLocks {
                 held.kind = Kind::Record;
             }
             (held.asked, held.waits, held.order) = (got.asked, got.waits, order);
+        }
+    }
+
+    /// Statements that are not answered, and were thought to have got what this lock excludes: the server has let the
+    /// holder of this lock on before them, and they wait for it.
+    pub fn outrun(&mut self, handle: Handle) -> Vec<TxnId> {
+        let mut outrun = Vec::new();
+        if let Some((extent, own)) = self.tree.get(handle).filter(|(_, own)| !own.tentative) {
+            self.tree.visit(&own.named, extent, &mut |handle, _, held| {
+                if held.is_outrun_by(own) {
+                    outrun.push((handle, held.txn));
+                }
+            });
+        }
+        outrun.iter().for_each(|(handle, _)| self.set_back(*handle));
+        outrun.into_iter().map(|(_, txn)| txn).collect()
+    }
+
+    /// A lock that was thought to be got is still waited for.
+    pub fn set_back(&mut self, handle: Handle) {
+        if let Some((_, held)) = self.tree.get_mut(handle) {
+            held.waits |= held.tentative;
         }
     }
 

@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::conflict::{ConflictKind, Decision, Report, Taken};
+use super::conflict::{ConflictKind, Decision, Report, Submission, Taken};
+use super::server_queue::Waiting;
 use super::{Scheduler, judge};
 use crate::id::TxnId;
 use crate::lock::index::{Conflict, Relation};
@@ -28,6 +29,10 @@ use crate::lock::table::{LockRef, LockRefs};
 
 /// Most locks that those who wait for one transaction get in turns; what is left each gets at once.
 const MAX_TURNS: usize = 64;
+
+/// So many of those who wait for one transaction are followed when it ends. Each is looked at together with all that
+/// is asked for at the same place: of a herd the rest waits on behind the first of these, until its turn comes.
+const MAX_FOLLOWED: usize = 8;
 
 /// Deadlocks that close when a transaction ends, until somebody writes them down.
 #[derive(Debug, Default)]
@@ -46,16 +51,48 @@ impl Scheduler {
         std::mem::take(&mut *self.foreseen.reports.lock())
     }
 
-    /// Something has gone that statements wait for at the server: they get further, and wait for others.
-    pub(super) fn move_on(&self, gone: TxnId, order: &[TxnId], now: u64) {
-        self.step_by_step(gone, order, now);
+    /// A transaction has gone that statements wait for at the server.
+    pub(super) fn all_move_on(&self, gone: TxnId, order: &[TxnId], now: u64) {
+        let behind = self.server_queue.behind(gone, &self.graph, order, |_| true);
+        self.move_on(gone, behind, now);
+    }
+
+    /// Locks of a transaction have turned out to be less than they might have been. Of a herd only those are looked at
+    /// that this can have let on.
+    pub(super) fn some_move_on(&self, txn: TxnId, let_on: impl Fn(&Submission) -> bool, now: u64) {
+        let mut behind = self.server_queue.behind(txn, &self.graph, &[], |_| true);
+        if behind.len() > MAX_FOLLOWED {
+            behind = self.server_queue.behind(txn, &self.graph, &[], let_on);
+        }
+        self.move_on(txn, behind, now);
+    }
+
+    /// Something has gone that these wait for at the server: they get further, and wait for others.
+    pub(super) fn move_on(&self, gone: TxnId, mut behind: Vec<TxnId>, now: u64) {
+        let rest = behind.split_off(behind.len().min(MAX_FOLLOWED));
+        self.step_by_step(&behind, now);
         let mut moved: Vec<(TxnId, Vec<Conflict>)> = Vec::new();
-        self.server_queue.each_in_order(gone, &self.graph, order, |waiting| {
-            let mut met = self.locks.again(waiting.waiter(), now);
-            met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
-            self.graph.set(waiting.submission.txn, judge::edges(&met.conflicts, false));
-            moved.push((waiting.submission.txn, met.conflicts));
-        });
+        let mut follow = |txn| {
+            self.server_queue.look(txn, |waiting| {
+                let mut met = self.locks.again(waiting.waiter(), now);
+                met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
+                self.graph.set(txn, judge::edges(&met.conflicts, false));
+                moved.push((txn, met.conflicts));
+                Some(())
+            });
+        };
+        behind.iter().copied().for_each(&mut follow);
+        for txn in rest {
+            // Who asks for the same waits for the first of those who do.
+            let first = behind.iter().find(|first| self.server_queue.asks_for_the_same(**first, txn));
+            match first {
+                Some(first) => self.graph.waits_instead(txn, gone, *first),
+                None => {
+                    follow(txn);
+                    behind.push(txn);
+                }
+            }
+        }
         // Only now: none of them waits as it did before.
         let mut found: Vec<Report> = Vec::new();
         for (me, conflicts) in moved {
@@ -85,7 +122,7 @@ impl Scheduler {
     /// wait for them.
     pub(super) fn release_order(&self, txn: TxnId, refs: &[LockRef], commits: bool) -> Vec<TxnId> {
         let mut order = Vec::new();
-        self.server_queue.each_behind(txn, &self.graph, |waiting| {
+        self.each_behind(txn, |waiting| {
             self.locks.lose_row(waiting.waiter(), refs, commits);
             let asked = waiting.submission.requests.iter().zip(&waiting.refs);
             let stopped = asked.filter(|(_, lock)| self.locks.waits_for(**lock)).map(|(request, _)| request);
@@ -97,17 +134,48 @@ impl Scheduler {
     }
 
     /// Those who wait for one that has gone get their next locks in turns, until each waits for another, or has all.
-    fn step_by_step(&self, gone: TxnId, order: &[TxnId], now: u64) {
+    fn step_by_step(&self, waiters: &[TxnId], now: u64) {
+        // One alone takes all its steps at once.
+        if waiters.len() < 2 {
+            return;
+        }
+        let step = |txn: &&TxnId| {
+            let stepped =
+                self.server_queue.look(**txn, |waiting| Some(self.locks.step(waiting.waiter(), now)));
+            stepped == Some(true)
+        };
         for _ in 0..MAX_TURNS {
-            let (mut waiters, mut steps) = (0, 0);
-            self.server_queue.each_in_order(gone, &self.graph, order, |waiting| {
-                waiters += 1;
-                steps += usize::from(self.locks.step(waiting.waiter(), now));
-            });
-            // One alone takes all its steps at once.
-            if waiters < 2 || steps == 0 {
+            if waiters.iter().filter(step).count() == 0 {
                 return;
             }
+        }
+    }
+
+    /// The server has let a transaction on before others that were thought to be first: they wait for it.
+    pub(super) fn outrun(&self, first: TxnId, refs: &[LockRef], now: u64) {
+        for txn in self.locks.outrun(refs) {
+            let followed = self.server_queue.look(txn, |waiting| {
+                self.locks.set_back(&waiting.refs);
+                let mut met = self.locks.again(waiting.waiter(), now);
+                met.conflicts.retain(|c| c.certainty > Certainty::Unknown);
+                self.graph.set(txn, judge::edges(&met.conflicts, false));
+                Some(())
+            });
+            if followed.is_none() {
+                // It was sent when nothing was in its way.
+                self.graph.set(txn, judge::edge_to(first, false));
+            }
+        }
+    }
+
+    /// Looks at the first statements that wait for `txn`, oldest first.
+    fn each_behind(&self, txn: TxnId, mut look: impl FnMut(&Waiting)) {
+        for waiter in self.server_queue.behind(txn, &self.graph, &[], |_| true).into_iter().take(MAX_FOLLOWED)
+        {
+            self.server_queue.look(waiter, |waiting| {
+                look(waiting);
+                Some(())
+            });
         }
     }
 
@@ -122,7 +190,7 @@ impl Scheduler {
             let place = if commits { self.locks.gone_entry(*lock) } else { self.locks.new_entry(*lock) };
             let Some(place) = place else { continue };
             let mut first: Option<(TxnId, Option<Mode>)> = None;
-            self.server_queue.each_behind(txn, &self.graph, |waiting| {
+            self.each_behind(txn, |waiting| {
                 let submission = &waiting.submission;
                 let checks = submission.requests.iter().position(|request| {
                     let same = request.range.covers(&place) || place.covers(&request.range);

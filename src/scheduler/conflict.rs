@@ -11,7 +11,7 @@ use crate::id::{IndexId, SearchId, SessionId, TableId, Token, TxnId};
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
-use crate::lock::request::{Origin, Request};
+use crate::lock::request::{Origin, Request, Settled};
 use crate::lock::table::LockRefs;
 
 /// A statement that asks for locks.
@@ -66,6 +66,25 @@ impl Submission {
     pub fn excludes_equals(&self, other: &Submission) -> bool {
         let exclusive = |r: &Request| r.mode == Mode::X && r.kind.records();
         self.keeps && self.requests.iter().any(exclusive) && self.requests == other.requests
+    }
+
+    /// Locks of another in these indexes were settled: may that have let it on? Only a lock that turned out to be less
+    /// than it might have been can.
+    pub fn is_let_on(&self, indexes: &[IndexId], settled: &[Settled]) -> bool {
+        let changed = || indexes.iter().zip(settled).filter(|(_, settled)| **settled != Settled::Kept);
+        let asks_in = |index| self.requests.iter().any(|request| request.index == index);
+        changed().any(|(index, _)| asks_in(*index))
+            && !changed().any(|(index, settled)| self.still_meets(*index, settled))
+    }
+
+    /// Is a lock that was just settled still in its way?
+    fn still_meets(&self, index: IndexId, settled: &Settled) -> bool {
+        let Settled::Became(kind, range) = settled else { return false };
+        self.requests.iter().any(|request| {
+            let met = kind.records() && request.kind.records() && request.mode == Mode::X
+                || kind.gaps() && request.kind.gaps();
+            met && request.index == index && request.range.intersects(range)
+        })
     }
 }
 

@@ -30,6 +30,10 @@ impl Scheduler {
         if self.graph.chain(elder.txn, asked.txn).is_some() {
             return None;
         }
+        // So does who has gone past it already: for one that is held that stands in no graph.
+        if self.locks.is_in_way(asked.txn, elder.txn, elder.requests, now) {
+            return None;
+        }
         let conflicts = met.conflicts.iter().cloned().chain([judge::behind(elder)]).collect();
         let judged = judge::judge(asked, conflicts, &met.behind, None, &self.graph);
         let full = queue.is_full(&self.limits.read(), &judged);

@@ -1,14 +1,17 @@
 //! The held statements, oldest first.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustc_hash::FxHashMap;
+
 use super::conflict::{Judged, Submission};
 use super::policy::Limits;
-use crate::id::{IndexId, SessionId, Token, TxnId};
+use crate::id::{SessionId, Token, TxnId};
 use crate::lock::mode::Mode;
-use crate::lock::request::{Request, Settled};
+use crate::lock::request::Request;
 
 /// A held statement.
 #[derive(Debug)]
@@ -17,25 +20,10 @@ pub struct Hold {
     pub submission: Submission,
     /// The transactions that it waits for.
     pub blockers: Vec<TxnId>,
+    /// Of these, those that must all have gone before it can go on; empty: each that goes may change that.
+    pub reasons: Vec<TxnId>,
     /// Since when, milliseconds of the caller's clock.
     pub since: u64,
-}
-
-impl Hold {
-    /// Does it ask for something in this index?
-    pub fn asks_in(&self, index: IndexId) -> bool {
-        self.submission.requests.iter().any(|request| request.index == index)
-    }
-
-    /// Is a lock that was just settled still in its way?
-    pub fn still_meets(&self, index: IndexId, settled: &Settled) -> bool {
-        let Settled::Became(kind, range) = settled else { return false };
-        self.submission.requests.iter().any(|request| {
-            let met = kind.records() && request.kind.records() && request.mode == Mode::X
-                || kind.gaps() && request.kind.gaps();
-            met && request.index == index && request.range.intersects(range)
-        })
-    }
 }
 
 /// A statement that has been held for long and must not be overtaken.
@@ -47,10 +35,12 @@ pub struct Elder<'a> {
     pub request: usize,
     /// What it asks for there.
     pub theirs: &'a Request,
+    /// All that it asks for.
+    pub requests: &'a [Request],
 }
 
 /// Would one of two requests have to wait for the other, or be a hazard with it? On the careful side.
-fn excludes(a: &Request, b: &Request) -> bool {
+pub(super) fn excludes(a: &Request, b: &Request) -> bool {
     let inserts = a.kind.inserts() || b.kind.inserts();
     let records = a.kind.records() && b.kind.records() && (a.mode == Mode::X || b.mode == Mode::X);
     let gaps = a.kind.gaps() && b.kind.gaps();
@@ -61,6 +51,8 @@ fn excludes(a: &Request, b: &Request) -> bool {
 #[derive(Debug, Default)]
 pub struct HoldQueue {
     holds: BTreeMap<Token, Hold>,
+    /// How many stand behind each transaction.
+    behind: FxHashMap<TxnId, usize>,
     oldest: Arc<Oldest>,
 }
 
@@ -84,7 +76,7 @@ impl Oldest {
 impl HoldQueue {
     /// An empty queue that keeps `oldest` up to date.
     pub fn new(oldest: Arc<Oldest>) -> HoldQueue {
-        HoldQueue { holds: BTreeMap::new(), oldest }
+        HoldQueue { oldest, ..HoldQueue::default() }
     }
 
     /// The oldest statement that came before `token`, is held since `moment` or longer, and would have to wait
@@ -96,7 +88,8 @@ impl HoldQueue {
                 |(at, request)| hold.submission.requests.iter().map(move |theirs| (at, request, theirs));
             let mut pairs = asked.requests.iter().enumerate().flat_map(pairs);
             let (request, _, theirs) = pairs.find(|(_, ours, theirs)| excludes(ours, theirs))?;
-            Some(Elder { txn: hold.submission.txn, request, theirs })
+            let requests = &hold.submission.requests;
+            Some(Elder { txn: hold.submission.txn, request, theirs, requests })
         })
     }
 
@@ -112,10 +105,10 @@ impl HoldQueue {
 
     /// Is there no room for one more behind these holders?
     pub fn is_full(&self, limits: &Limits, judged: &Judged) -> bool {
-        let behind = |txn: TxnId| self.holds.values().filter(|h| h.blockers.contains(&txn)).count();
+        let behind = |txn: TxnId| self.behind.get(&txn).copied().unwrap_or(0);
         self.holds.len() >= limits.max_held
             || (self.holds.len() >= limits.max_queue
-                && judged.holders().into_iter().any(|txn| behind(txn) >= limits.max_queue))
+                && judged.conflicts.iter().any(|conflict| behind(conflict.holder) >= limits.max_queue))
     }
 
     /// The statement of a session that is held.
@@ -127,21 +120,43 @@ impl HoldQueue {
 
     /// Puts a statement in; a statement that comes back keeps its place.
     pub fn push(&mut self, token: Token, hold: Hold) {
+        for blocker in &hold.blockers {
+            *self.behind.entry(*blocker).or_default() += 1;
+        }
         self.holds.insert(token, hold);
         self.tell();
     }
 
     /// Takes a statement out.
     pub fn remove(&mut self, token: Token) -> Option<Hold> {
-        let hold = self.holds.remove(&token);
+        let hold = self.holds.remove(&token)?;
+        for blocker in &hold.blockers {
+            if let Entry::Occupied(mut behind) = self.behind.entry(*blocker) {
+                *behind.get_mut() -= 1;
+                if *behind.get() == 0 {
+                    behind.remove();
+                }
+            }
+        }
         self.tell();
-        hold
+        Some(hold)
     }
 
     fn tell(&self) {
         // Tokens count up, so the first came first.
         let oldest = self.holds.values().next().map_or(u64::MAX, |hold| hold.since);
         self.oldest.0.store(oldest, Ordering::Relaxed);
+    }
+
+    /// A transaction has gone: the places of the statements that may go on because of it, oldest first.
+    pub fn without(&mut self, txn: TxnId) -> Vec<Token> {
+        let behind = self.holds.iter_mut().filter(|(_, hold)| hold.blockers.contains(&txn));
+        let free = behind.filter_map(|(token, hold)| {
+            let any = hold.reasons.is_empty();
+            hold.reasons.retain(|reason| *reason != txn);
+            (any || hold.reasons.is_empty()).then_some(*token)
+        });
+        free.collect()
     }
 
     /// The places of the statements that `concerned` picks, oldest first.

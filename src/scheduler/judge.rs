@@ -120,9 +120,9 @@ pub(super) fn edges(conflicts: &[Conflict], held: bool) -> Vec<Edge> {
     edges
 }
 
-/// The edge of a statement that is held behind one transaction.
-pub(super) fn edge_to(txn: TxnId) -> Vec<Edge> {
-    vec![Edge { to: txn, held: true, certainty: Certainty::Likely, later: false }]
+/// The edge of a statement that waits for one transaction, held or at the server.
+pub(super) fn edge_to(txn: TxnId, held: bool) -> Vec<Edge> {
+    vec![Edge { to: txn, held, certainty: Certainty::Likely, later: false }]
 }
 
 /// Is one of these sessions held by interlock itself behind another of them?

@@ -186,6 +186,7 @@ impl Scheduler {
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
         let (decision, judged, doubts) = self.decide(token, submission, &mut queue, &mut woken, now);
+        let reasons = judged.as_ref().map(|judged| policy::reasons(submission, judged)).unwrap_or_default();
         let report = judged.map(|judged| Report::new(submission, judged, &decision));
         // One that only would have been held shows as well whether there was need.
         if let Some(signature) = report.as_ref().and_then(|report| report.signature) {
@@ -194,7 +195,7 @@ impl Scheduler {
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
             queued();
             let (blockers, submission) = (report.holders.clone(), submission.clone());
-            queue.push(token, Hold { blockers, submission, since: now });
+            queue.push(token, Hold { blockers, reasons, submission, since: now });
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
         }
@@ -210,8 +211,9 @@ impl Scheduler {
             return false;
         }
         self.contenders.fetch_add(1, Ordering::SeqCst);
-        self.graph.set(submission.txn, judge::edge_to(other));
-        queue.push(token, Hold { blockers: vec![other], submission, since: now });
+        self.graph.set(submission.txn, judge::edge_to(other, true));
+        let blockers = vec![other];
+        queue.push(token, Hold { reasons: blockers.clone(), blockers, submission, since: now });
         true
     }
 
@@ -226,12 +228,14 @@ impl Scheduler {
         settled: &[Settled],
         now: u64,
     ) -> (LockRefs, Vec<Woken>) {
-        self.server_queue.leave(txn);
-        if settled.iter().any(|settled| *settled != Settled::Kept) && !self.server_queue.is_empty() {
-            // It waits for nobody: a circle through it is none any more.
-            self.graph.clear(txn);
+        let waited = self.server_queue.leave(txn);
+        // It waits for nobody: a circle through it is none any more.
+        self.graph.clear(txn);
+        let (kept, woken) = self.settled(txn, refs, settled, now);
+        if waited {
+            self.outrun(txn, &kept, now);
         }
-        self.settled(txn, refs, settled, now)
+        (kept, woken)
     }
 
     /// What became of the locks of a statement that was answered, now or some time ago: its transaction may be
@@ -245,16 +249,12 @@ impl Scheduler {
     ) -> (LockRefs, Vec<Woken>) {
         let indexes: SmallVec<[IndexId; 4]> = refs.iter().map(|lock| lock.index).collect();
         let kept = self.locks.settle(refs, settled, now);
-        if settled.iter().any(|settled| *settled != Settled::Kept) && !self.server_queue.is_empty() {
-            self.move_on(txn, &[], now);
+        let let_on = |waits: &Submission| waits.is_let_on(&indexes, settled);
+        if settled.iter().any(|settled| *settled != Settled::Kept) {
+            self.some_move_on(txn, let_on, now);
         }
-        // Only a lock that turned out to be less than it might have been can let somebody go on.
-        let woken = self.wake(now, |hold| {
-            let changed = || indexes.iter().zip(settled);
-            hold.blockers.contains(&txn)
-                && changed().any(|(index, settled)| *settled != Settled::Kept && hold.asks_in(*index))
-                && !changed().any(|(index, settled)| hold.still_meets(*index, settled))
-        });
+        let woken = self
+            .wake(now, |queue| queue.tokens(|hold| hold.blockers.contains(&txn) && let_on(&hold.submission)));
         (kept, woken)
     }
 
@@ -272,8 +272,8 @@ impl Scheduler {
         let order = self.release_order(txn, refs, commits);
         self.learned.take_in(&mut self.locks.release(refs, commits, now));
         self.signatures.leave(txn);
-        self.move_on(txn, &order, now);
-        self.wake(now, |hold| hold.blockers.contains(&txn))
+        self.all_move_on(txn, &order, now);
+        self.wake_behind(txn, now)
     }
 
     // ## Transaction => ended
@@ -286,8 +286,8 @@ impl Scheduler {
         let order = self.release_order(txn, refs, committed);
         self.learned.take_in(&mut self.locks.release(refs, committed, now));
         self.signatures.leave(txn);
-        self.move_on(txn, &order, now);
-        self.wake(now, |hold| hold.blockers.contains(&txn))
+        self.all_move_on(txn, &order, now);
+        self.wake_behind(txn, now)
     }
 
     /// Locks that were noted for a statement that does not go on after all.
@@ -296,8 +296,8 @@ impl Scheduler {
         self.server_queue.leave(txn);
         self.graph.clear(txn);
         self.locks.withdraw(refs);
-        self.move_on(txn, &[], now);
-        self.wake(now, |hold| hold.blockers.contains(&txn))
+        self.all_move_on(txn, &[], now);
+        self.wake_behind(txn, now)
     }
 
     /// Notes a lock that a transaction has already.
@@ -329,13 +329,13 @@ impl Scheduler {
             let edges = judge::edges(&met.conflicts, false);
             self.server_queue.renew(txn, exact, &noted, || self.graph.set(txn, edges));
         }
-        (noted, self.wake(now, |hold| hold.blockers.contains(&txn)))
+        (noted, self.wake(now, |queue| queue.tokens(|hold| hold.blockers.contains(&txn))))
     }
 
     /// Takes in what a probe has shown; statements that turn out to be in another gap go on.
     pub fn learn(&self, index: IndexId, seen: &Neighbours, now: u64) -> Vec<Woken> {
         self.locks.learn(index, seen, now);
-        self.wake(now, |hold| hold.submission.requests.iter().any(|r| r.index == index))
+        self.wake(now, |queue| queue.tokens(|hold| hold.submission.requests.iter().any(|r| r.index == index)))
     }
 
     /// Under the queue's mutex: looks, judges, and carries the decision out but for the queue itself.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::conflict::{ConflictKind, Judged, Submission};
-use crate::lock::index::Relation;
+use crate::id::TxnId;
+use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::Certainty;
 use crate::lock::request::Kind;
 
@@ -63,14 +64,26 @@ pub fn would_hold(submission: &Submission, judged: &Judged) -> bool {
     if judged.hold_would_cycle || judged.closed {
         return false;
     }
-    if judged.kind == ConflictKind::Deadlock {
-        // It is one only if the statement is sent.
-        return true;
+    // It is a deadlock only if the statement is sent.
+    let deadlock = judged.kind == ConflictKind::Deadlock;
+    deadlock || judged.together || judged.conflicts.iter().any(|conflict| is_held_for(submission, conflict))
+}
+
+/// Those that must all have gone before a held statement can go on; empty: each that goes may change that.
+pub fn reasons(submission: &Submission, judged: &Judged) -> Vec<TxnId> {
+    if judged.kind == ConflictKind::Deadlock || judged.together {
+        return Vec::new();
     }
-    if judged.together {
-        return true;
-    }
-    judged.conflicts.iter().any(|conflict| match conflict.relation {
+    let reasons = judged.conflicts.iter().filter(|conflict| is_held_for(submission, conflict));
+    let mut reasons: Vec<TxnId> = reasons.map(|conflict| conflict.holder).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    reasons
+}
+
+/// Is one conflict reason enough to hold a statement?
+fn is_held_for(submission: &Submission, conflict: &Conflict) -> bool {
+    match conflict.relation {
         // It would wait anyway; queued at the server it becomes part of cycles.
         Relation::Wait if conflict.certainty == Certainty::Certain => true,
         // Either there is a record (or it comes in a moment), then it waits; or there is none when the
@@ -88,7 +101,7 @@ pub fn would_hold(submission: &Submission, judged: &Judged) -> bool {
         // What has deadlocked once can do so in a transaction of one statement.
         Relation::Hazard if conflict.request >= submission.requests.len() => true,
         Relation::Hazard => submission.keeps && conflict.expected,
-    })
+    }
 }
 
 /// A cycle that closes cannot be reordered any more. A chain that runs through a hold is not a deadlock

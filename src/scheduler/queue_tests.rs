@@ -206,6 +206,59 @@ fn submit(
 }
 
 #[test]
+fn who_has_gone_past_an_elder_is_waited_for_and_goes_first() {
+    let mut world = World::new(LIMITS);
+    holds(world.ask(1, 7, Mode::S, Action::Reorder));
+    held(world.ask(2, 7, Mode::X, Action::Reorder));
+    holds(world.ask(3, 7, Mode::S, Action::Reorder));
+    world.now = 500;
+    holds(world.ask(3, 7, Mode::S, Action::Reorder));
+    held(world.ask(4, 7, Mode::S, Action::Reorder));
+}
+
+#[test]
+fn those_that_the_server_lets_another_pass_wait_for_it() {
+    let mut world = World::new(LIMITS);
+    let first = holds(world.ask(1, 7, Mode::X, Action::Flag));
+    let (expected, passes) = (send(&world, 2, 7), send(&world, 3, 7));
+    world.end(1, &first);
+    assert!(world.scheduler.graph().edges_of(TxnId(2)).is_empty(), "2 is thought to be next");
+    let passes = holds(world.answered(3, passes));
+    assert!(world.scheduler.graph().waits_for(TxnId(2), TxnId(3)));
+    holds(world.ask(3, 7, Mode::X, Action::Reorder));
+    world.end(3, &passes);
+    holds(world.answered(2, expected));
+    assert!(world.scheduler.graph().is_empty());
+}
+
+#[test]
+fn one_that_was_sent_first_and_comes_second_waits() {
+    let mut world = World::new(LIMITS);
+    let (sent_first, comes_first) = (send(&world, 1, 7), send(&world, 2, 7));
+    assert!(world.scheduler.graph().waits_for(TxnId(2), TxnId(1)));
+    let comes_first = holds(world.answered(2, comes_first));
+    assert!(world.scheduler.graph().waits_for(TxnId(1), TxnId(2)));
+    assert!(!world.scheduler.graph().waits_for(TxnId(2), TxnId(1)));
+    world.end(2, &comes_first);
+    holds(world.answered(1, sent_first));
+    assert!(world.scheduler.graph().is_empty());
+}
+
+#[test]
+fn a_herd_waits_on_behind_the_first_of_it() {
+    let mut world = World::new(LIMITS);
+    let mut locks = holds(world.ask(1, 7, Mode::X, Action::Flag));
+    let herd: Vec<_> = (2..40).map(|txn| (txn, send(&world, txn, 7))).collect();
+    for (txn, refs) in herd {
+        world.end(txn - 1, &locks);
+        let graph = world.scheduler.graph();
+        assert!((txn + 1..40).all(|later| graph.waits_for(TxnId(later), TxnId(txn))), "all behind {txn}");
+        assert!(!graph.is_waited_for(TxnId(txn - 1)), "nobody waits for one that has gone");
+        locks = holds(world.answered(txn, refs));
+    }
+}
+
+#[test]
 fn who_has_changed_less_is_expected_to_lose() {
     for (first, second, loser) in [(0, 0, 2), (1, 0, 2), (0, 1, 1), (2, 3, 1), (3, 2, 2)] {
         let mut world = World::new(LIMITS);

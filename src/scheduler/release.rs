@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::conflict::{Decision, HoldEnd, Judged, Submission, Woken};
 use super::hold_queue::{Hold, HoldQueue};
 use super::policy::Limits;
-use super::{Scheduler, judge};
+use super::{Scheduler, judge, policy};
 use crate::id::{Token, TxnId};
 use crate::lock::index::Relation;
 use crate::lock::mode::Certainty;
@@ -61,12 +61,17 @@ impl Scheduler {
             hold.submission.txn
         };
         self.graph.clear(txn);
-        Some(self.wake(now, |hold| hold.blockers.contains(&txn)))
+        Some(self.wake_behind(txn, now))
+    }
+
+    /// A transaction has gone: looks again at the held statements that may go on because of it.
+    pub(super) fn wake_behind(&self, gone: TxnId, now: u64) -> Vec<Woken> {
+        self.wake(now, |queue| queue.without(gone))
     }
 
     /// Looks again at the held statements that `concerned` picks, oldest first. One that would wait for another that
     /// was let on before it, here and now, stays behind it.
-    pub(super) fn wake(&self, now: u64, concerned: impl Fn(&Hold) -> bool) -> Vec<Woken> {
+    pub(super) fn wake(&self, now: u64, concerned: impl FnOnce(&mut HoldQueue) -> Vec<Token>) -> Vec<Woken> {
         let mut woken = Vec::new();
         if self.contenders.load(Ordering::SeqCst) == 0 {
             return woken;
@@ -74,17 +79,19 @@ impl Scheduler {
         let mut queue = self.queue.lock();
         // The last statement let on, if it excludes every other that asks for the same.
         let mut first: Option<Submission> = None;
-        for token in queue.tokens(concerned) {
+        for token in concerned(&mut queue) {
             let Some(hold) = queue.remove(token) else { continue };
             if let Some(first) = first.as_ref().filter(|first| first.excludes_equals(&hold.submission)) {
-                self.graph.set(hold.submission.txn, judge::edge_to(first.txn));
-                queue.push(token, Hold { blockers: vec![first.txn], ..hold });
+                self.graph.set(hold.submission.txn, judge::edge_to(first.txn, true));
+                let blockers = vec![first.txn];
+                queue.push(token, Hold { reasons: blockers.clone(), blockers, ..hold });
                 continue;
             }
             let (decision, judged, _) = self.decide(token, &hold.submission, &mut queue, &mut woken, now);
             match (decision, judged) {
                 (Decision::Hold, Some(judged)) => {
-                    queue.push(token, Hold { blockers: judged.holders(), ..hold });
+                    let reasons = policy::reasons(&hold.submission, &judged);
+                    queue.push(token, Hold { blockers: judged.holders(), reasons, ..hold });
                 }
                 (decision, _) => {
                     self.contenders.fetch_sub(1, Ordering::SeqCst);

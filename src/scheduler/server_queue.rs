@@ -11,15 +11,12 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use super::conflict::{Known, Submission};
+use super::hold_queue::excludes;
 use crate::id::TxnId;
 use crate::lock::progress::Waiter;
 use crate::lock::request::Exact;
 use crate::lock::table::LockRefs;
 use crate::lock::wait_for::WaitFor;
-
-/// So many of those who wait for one transaction are followed when it ends. Each is looked at together with all that
-/// is asked for at the same place: of a herd the rest is as it was, until its turn comes.
-const MAX_FOLLOWED: usize = 16;
 
 /// A statement that waits at the server.
 #[derive(Debug)]
@@ -78,16 +75,16 @@ impl ServerQueue {
         then();
     }
 
-    /// The transaction's statement was answered, or the transaction is over.
-    pub(super) fn leave(&self, txn: TxnId) {
-        if self.length.load(Ordering::SeqCst) == 0 {
-            return;
+    /// The transaction's statement was answered, or the transaction is over. False: it did not wait.
+    pub(super) fn leave(&self, txn: TxnId) -> bool {
+        if self.is_empty() {
+            return false;
         }
         let mut queue = self.waiting.lock();
-        if let Some(place) = queue.of.remove(&txn) {
-            queue.places.remove(&place);
-            self.length.store(queue.places.len(), Ordering::SeqCst);
-        }
+        let Some(place) = queue.of.remove(&txn) else { return false };
+        queue.places.remove(&place);
+        self.length.store(queue.places.len(), Ordering::SeqCst);
+        true
     }
 
     /// Looks at the transaction's statement, if it waits; it does not leave meanwhile, so its locks are its own.
@@ -96,35 +93,38 @@ impl ServerQueue {
         look(queue.places.get(queue.of.get(&txn)?)?)
     }
 
+    /// Does one who waits ask for something that another who waits excludes him from?
+    pub(super) fn asks_for_the_same(&self, one: TxnId, other: TxnId) -> bool {
+        let queue = self.waiting.lock();
+        let of = |txn: TxnId| queue.places.get(queue.of.get(&txn)?).map(|w| &w.submission.requests);
+        let (Some(one), Some(other)) = (of(one), of(other)) else { return false };
+        one.iter().any(|ours| other.iter().any(|theirs| excludes(ours, theirs)))
+    }
+
     /// Nobody waits.
     pub(super) fn is_empty(&self) -> bool {
         self.length.load(Ordering::SeqCst) == 0
     }
 
-    /// Looks at the statements that wait for `txn`, oldest first, at most [`MAX_FOLLOWED`].
-    pub(super) fn each_behind(&self, txn: TxnId, graph: &WaitFor, look: impl FnMut(&Waiting)) {
-        self.each_in_order(txn, graph, &[], look);
-    }
-
-    /// The same in this order; who is not in it comes last.
-    pub(super) fn each_in_order(
+    /// Those who wait for `txn` and are `concerned`: in this order, who is not in it last, oldest first.
+    pub(super) fn behind(
         &self,
         txn: TxnId,
         graph: &WaitFor,
         order: &[TxnId],
-        mut look: impl FnMut(&Waiting),
-    ) {
-        if self.length.load(Ordering::SeqCst) == 0 {
-            return;
+        concerned: impl Fn(&Submission) -> bool,
+    ) -> Vec<TxnId> {
+        if self.is_empty() || !graph.is_waited_for(txn) {
+            return Vec::new();
         }
         let queue = self.waiting.lock();
-        let behind = |waiting: &&Waiting| graph.waits_for(waiting.submission.txn, txn);
-        let mut found: Vec<&Waiting> = queue.places.values().filter(behind).collect();
+        let waiting = queue.places.values().map(|waiting| &waiting.submission);
+        let behind = waiting.filter(|waits| graph.waits_for(waits.txn, txn) && concerned(waits));
+        let mut behind: Vec<TxnId> = behind.map(|waits| waits.txn).collect();
         if !order.is_empty() {
             let places: FxHashMap<TxnId, usize> = order.iter().copied().zip(0..).collect();
-            let place = |waiting: &&Waiting| places.get(&waiting.submission.txn).copied();
-            found.sort_by_key(|waiting| place(waiting).unwrap_or(usize::MAX));
+            behind.sort_by_key(|waiter| places.get(waiter).copied().unwrap_or(usize::MAX));
         }
-        found.into_iter().take(MAX_FOLLOWED).for_each(&mut look);
+        behind
     }
 }
