@@ -21,6 +21,7 @@ pub mod signature;
 pub mod signatures;
 mod collision;
 mod elder;
+mod following;
 mod judge;
 mod release;
 mod savepoint;
@@ -251,7 +252,7 @@ impl Scheduler {
         let kept = self.locks.settle(refs, settled, now);
         let let_on = |waits: &Submission| waits.is_let_on(&indexes, settled);
         if settled.iter().any(|settled| *settled != Settled::Kept) {
-            self.some_move_on(txn, let_on, now);
+            self.get_further(txn, &[], let_on, now);
         }
         let woken = self
             .wake(now, |queue| queue.tokens(|hold| hold.blockers.contains(&txn) && let_on(&hold.submission)));
@@ -272,7 +273,7 @@ impl Scheduler {
         let order = self.release_order(txn, refs, commits);
         self.learned.take_in(&mut self.locks.release(refs, commits, now));
         self.signatures.leave(txn);
-        self.all_move_on(txn, &order, now);
+        self.move_on(txn, &order, now);
         self.wake_behind(txn, now)
     }
 
@@ -286,7 +287,7 @@ impl Scheduler {
         let order = self.release_order(txn, refs, committed);
         self.learned.take_in(&mut self.locks.release(refs, committed, now));
         self.signatures.leave(txn);
-        self.all_move_on(txn, &order, now);
+        self.move_on(txn, &order, now);
         self.wake_behind(txn, now)
     }
 
@@ -296,7 +297,7 @@ impl Scheduler {
         self.server_queue.leave(txn);
         self.graph.clear(txn);
         self.locks.withdraw(refs);
-        self.all_move_on(txn, &[], now);
+        self.get_further(txn, &[], |_| true, now);
         self.wake_behind(txn, now)
     }
 

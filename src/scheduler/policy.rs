@@ -71,7 +71,7 @@ pub fn would_hold(submission: &Submission, judged: &Judged) -> bool {
 
 /// Those that must all have gone before a held statement can go on; empty: each that goes may change that.
 pub fn reasons(submission: &Submission, judged: &Judged) -> Vec<TxnId> {
-    if judged.kind == ConflictKind::Deadlock || judged.together {
+    if judged.kind == ConflictKind::Deadlock || judged.together || judged.signature.is_some() {
         return Vec::new();
     }
     let reasons = judged.conflicts.iter().filter(|conflict| is_held_for(submission, conflict));

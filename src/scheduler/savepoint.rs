@@ -27,7 +27,7 @@ impl Scheduler {
         let undone: Vec<LockRef> = refs.iter().filter(|lock| lock.is_since(moment)).copied().collect();
         let order = self.release_order(txn, &undone, false);
         let kept = self.locks.undo(refs, moment, gap_stays);
-        self.all_move_on(txn, &order, now);
+        self.get_further(txn, &order, |_| true, now);
         (kept, self.wake(now, |queue| queue.tokens(|hold| hold.blockers.contains(&txn))))
     }
 }
