@@ -45,7 +45,7 @@ use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
 use crate::sql::access::{Condition, RowLock, TableAccess, TableName, Test, WaitPolicy};
-use crate::sql::statement::{Insert, Isolation, Rows, Statement};
+use crate::sql::statement::{Insert, Isolation, Rows, Select, Statement};
 use crate::sql::value::Value;
 
 /// Rule of the entry before a range that is read backward.
@@ -107,6 +107,12 @@ pub fn searched<'s>(statement: &'s Statement, context: &Context) -> Vec<Searched
     found
 }
 
+/// LIMIT 0: no row is looked for.
+fn lets_nothing_through(statement: &Statement, values: &dyn Values) -> bool {
+    let Statement::Select(Select { limit: Some(limit), .. }) = statement else { return false };
+    scalar(limit, values, 0) == Some(Value::Int(0))
+}
+
 /// The requests of a statement's searches.
 pub(super) fn searches(
     statement: &Statement,
@@ -117,7 +123,7 @@ pub(super) fn searches(
     intent: &mut Intent,
 ) {
     intent.exact = known.asked;
-    if known.plan.reads_nothing() {
+    if known.plan.reads_nothing() || lets_nothing_through(statement, values) {
         return;
     }
     let mut all = searched(statement, context);
@@ -383,7 +389,9 @@ fn on_index(search: &Search<'_>, path: &Path<'_>, limited: bool, intent: &mut In
         (Way::Interval, false) => (scanned, "interval+filter"),
         (Way::All, _) => (scanned, "full-scan"),
     };
-    let loose = search.nested || limited || (!gaps && path.way != Way::Unique);
+    // LIMIT ends a search early, but not before its first lookup.
+    let ended = limited && (path.way != Way::Unique || path.spans.len() > 1);
+    let loose = search.nested || ended || (!gaps && path.way != Way::Unique);
     let most = if loose { path.certainty.min(Certainty::Likely) } else { path.certainty };
     match path.ranges(search.table) {
         Some(ranges) => {

@@ -175,6 +175,10 @@ impl IndexLocks {
             search: asking.search,
         };
         self.searches += usize::from(!held.own_row);
+        // Nothing stands there, a look has shown.
+        if held.exact && held.kind == Kind::Gap {
+            self.fences.drop_range(&held.named);
+        }
         if request.is_somewhere() {
             return self.tree.insert_vague(reach, held);
         }

@@ -242,6 +242,20 @@ fn an_entry_that_its_owner_has_deleted_is_put_back_without_asking_for_the_gap() 
 }
 
 #[test]
+fn a_record_that_a_look_does_not_find_is_believed_in_no_more() {
+    let mut locks = IndexLocks::default();
+    let seen = Neighbours { place: key(9), present: true, below: None, above: None };
+    locks.learn(&seen, 9);
+    let lookup = request(Kind::RecordOrGap, Mode::X, 9);
+    assert!(!locks.may_lock_gap(&lookup, 0), "it finds the record");
+    let empty = request(Kind::Gap, Mode::X, 9);
+    let reach = locks.reach(&empty, 0);
+    locks.enter(asking(1), &empty, reach, Got { exact: true, ..Got::all(&empty.range) });
+    assert!(locks.may_lock_gap(&lookup, 0));
+    assert!(matches!(met(&mut locks, 2, &lookup), Some((Hazard, _))), "both lock the gap");
+}
+
+#[test]
 fn a_record_of_somebody_else_bounds_a_gap_that_was_filled() {
     let looked = |below: i128| {
         let mut locks = gap_at_nine(false);

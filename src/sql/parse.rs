@@ -225,6 +225,7 @@ fn unparsed(pieces: &[Piece<'_>], reason: OpaqueReason) -> Statement {
     Statement::Select(Select {
         tables: tables.collect(),
         limited: follows(&["LIMIT"]),
+        limit: None,
         order: Vec::new(),
         aggregated: true,
         user_lock: pieces.windows(2).any(|pair| pair[1].op("(") && calls_user_lock(&pair[0])),

@@ -4,13 +4,13 @@ use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinConstraint,
-    JoinOperator, LockClause, LockType, NonBlock, ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderBySort,
-    Query, Select as Block, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit, Visitor,
+    JoinOperator, LimitClause, LockClause, LockType, NonBlock, ObjectName, OrderBy, OrderByExpr, OrderByKind,
+    OrderBySort, Query, Select as Block, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::access::{Extreme, Predicate, RowLock, TableAccess, TableName, WaitPolicy};
 use super::digest::Digest;
-use super::predicate::{Conjunct, apply};
+use super::predicate::{Conjunct, apply, scalar};
 use super::statement::Select;
 
 /// Reads the queries of one statement.
@@ -90,6 +90,13 @@ impl<'d> Reader<'d> {
         let mut select = Select {
             tables: Vec::new(),
             limited: query.limit_clause.is_some() || query.fetch.is_some(),
+            limit: match &query.limit_clause {
+                Some(
+                    LimitClause::LimitOffset { limit: Some(limit), .. }
+                    | LimitClause::OffsetCommaLimit { limit, .. },
+                ) => scalar(limit),
+                _ => None,
+            },
             order: Vec::new(),
             aggregated: aggregates(&query.body),
             user_lock: false,

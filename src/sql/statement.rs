@@ -246,6 +246,8 @@ pub struct Select {
     pub tables: Vec<TableAccess>,
     /// `LIMIT` is present.
     pub limited: bool,
+    /// How many rows it lets through, where that is a plain value.
+    pub limit: Option<Scalar>,
     /// `ORDER BY` columns of the first table with descending flag, if it is a plain column list.
     pub order: Vec<(String, bool)>,
     /// It has aggregate functions, GROUP BY, DISTINCT, HAVING, a UNION …: the number of result rows is not
