@@ -88,6 +88,14 @@ impl Submission {
     }
 }
 
+/// Would one of two requests have to wait for the other, or be a hazard with it? On the careful side.
+pub(super) fn excludes(a: &Request, b: &Request) -> bool {
+    let inserts = a.kind.inserts() || b.kind.inserts();
+    let records = a.kind.records() && b.kind.records() && (a.mode == Mode::X || b.mode == Mode::X);
+    let gaps = a.kind.gaps() && b.kind.gaps();
+    a.index == b.index && a.range.intersects(&b.range) && (inserts || records || gaps)
+}
+
 /// What becomes of a statement.
 #[derive(Clone, Debug)]
 pub enum Decision {
@@ -190,11 +198,16 @@ pub struct Judged {
 impl Judged {
     /// The transactions in the way, each once.
     pub fn holders(&self) -> Vec<TxnId> {
-        let mut holders: Vec<TxnId> = self.conflicts.iter().map(|c| c.holder).collect();
-        holders.sort_unstable();
-        holders.dedup();
-        holders
+        holders(self.conflicts.iter())
     }
+}
+
+/// The transactions that these conflicts are with, each once.
+pub(super) fn holders<'c>(conflicts: impl Iterator<Item = &'c Conflict>) -> Vec<TxnId> {
+    let mut holders: Vec<TxnId> = conflicts.map(|conflict| conflict.holder).collect();
+    holders.sort_unstable();
+    holders.dedup();
+    holders
 }
 
 /// What makes a decision unsure, and can be looked up.

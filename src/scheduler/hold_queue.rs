@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
-use super::conflict::{Judged, Submission};
+use super::conflict::{Judged, Submission, excludes};
 use super::policy::Limits;
 use crate::id::{SessionId, Token, TxnId};
-use crate::lock::mode::Mode;
 use crate::lock::request::Request;
 
 /// A held statement.
@@ -39,20 +38,12 @@ pub struct Elder<'a> {
     pub requests: &'a [Request],
 }
 
-/// Would one of two requests have to wait for the other, or be a hazard with it? On the careful side.
-pub(super) fn excludes(a: &Request, b: &Request) -> bool {
-    let inserts = a.kind.inserts() || b.kind.inserts();
-    let records = a.kind.records() && b.kind.records() && (a.mode == Mode::X || b.mode == Mode::X);
-    let gaps = a.kind.gaps() && b.kind.gaps();
-    a.index == b.index && a.range.intersects(&b.range) && (inserts || records || gaps)
-}
-
 /// All held statements, in the order in which they came.
 #[derive(Debug, Default)]
 pub struct HoldQueue {
     holds: BTreeMap<Token, Hold>,
     /// How many stand behind each transaction.
-    behind: FxHashMap<TxnId, usize>,
+    counts: FxHashMap<TxnId, usize>,
     oldest: Arc<Oldest>,
 }
 
@@ -105,7 +96,7 @@ impl HoldQueue {
 
     /// Is there no room for one more behind these holders?
     pub fn is_full(&self, limits: &Limits, judged: &Judged) -> bool {
-        let behind = |txn: TxnId| self.behind.get(&txn).copied().unwrap_or(0);
+        let behind = |txn: TxnId| self.counts.get(&txn).copied().unwrap_or(0);
         self.holds.len() >= limits.max_held
             || (self.holds.len() >= limits.max_queue
                 && judged.conflicts.iter().any(|conflict| behind(conflict.holder) >= limits.max_queue))
@@ -121,7 +112,7 @@ impl HoldQueue {
     /// Puts a statement in; a statement that comes back keeps its place.
     pub fn push(&mut self, token: Token, hold: Hold) {
         for blocker in &hold.blockers {
-            *self.behind.entry(*blocker).or_default() += 1;
+            *self.counts.entry(*blocker).or_default() += 1;
         }
         self.holds.insert(token, hold);
         self.tell();
@@ -131,10 +122,10 @@ impl HoldQueue {
     pub fn remove(&mut self, token: Token) -> Option<Hold> {
         let hold = self.holds.remove(&token)?;
         for blocker in &hold.blockers {
-            if let Entry::Occupied(mut behind) = self.behind.entry(*blocker) {
-                *behind.get_mut() -= 1;
-                if *behind.get() == 0 {
-                    behind.remove();
+            if let Entry::Occupied(mut count) = self.counts.entry(*blocker) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
                 }
             }
         }
@@ -146,6 +137,11 @@ impl HoldQueue {
         // Tokens count up, so the first came first.
         let oldest = self.holds.values().next().map_or(u64::MAX, |hold| hold.since);
         self.oldest.0.store(oldest, Ordering::Relaxed);
+    }
+
+    /// The places of the statements that are held behind a transaction, oldest first.
+    pub fn behind(&self, txn: TxnId) -> Vec<Token> {
+        self.tokens(|hold| hold.blockers.contains(&txn))
     }
 
     /// A transaction has gone: the places of the statements that may go on because of it, oldest first.

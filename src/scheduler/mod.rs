@@ -187,7 +187,10 @@ impl Scheduler {
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
         let (decision, judged, doubts) = self.decide(token, submission, &mut queue, &mut woken, now);
-        let reasons = judged.as_ref().map(|judged| policy::reasons(submission, judged)).unwrap_or_default();
+        let reasons = match (&decision, &judged) {
+            (Decision::Hold, Some(judged)) => policy::reasons(submission, judged),
+            _ => Vec::new(),
+        };
         let report = judged.map(|judged| Report::new(submission, judged, &decision));
         // One that only would have been held shows as well whether there was need.
         if let Some(signature) = report.as_ref().and_then(|report| report.signature) {
@@ -330,7 +333,7 @@ impl Scheduler {
             let edges = judge::edges(&met.conflicts, false);
             self.server_queue.renew(txn, exact, &noted, || self.graph.set(txn, edges));
         }
-        (noted, self.wake(now, |queue| queue.tokens(|hold| hold.blockers.contains(&txn))))
+        (noted, self.wake(now, |queue| queue.behind(txn)))
     }
 
     /// Takes in what a probe has shown; statements that turn out to be in another gap go on.

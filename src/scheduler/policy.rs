@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::conflict::{ConflictKind, Judged, Submission};
+use super::conflict::{ConflictKind, Judged, Submission, holders};
 use crate::id::TxnId;
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::Certainty;
@@ -74,11 +74,7 @@ pub fn reasons(submission: &Submission, judged: &Judged) -> Vec<TxnId> {
     if judged.kind == ConflictKind::Deadlock || judged.together || judged.signature.is_some() {
         return Vec::new();
     }
-    let reasons = judged.conflicts.iter().filter(|conflict| is_held_for(submission, conflict));
-    let mut reasons: Vec<TxnId> = reasons.map(|conflict| conflict.holder).collect();
-    reasons.sort_unstable();
-    reasons.dedup();
-    reasons
+    holders(judged.conflicts.iter().filter(|conflict| is_held_for(submission, conflict)))
 }
 
 /// Is one conflict reason enough to hold a statement?

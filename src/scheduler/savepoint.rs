@@ -28,6 +28,6 @@ impl Scheduler {
         let order = self.release_order(txn, &undone, false);
         let kept = self.locks.undo(refs, moment, gap_stays);
         self.get_further(txn, &order, |_| true, now);
-        (kept, self.wake(now, |queue| queue.tokens(|hold| hold.blockers.contains(&txn))))
+        (kept, self.wake(now, |queue| queue.behind(txn)))
     }
 }

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::conflict::{Known, Submission};
-use super::hold_queue::excludes;
+use super::conflict::{Known, Submission, excludes};
 use crate::id::TxnId;
 use crate::lock::progress::Waiter;
 use crate::lock::request::Exact;
