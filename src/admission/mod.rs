@@ -344,11 +344,15 @@ impl Admission {
         entry.teach(&self.order, &self.places);
     }
 
-    /// A COMMIT (or ROLLBACK) is about to be sent: nobody needs to be held behind it any more.
-    pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool) {
+    /// A COMMIT (or ROLLBACK) is about to be sent: what it leads to among those who wait at the server is told.
+    pub fn closes(&self, txn: TxnId, refs: &[LockRef], commits: bool) {
         for report in self.scheduler.collisions(txn, refs, commits) {
             self.write_down(&report, &|index| self.places.name(index), Duration::ZERO);
         }
+    }
+
+    /// It has been sent: nobody needs to be held behind it any more.
+    pub fn ending(&self, txn: TxnId, refs: &[LockRef], commits: bool) {
         let woken = self.scheduler.ending(txn, refs, commits, self.now());
         self.deliver(woken);
         self.rehearsed(txn);

@@ -1,6 +1,8 @@
 //! The newest conflicts, by number, and which of them wait for their outcome.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::file::Writer;
 use super::groups::Groups;
@@ -14,23 +16,23 @@ pub(super) struct Ring {
     pub last: u64,
     pub records: VecDeque<Record>,
     /// Conflicts without an outcome.
-    pub pending: HashMap<u64, Pending>,
+    pub pending: FxHashMap<u64, Pending>,
     /// Which of them a transaction is a party of.
-    pub of: HashMap<TxnId, Vec<u64>>,
+    pub of: FxHashMap<TxnId, Vec<u64>>,
     pub groups: Groups,
     pub file: Option<Writer>,
     /// Sessions about whose deadlock the server is being asked.
-    pub asked: HashSet<SessionId>,
+    pub asked: FxHashSet<SessionId>,
     /// Sessions whose transaction is being run again.
-    pub restarting: HashSet<SessionId>,
+    pub restarting: FxHashSet<SessionId>,
 }
 
 /// A conflict without an outcome.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub requester: TxnId,
-    pub holders: HashSet<TxnId>,
-    pub open: HashSet<TxnId>,
+    pub holders: FxHashSet<TxnId>,
+    pub open: FxHashSet<TxnId>,
     pub holder_ended: bool,
 }
 
@@ -39,7 +41,7 @@ impl Ring {
         self.last += 1;
         record.seq = self.last;
         if record.outcome == Outcome::Pending {
-            let holders: HashSet<TxnId> = holders.iter().copied().collect();
+            let holders: FxHashSet<TxnId> = holders.iter().copied().collect();
             let mut open = holders.clone();
             open.insert(requester);
             for txn in &open {

@@ -82,7 +82,7 @@ impl Tables {
     /// A conflict on a table.
     pub fn conflict(&self, schema: &str, table: &str, pattern: Pattern, taken: Taken) {
         self.update(schema, table, |row| {
-            row.conflicts.resize(<(Pattern, Taken)>::series().len(), 0);
+            row.conflicts.resize(Pattern::ALL.len() * Taken::ALL.len(), 0);
             row.conflicts[Labels::index((pattern, taken))] += 1;
         });
     }

@@ -168,6 +168,10 @@ pub trait Analysis {
     /// Ready with `AfterEarlier`, it asks for the same command to be put to [`command`](Self::command) again.
     fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<Verdict>;
 
+    /// All that was decided to go to the server has been written. What follows from a command, but need not be known
+    /// before it is sent, is done now.
+    fn sent(&mut self) {}
+
     /// The statement of [`Verdict::First`] was answered: `Err` with the error number if it failed. The command
     /// at hand goes on as this says; with `AfterEarlier` it is put to [`command`](Self::command) again.
     fn told(&mut self, answer: Result<(), u16>) -> Verdict;

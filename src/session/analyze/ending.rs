@@ -9,8 +9,18 @@ use crate::txn::effect::Ending;
 const KEPT_CAPACITY: usize = 32;
 
 impl Analyzer {
+    /// If a COMMIT or ROLLBACK has just been sent: who is held behind the transaction goes on.
+    pub(super) fn leave(&mut self) {
+        let Some(ending) = self.leaves.take() else { return };
+        if let Some(txn) = self.txn {
+            self.shared.admission.ending(txn, &self.held, ending == Ending::Committed);
+            self.held.clear();
+        }
+    }
+
     /// The transaction is over: what it holds is given back.
     pub(super) fn end_transaction(&mut self, ending: Ending) {
+        self.leaves = None;
         self.touched = None;
         self.savepoints.clear();
         self.entry.changed.store(0, Ordering::Relaxed);

@@ -81,6 +81,8 @@ pub struct Analyzer {
     /// The transaction that holds locks, if one does, and its locks.
     txn: Option<TxnId>,
     held: Vec<LockRef>,
+    /// Its COMMIT or ROLLBACK has been passed on: nobody needs to be held behind it once that is sent.
+    leaves: Option<Ending>,
     /// What the session owns beyond its transactions: named locks, LOCK TABLES.
     owned: Owned,
     /// The open transaction has written tables into its registry entry.
@@ -205,6 +207,7 @@ impl Analyzer {
             state,
             txn: None,
             held: Vec::new(),
+            leaves: None,
             owned: Owned::default(),
             names_tables: false,
             searches: Vec::new(),

@@ -89,6 +89,10 @@ impl Analysis for Analyzer {
         }
     }
 
+    fn sent(&mut self) {
+        self.leave();
+    }
+
     fn told(&mut self, answer: Result<(), u16>) -> Verdict {
         match self.waiting.take() {
             Some(Waiting::Guard(guarded)) => self.took(guarded, answer),

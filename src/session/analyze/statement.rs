@@ -210,10 +210,9 @@ impl Analyzer {
         // Inside an XA transaction COMMIT is refused and ends nothing: `ends` knows.
         let ends = matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. });
         if let (true, Some(ending), Some(txn)) = (ends, effect.ends, self.txn) {
-            let commits = ending == Ending::Committed;
             self.close_searches();
-            self.shared.admission.ending(txn, &self.held, commits);
-            self.held.clear();
+            self.shared.admission.closes(txn, &self.held, ending == Ending::Committed);
+            self.leaves = Some(ending);
         }
         if let Statement::KillQuery(id) = statement {
             self.kills.push_back(kills(execution, id));

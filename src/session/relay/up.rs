@@ -143,6 +143,9 @@ impl Up {
                 Poll::Pending => {}
             }
         }
+        if moved && self.is_written(link) {
+            analysis.sent();
+        }
         Ok(moved)
     }
 

@@ -202,6 +202,23 @@ async fn pipelined_commands_beyond_the_limit_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_analysis_hears_of_a_command_that_was_sent_once_the_server_has_room_for_it() {
+    let mut bench = Bench::with(64, RelayLimits::default());
+    let sent = |bench: &Bench| bench.script.0.lock().unwrap().sent.last().copied();
+    bench.up(&query("A")).await;
+    assert_eq!(sent(&bench), Some(1));
+    bench.down(&ok(1)).await;
+    let long = query(&"B".repeat(100));
+    bench.client.write_all(&long[..50]).await.unwrap();
+    bench.client.write_all(&long[50..]).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!((bench.script.commands().len(), sent(&bench)), (2, Some(1)), "the server does not read");
+    expect(&mut bench.server, &long).await;
+    tokio::task::yield_now().await;
+    assert_eq!(sent(&bench), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_right_behind_a_request_for_a_file_passes() {
     let mut bench = Bench::new();
     bench.up(&query("LOAD DATA LOCAL")).await;

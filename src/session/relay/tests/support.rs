@@ -37,6 +37,8 @@ pub struct State {
     pub deadlocks: Vec<Deadlock>,
     pub replayed: Vec<Replayed>,
     pub closed: Vec<u32>,
+    /// How many commands had been decided when everything had been sent, each time.
+    pub sent: Vec<usize>,
 }
 
 /// Decides by the first word of the text: EARLIER, HOLD, FIRST (asks `ASK` before it, and is rejected if that
@@ -80,6 +82,12 @@ impl Analysis for Script {
         let mut state = self.0.lock().unwrap();
         state.holder = Some(context.waker().clone());
         state.released.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn sent(&mut self) {
+        let mut state = self.0.lock().unwrap();
+        let decided = state.told.iter().filter(|told| matches!(told, Told::Command { .. })).count();
+        state.sent.push(decided);
     }
 
     fn told(&mut self, answer: Result<(), u16>) -> Verdict {
