@@ -47,7 +47,7 @@ pub enum ServerError {
     Initialize(String),
     #[error("the server did not start:\n{0}")]
     Start(String),
-    #[error("--upstream {0}: host:port is wanted")]
+    #[error("{0} is no address of a server: host:port is wanted")]
     Address(String),
     #[error("no private server: {0}")]
     Io(#[from] std::io::Error),

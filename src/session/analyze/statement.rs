@@ -209,18 +209,19 @@ impl Analyzer {
         }
         // Inside an XA transaction COMMIT is refused and ends nothing: `ends` knows.
         let ends = matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. });
-        if let (true, Some(ending), Some(txn)) = (ends, effect.ends, self.txn) {
+        let leaves = effect.ends.filter(|_| ends);
+        if let (Some(ending), Some(txn)) = (leaves, self.txn) {
             self.close_searches();
             self.shared.admission.closes(txn, &self.held, ending == Ending::Committed);
-            self.leaves = Some(ending);
         }
         if let Statement::KillQuery(id) = statement {
             self.kills.push_back(kills(execution, id));
         }
-        if off || !(locks || concerned) {
-            return self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None });
+        if !off && (locks || concerned) {
+            return self.locking(execution, effect, concerned);
         }
-        self.locking(execution, effect, concerned)
+        self.leaves = self.leaves.or(leaves);
+        self.push(Pending::Statement { plan: plan.clone(), part: 0, locking: None })
     }
 
     /// A statement that asks for locks, or has once been part of a deadlock (`concerned`).
