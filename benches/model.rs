@@ -30,18 +30,7 @@ const INDEX: IndexId = IndexId { table: TableId(1), index: 0 };
 const PLACE: i128 = 1_000_001;
 
 fn tank() -> Arc<Table> {
-    let column = |name: &str| Column {
-        name: name.to_owned(),
-        family: Family::Integer,
-        nullable: false,
-        auto_increment: false,
-        generated: false,
-        default: None,
-        default_is_expression: false,
-        formula: None,
-        on_update: false,
-        expression: None,
-    };
+    let column = |name: &str| Column::plain(name, Family::Integer, false);
     let primary = Index {
         name: "PRIMARY".to_owned(),
         unique: true,

@@ -110,6 +110,24 @@ pub struct Column {
     pub expression: Option<String>,
 }
 
+impl Column {
+    /// A column that takes what it is given and has no other value than that.
+    pub fn plain(name: &str, family: Family, nullable: bool) -> Column {
+        Column {
+            name: name.to_owned(),
+            family,
+            nullable,
+            auto_increment: false,
+            generated: false,
+            default: None,
+            default_is_expression: false,
+            formula: None,
+            on_update: false,
+            expression: None,
+        }
+    }
+}
+
 /// How the values of a column compare.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Family {

@@ -35,18 +35,10 @@ pub(super) fn hidden(flavour: Flavour, columns: &[Column], expression: &str) -> 
     let expression = plain(flavour, expression);
     let formula = formula(flavour, &expression);
     let spelling = formula.as_ref().and_then(|formula| formula.spelling());
-    Column {
-        name: spelling.unwrap_or_else(|| expression.clone()),
-        family: formula.as_ref().map_or(Family::Other, |formula| family(formula, columns)),
-        nullable: true,
-        auto_increment: false,
-        generated: true,
-        default: None,
-        default_is_expression: false,
-        formula,
-        on_update: false,
-        expression: Some(expression),
-    }
+    let name = spelling.unwrap_or_else(|| expression.clone());
+    let family = formula.as_ref().map_or(Family::Other, |formula| family(formula, columns));
+    let plain = Column::plain(&name, family, true);
+    Column { generated: true, formula, expression: Some(expression), ..plain }
 }
 
 /// How the values of a formula compare.

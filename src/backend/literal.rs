@@ -3,7 +3,7 @@
 //! Control connections run with an empty `sql_mode` and `utf8mb4`, so the backslash escapes and the double
 //! quote is a string.
 
-use crate::catalog::Column;
+use crate::catalog::{Column, Family};
 
 /// A name in backticks.
 pub fn identifier(name: &str) -> String {
@@ -16,6 +16,12 @@ pub fn expression(column: &Column) -> String {
         Some(expression) => format!("({expression})"),
         None => identifier(&column.name),
     }
+}
+
+/// The same where it is read.
+pub fn selected(expression: &str, family: &Family) -> String {
+    // BIT comes as raw bytes otherwise.
+    if *family == Family::Integer { format!("{expression} + 0") } else { expression.to_owned() }
 }
 
 /// A text in quotes.

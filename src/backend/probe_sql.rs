@@ -13,7 +13,7 @@
 //! descending part turns them round, and NULL stands before every value.
 
 use super::control::TextRow;
-use super::literal::{bytes, expression, identifier, string};
+use super::literal::{bytes, expression, identifier, selected, string};
 use crate::catalog::{Column, Family, Index, KeyPart, Table};
 
 /// A value of an index part, as a probe asks for it and answers with it.
@@ -82,24 +82,11 @@ pub fn build(table: &Table, index: u16, key: &[ProbeValue]) -> Option<ProbeSql> 
     let literals: Vec<Option<String>> =
         key.iter().zip(&parts).map(|(value, part)| literal(value, part.column)).collect::<Option<_>>()?;
 
-    let list: Vec<String> = parts
-        .iter()
-        .map(|part| match part.column.family {
-            // BIT comes as raw bytes otherwise.
-            Family::Integer => format!("{} + 0", part.name),
-            _ => part.name.clone(),
-        })
-        .collect();
-    let from = format!(
-        "{}.{} FORCE INDEX ({})",
-        identifier(&table.schema),
-        identifier(&table.name),
-        identifier(&index.name)
-    );
+    let (list, from) = (list(&parts), from(table, index));
     let branch = |number: u8, condition: Option<String>, side: Option<Side>| {
         let order = side.map_or_else(String::new, |side| format!(" ORDER BY {}", order(&parts, side)));
         let condition = condition?;
-        Some(format!("(SELECT {number}, {} FROM {from} WHERE {condition}{order} LIMIT 1)", list.join(", ")))
+        Some(format!("(SELECT {number}, {list} FROM {from} WHERE {condition}{order} LIMIT 1)"))
     };
     let branches = [
         branch(0, beyond(&parts, &literals, Side::Before), Some(Side::Before)),
@@ -120,21 +107,19 @@ pub fn build_last(table: &Table, index: u16) -> Option<ProbeSql> {
     if parts.is_empty() {
         return None;
     }
-    let list: Vec<String> = parts
-        .iter()
-        .map(|part| match part.column.family {
-            Family::Integer => format!("{} + 0", part.name),
-            _ => part.name.clone(),
-        })
-        .collect();
-    let (schema, name) = (identifier(&table.schema), identifier(&table.name));
-    let text = format!(
-        "SELECT 0, {} FROM {schema}.{name} FORCE INDEX ({}) ORDER BY {} LIMIT 1",
-        list.join(", "),
-        identifier(&index.name),
-        order(&parts, Side::Before)
-    );
+    let order = order(&parts, Side::Before);
+    let text = format!("SELECT 0, {} FROM {} ORDER BY {order} LIMIT 1", list(&parts), from(table, index));
     Some(ProbeSql { text, families: parts.iter().map(|part| part.column.family.clone()).collect() })
+}
+
+/// What is read of an entry.
+fn list(parts: &[Part<'_>]) -> String {
+    parts.iter().map(|part| selected(&part.name, &part.column.family)).collect::<Vec<_>>().join(", ")
+}
+
+fn from(table: &Table, index: &Index) -> String {
+    let (schema, name) = (identifier(&table.schema), identifier(&table.name));
+    format!("{schema}.{name} FORCE INDEX ({})", identifier(&index.name))
 }
 
 /// The leading parts of the index whose order the server's comparison operators follow.
@@ -269,29 +254,14 @@ mod tests {
     use crate::catalog::TableKind;
     use crate::id::TableId;
 
-    fn column(name: &str, family: Family, nullable: bool) -> Column {
-        Column {
-            name: name.to_owned(),
-            family,
-            nullable,
-            auto_increment: false,
-            generated: false,
-            default: None,
-            default_is_expression: false,
-            formula: None,
-            on_update: false,
-            expression: None,
-        }
-    }
-
     /// Table `s.t` with columns a (INT NOT NULL), b (INT), c (VARCHAR), e (ENUM) and one index over `parts`;
     /// `-b` is descending, `c4` a prefix of four characters.
     fn table(parts: &str) -> Table {
         let columns = vec![
-            column("a", Family::Integer, false),
-            column("b", Family::Integer, true),
-            column("c", Family::Text("utf8mb4_bin".to_owned()), false),
-            column("e", Family::Other, false),
+            Column::plain("a", Family::Integer, false),
+            Column::plain("b", Family::Integer, true),
+            Column::plain("c", Family::Text("utf8mb4_bin".to_owned()), false),
+            Column::plain("e", Family::Other, false),
         ];
         let part = |text: &str| KeyPart {
             column: columns.iter().position(|c| c.name == text.trim_matches(|c: char| !c.is_alphabetic())),
@@ -403,7 +373,7 @@ mod tests {
         check("a", &[Text(b"1".to_vec())], &[]);
         check("c", &[Text(vec![0xff])], &[]);
         check("a", &[], &[]);
-        let decimal = column("d", Family::Decimal(2), false);
+        let decimal = Column::plain("d", Family::Decimal(2), false);
         let ask = |text: &str| literal(&ProbeValue::Decimal(text.to_owned()), &decimal);
         assert_eq!(ask("-1.50"), Some(Some("-1.50".to_owned())));
         assert_eq!(ask("1) OR (1"), None);

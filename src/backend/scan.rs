@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use super::control::{Control, Lane, TextRow};
-use super::literal::{expression, identifier};
+use super::literal::{expression, identifier, selected};
 use super::probe_sql::{self, ProbeValue};
 use crate::catalog::{Column, Family, Index, Table};
 
@@ -118,11 +118,7 @@ pub fn build(
     let columns = columns(table, more);
     let list: Vec<String> = columns
         .iter()
-        .map(|(column, family)| {
-            let name = expression(&table.columns[*column]);
-            // BIT comes as raw bytes otherwise.
-            if *family == Family::Integer { format!("{name} + 0") } else { name }
-        })
+        .map(|(column, family)| selected(&expression(&table.columns[*column]), family))
         .collect();
     let source = format!(
         "{}.{} AS {} FORCE INDEX ({})",
@@ -342,18 +338,7 @@ mod tests {
     use crate::id::TableId;
 
     fn table() -> Table {
-        let column = |name: &str, nullable| Column {
-            name: name.to_owned(),
-            family: Family::Integer,
-            nullable,
-            auto_increment: false,
-            generated: false,
-            default: None,
-            default_is_expression: false,
-            formula: None,
-            on_update: false,
-            expression: None,
-        };
+        let column = |name: &str, nullable| Column::plain(name, Family::Integer, nullable);
         let part = |column, descending| KeyPart { column: Some(column), prefix: None, descending };
         let index = |name: &str, parts| Index { name: name.to_owned(), unique: false, parts, btree: true };
         Table {

@@ -24,18 +24,7 @@ pub(super) const REPEATABLE_READ: Context = Context {
 };
 
 fn column(name: &str) -> Column {
-    Column {
-        name: name.to_owned(),
-        family: Family::Integer,
-        nullable: true,
-        auto_increment: false,
-        generated: false,
-        default: None,
-        default_is_expression: false,
-        formula: None,
-        on_update: false,
-        expression: None,
-    }
+    Column::plain(name, Family::Integer, true)
 }
 
 fn index(name: &str, column: usize, unique: bool) -> Index {

@@ -176,19 +176,7 @@ mod tests {
     use std::cmp::Ordering::{self, Equal, Greater, Less};
 
     fn column(family: Family) -> Column {
-        let name = "c".to_owned();
-        Column {
-            name,
-            family,
-            nullable: true,
-            auto_increment: false,
-            generated: false,
-            default: None,
-            default_is_expression: false,
-            formula: None,
-            on_update: false,
-            expression: None,
-        }
+        Column::plain("c", family, true)
     }
 
     fn text(s: &str) -> Value<'_> {

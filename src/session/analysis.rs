@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::wire::command::Command;
 use crate::wire::error::ErrorPacket;
+use crate::wire::outcome::OutcomeKind;
 
 /// What becomes of a command.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ pub enum Replayed {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answer {
     /// What kind of result it was.
-    pub result: ResultKind,
+    pub result: OutcomeKind,
     /// `SERVER_STATUS_*` bits of the OK or EOF packet that ended it; `None` after an error.
     pub status: Option<u16>,
     /// No more results follow for this command.
@@ -91,49 +92,6 @@ pub struct Answer {
     /// How long the server took: from the command's last byte sent to the answer's first byte. Zero for
     /// the second and later results of a command.
     pub server_time: Duration,
-}
-
-/// The kinds of results.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum ResultKind {
-    /// An OK packet.
-    Ok {
-        /// Affected rows (changed rows, or matched rows with `CLIENT_FOUND_ROWS`).
-        affected: u64,
-        /// Last insert id; 0 if none.
-        last_insert_id: u64,
-        /// The info text (`Rows matched: 1  Changed: 0  Warnings: 0`); empty if none.
-        info: String,
-        /// Schema that session tracking reported, if it did.
-        schema: Option<String>,
-    },
-    /// A result set.
-    Rows {
-        /// Rows that passed.
-        rows: u64,
-        /// A cursor was opened (`SERVER_STATUS_CURSOR_EXISTS`): rows come with COM_STMT_FETCH.
-        cursor: bool,
-    },
-    /// The answer to COM_STMT_PREPARE.
-    Prepared {
-        /// Statement id.
-        id: u32,
-        /// Number of `?`.
-        params: u16,
-        /// Number of result columns.
-        columns: u16,
-    },
-    /// An error packet.
-    Error {
-        /// MySQL error number.
-        code: u16,
-        /// The message, for reports. It may hold literals.
-        message: String,
-    },
-    /// A command that has no answer (COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA), or one that is only
-    /// relayed (COM_STATISTICS, binlog).
-    #[default]
-    None,
 }
 
 /// What the login told about the session.

@@ -114,6 +114,28 @@ impl Buffer {
         Poll::Ready(Ok(count))
     }
 
+    /// Writes once: what is approved, or, if all of that is written, from `own`, which holds packets of interlock's own.
+    pub fn poll_drain_then<W: AsyncWrite + Unpin>(
+        &mut self,
+        context: &mut Context<'_>,
+        writer: &mut W,
+        own: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        if !self.is_written() || own.is_empty() {
+            return self.poll_drain(context, writer);
+        }
+        let count = ready!(Pin::new(writer).poll_write(context, own))?;
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        own.drain(..count);
+        if own.is_empty() {
+            // It is needed seldom.
+            *own = Vec::new();
+        }
+        Poll::Ready(Ok(count))
+    }
+
     /// Gives memory back at the end of a pass.
     pub fn park(&mut self) {
         let left = self.end - self.start;

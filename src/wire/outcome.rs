@@ -17,43 +17,44 @@ pub struct Outcome {
 }
 
 /// The kinds of results.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum OutcomeKind {
-    /// OK
+    /// An OK packet.
     Ok {
-        /// Affected rows.
+        /// Affected rows (changed rows, or matched rows with `CLIENT_FOUND_ROWS`).
         affected: u64,
-        /// Last insert id.
+        /// Last insert id; 0 if none.
         last_insert_id: u64,
-        /// Info text.
+        /// The info text (`Rows matched: 1  Changed: 0  Warnings: 0`); empty if none.
         info: String,
-        /// New default schema.
+        /// Schema that session tracking reported, if it did.
         schema: Option<String>,
     },
     /// A result set, complete or (with `cursor`) only described.
     Rows {
         /// Rows that passed.
         rows: u64,
-        /// `SERVER_STATUS_CURSOR_EXISTS` in the answer to COM_STMT_EXECUTE.
+        /// A cursor was opened (`SERVER_STATUS_CURSOR_EXISTS`): rows come with COM_STMT_FETCH.
         cursor: bool,
     },
-    /// A prepared statement.
+    /// The answer to COM_STMT_PREPARE.
     Prepared {
         /// Statement id.
         id: u32,
-        /// Number of parameters.
+        /// Number of `?`.
         params: u16,
-        /// Number of columns.
+        /// Number of result columns.
         columns: u16,
     },
-    /// ERR
+    /// An error packet.
     Error {
-        /// Error number.
+        /// MySQL error number.
         code: u16,
-        /// Text.
+        /// The message, for reports. It may hold literals.
         message: String,
     },
-    /// Something without a number to tell: EOF, definitions, statistics.
+    /// Nothing to tell: no answer at all (COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA), EOF, definitions, statistics.
+    #[default]
     Other,
 }
 

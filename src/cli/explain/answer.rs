@@ -10,10 +10,11 @@ use crate::intent::known::{SeenEntry, SeenSpan};
 use crate::lock::key::Key;
 use crate::lock::range::Range;
 use crate::lock::request::{Kind, Request};
-use crate::session::analysis::{Answer, ResultKind};
+use crate::session::analysis::Answer;
 use crate::session::analyze::{Foreseen, ForeseenLock, Supposed};
 use crate::session::serve::Knowledge;
 use crate::sql::statement::{Insert, Rows, Statement};
+use crate::wire::outcome::OutcomeKind;
 
 /// ER_DUP_ENTRY
 const DUPLICATE_KEY: u16 = 1062;
@@ -55,7 +56,7 @@ impl Changes {
 
     /// A statement was done.
     pub fn done(&mut self, session: usize, foreseen: &Foreseen, answer: &Answer) {
-        if !matches!(answer.result, ResultKind::Ok { affected: 1.., .. }) {
+        if !matches!(answer.result, OutcomeKind::Ok { affected: 1.., .. }) {
             return;
         }
         if matches!(foreseen.plan.statement, Statement::Delete(_)) {
@@ -156,28 +157,29 @@ async fn probe(lock: &ForeseenLock, knowledge: &Knowledge) -> Option<Around> {
 /// The answer of a statement that nothing hinders.
 pub fn of(foreseen: &Foreseen, around: &[Option<Around>]) -> Answer {
     let statement = &foreseen.plan.statement;
-    let ok = |affected: u64, info: String| ResultKind::Ok { affected, last_insert_id: 0, info, schema: None };
+    let ok =
+        |affected: u64, info: String| OutcomeKind::Ok { affected, last_insert_id: 0, info, schema: None };
     let result = match statement {
         Statement::Insert(insert) => inserted(insert, foreseen, around),
         Statement::Select(_) => match found(foreseen, around) {
-            Some(rows) => ResultKind::Rows { rows, cursor: false },
+            Some(rows) => OutcomeKind::Rows { rows, cursor: false },
             // With a cursor the rows come later: nothing is known of them yet.
-            None => ResultKind::Rows { rows: 0, cursor: true },
+            None => OutcomeKind::Rows { rows: 0, cursor: true },
         },
         Statement::Update(_) | Statement::Delete(_) => match found(foreseen, around) {
             Some(rows) => ok(rows, format!("Rows matched: {rows}  Changed: {rows}  Warnings: 0")),
-            None => ResultKind::Rows { rows: 0, cursor: true },
+            None => OutcomeKind::Rows { rows: 0, cursor: true },
         },
         _ => ok(0, String::new()),
     };
-    let failed = matches!(result, ResultKind::Error { .. });
+    let failed = matches!(result, OutcomeKind::Error { .. });
     let status = (!failed).then_some(foreseen.status);
     Answer { result, status, last: true, ..Answer::default() }
 }
 
 /// The error of a deadlock's victim.
 pub fn deadlock() -> Answer {
-    let result = ResultKind::Error { code: 1213, message: String::new() };
+    let result = OutcomeKind::Error { code: 1213, message: String::new() };
     Answer { result, last: true, ..Answer::default() }
 }
 
@@ -196,7 +198,7 @@ fn found(foreseen: &Foreseen, around: &[Option<Around>]) -> Option<u64> {
     (!foreseen.locks.is_empty()).then_some(rows)
 }
 
-fn inserted(insert: &Insert, foreseen: &Foreseen, around: &[Option<Around>]) -> ResultKind {
+fn inserted(insert: &Insert, foreseen: &Foreseen, around: &[Option<Around>]) -> OutcomeKind {
     let checked = |lock: &ForeseenLock| matches!(lock.request.kind, Kind::Insert { check: Some(_) });
     let exists = |around: &Option<Around>| around.as_ref().is_some_and(|around| around.exists);
     let is_met = |(lock, around): (&ForeseenLock, &Option<Around>)| {
@@ -214,11 +216,11 @@ fn inserted(insert: &Insert, foreseen: &Foreseen, around: &[Option<Around>]) -> 
         (_, Some(_), _) | (_, _, true) => rows + duplicates,
         (_, None, false) if insert.ignore => rows.saturating_sub(duplicates),
         (_, None, false) => {
-            return ResultKind::Error { code: DUPLICATE_KEY, message: "the key exists".to_owned() };
+            return OutcomeKind::Error { code: DUPLICATE_KEY, message: "the key exists".to_owned() };
         }
     };
     match insert.rows {
-        Rows::Values(_) => ResultKind::Ok { affected, last_insert_id: 0, info: String::new(), schema: None },
-        Rows::Select(_) => ResultKind::Rows { rows: 0, cursor: true },
+        Rows::Values(_) => OutcomeKind::Ok { affected, last_insert_id: 0, info: String::new(), schema: None },
+        Rows::Select(_) => OutcomeKind::Rows { rows: 0, cursor: true },
     }
 }

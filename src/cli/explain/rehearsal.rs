@@ -16,12 +16,13 @@ use crate::catalog::{Flavour, ServerFacts};
 use crate::intent::outcome::{self, Answered, Rules};
 use crate::lock::request::{Kind, Settled};
 use crate::scheduler::conflict::ConflictKind;
-use crate::session::analysis::{Analysis, Answer, LoginFacts, ResultKind, Verdict};
+use crate::session::analysis::{Analysis, Answer, LoginFacts, Verdict};
 use crate::session::analyze::{Analyzer, Foreseen, ForeseenLock, Plans};
 use crate::session::serve::{Knowledge, Shared};
 use crate::sql::statement::{Isolation, OpaqueReason, Statement};
 use crate::txn::effect::{STATUS_AUTOCOMMIT, STATUS_IN_TRANS};
 use crate::wire::command::{COM_QUERY, Command};
+use crate::wire::outcome::OutcomeKind;
 
 /// The server does not let the account prepare it, or it is no statement that can be prepared: no fault of
 /// the statement. ER_DBACCESS_DENIED, ER_TABLEACCESS_DENIED, ER_COLUMNACCESS_DENIED, ER_SPECIFIC_ACCESS_DENIED,
@@ -382,11 +383,11 @@ impl Rehearsal {
     /// The locks as they are once the statement is answered.
     fn locks(&self, foreseen: &Foreseen, around: &[Option<Around>], reply: &Answer) -> Vec<Lock> {
         let answered = match &reply.result {
-            ResultKind::Rows { rows, cursor: false } => Answered::Rows(*rows),
-            ResultKind::Ok { affected, .. } => {
+            OutcomeKind::Rows { rows, cursor: false } => Answered::Rows(*rows),
+            OutcomeKind::Ok { affected, .. } => {
                 Answered::Changed { affected: *affected, matched: Some(*affected) }
             }
-            ResultKind::Error { code, .. } => Answered::Failed(*code),
+            OutcomeKind::Error { code, .. } => Answered::Failed(*code),
             _ => Answered::Unclear,
         };
         let requests: Vec<_> = foreseen.locks.iter().map(|lock| lock.request.clone()).collect();

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use super::super::analysis::{Answer, ResultKind};
+use super::super::analysis::Answer;
 use super::statement::has_policy;
 use super::tables::{find, tables};
 use super::{Analyzer, Locking, Pending, besides};
@@ -18,6 +18,7 @@ use crate::sql::access::WaitPolicy;
 use crate::sql::statement::{Insert, OpaqueReason, Rows, Statement};
 use crate::sql::value::Scalar;
 use crate::txn::effect::{After, Ending, Outcome};
+use crate::wire::outcome::OutcomeKind;
 
 /// The errors that say "deadlock": ER_LOCK_DEADLOCK, and MariaDB's ER_AUTOINC_READ_FAILED for a cycle
 /// through the AUTO-INC lock.
@@ -39,7 +40,7 @@ impl Analyzer {
                 let number = *part;
                 if answer.last {
                     let errno = match answer.result {
-                        ResultKind::Error { code, .. } => Some(code),
+                        OutcomeKind::Error { code, .. } => Some(code),
                         _ => None,
                     };
                     plan.uses.answered(errno, answer.server_time.as_nanos() as u64);
@@ -53,24 +54,24 @@ impl Analyzer {
             }
             Pending::Prepare(_) | Pending::Fetch | Pending::Other => {
                 self.observed(answer);
-                if let ResultKind::Error { code, .. } = answer.result {
+                if let OutcomeKind::Error { code, .. } = answer.result {
                     self.failed_unseen(code);
                 }
             }
             Pending::InitDb(schema) => {
-                if !matches!(answer.result, ResultKind::Error { .. }) {
+                if !matches!(answer.result, OutcomeKind::Error { .. }) {
                     self.state.set_schema(Some(std::mem::take(schema)));
                 }
                 self.observed(answer);
             }
             Pending::Reset => {
-                if !matches!(answer.result, ResultKind::Error { .. }) {
+                if !matches!(answer.result, OutcomeKind::Error { .. }) {
                     self.state.reset_connection();
                     self.begin_again();
                 }
             }
             Pending::ChangeUser { user, schema } => {
-                if !matches!(answer.result, ResultKind::Error { .. }) {
+                if !matches!(answer.result, OutcomeKind::Error { .. }) {
                     self.state.change_user(schema.take());
                     self.entry.rename(user);
                     self.begin_again();
@@ -84,7 +85,8 @@ impl Analyzer {
         if self.pending.is_empty() {
             self.entry.journal.lock().answered();
         }
-        if let (Pending::Prepare(text), ResultKind::Prepared { id, params, .. }) = (pending, &answer.result) {
+        if let (Pending::Prepare(text), OutcomeKind::Prepared { id, params, .. }) = (pending, &answer.result)
+        {
             self.prepared.open(*id, *params, *text);
         }
     }
@@ -129,7 +131,7 @@ impl Analyzer {
         answer: &Answer,
     ) {
         let errno = match answer.result {
-            ResultKind::Error { code, .. } => Some(code),
+            OutcomeKind::Error { code, .. } => Some(code),
             _ => None,
         };
         let part = match statement {
@@ -155,7 +157,7 @@ impl Analyzer {
         if self.state.take_forgotten() {
             self.fail_open(FailOpen::SavepointLimit);
         }
-        if let ResultKind::Ok { schema: Some(schema), .. } = &answer.result {
+        if let OutcomeKind::Ok { schema: Some(schema), .. } = &answer.result {
             self.state.set_schema(Some(schema.clone()));
         }
         self.report(txn.or(self.txn).unwrap_or(UNFOLLOWED), errno);
@@ -205,14 +207,14 @@ impl Analyzer {
         }
         let Locking { txn, step, intent, refs, search, reported, besides, gaps, .. } = locking;
         let answered = match &answer.result {
-            ResultKind::Rows { cursor: true, .. } => Answered::Unclear,
-            ResultKind::Rows { rows, .. } => Answered::Rows(*rows),
-            ResultKind::Ok { affected, info, .. } => {
+            OutcomeKind::Rows { cursor: true, .. } => Answered::Unclear,
+            OutcomeKind::Rows { rows, .. } => Answered::Rows(*rows),
+            OutcomeKind::Ok { affected, info, .. } => {
                 Answered::Changed { affected: *affected, matched: matched(info) }
             }
-            ResultKind::Error { code: DUPLICATE_KEY, message } => self.duplicate(statement, message),
-            ResultKind::Error { code, .. } => Answered::Failed(*code),
-            ResultKind::Prepared { .. } | ResultKind::None => Answered::Unclear,
+            OutcomeKind::Error { code: DUPLICATE_KEY, message } => self.duplicate(statement, message),
+            OutcomeKind::Error { code, .. } => Answered::Failed(*code),
+            OutcomeKind::Prepared { .. } | OutcomeKind::Other => Answered::Unclear,
         };
         if let Answered::Changed { affected, .. } = &answered {
             self.entry.changed.fetch_add(*affected, Ordering::Relaxed);
@@ -267,8 +269,8 @@ impl Analyzer {
 
     /// What `LAST_INSERT_ID()` is from now on (manual, "Information Functions"): the first number that an INSERT was
     /// given; what an UPDATE has made of it with `LAST_INSERT_ID(…)`.
-    fn note_last_insert_id(&mut self, statement: &Statement, result: &ResultKind) {
-        let ResultKind::Ok { last_insert_id, .. } = result else { return };
+    fn note_last_insert_id(&mut self, statement: &Statement, result: &OutcomeKind) {
+        let OutcomeKind::Ok { last_insert_id, .. } = result else { return };
         match statement {
             Statement::Insert(insert) => match (last_insert_id, self.takes_number(insert)) {
                 (0, _) | (_, Some(false)) => {}
@@ -397,8 +399,8 @@ fn matched(info: &str) -> Option<u64> {
 
 /// The first number that the server has given to the rows of an INSERT. Of rows of which some were there already it does
 /// not tell which got one.
-fn generated(statement: &Statement, result: &ResultKind) -> Option<u64> {
-    let (ResultKind::Ok { last_insert_id: id @ 1.., affected, info, .. }, Statement::Insert(insert)) =
+fn generated(statement: &Statement, result: &OutcomeKind) -> Option<u64> {
+    let (OutcomeKind::Ok { last_insert_id: id @ 1.., affected, info, .. }, Statement::Insert(insert)) =
         (result, statement)
     else {
         return None;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
-use super::super::analysis::{Answer, Deadlock, Keep, Replayed, ResultKind};
+use super::super::analysis::{Answer, Deadlock, Keep, Replayed};
 use super::Analyzer;
 use super::statement::{Execution, locks};
 use super::tables::find;
@@ -29,6 +29,7 @@ use crate::txn::effect::{Effect, Runs};
 use crate::txn::state::XaState;
 use crate::wire::command;
 use crate::wire::error::LOCK_DEADLOCK;
+use crate::wire::outcome::OutcomeKind;
 
 /// A transaction is run again at most so often.
 const MAX_RESTARTS: u32 = 3;
@@ -381,7 +382,7 @@ impl Analyzer {
     pub(super) fn retry_answered(&mut self, answer: &Answer) {
         let open = self.state.is_open();
         let Some(retry) = &mut self.retry else { return };
-        let deadlock = matches!(answer.result, ResultKind::Error { code: LOCK_DEADLOCK, .. });
+        let deadlock = matches!(answer.result, OutcomeKind::Error { code: LOCK_DEADLOCK, .. });
         let asked = std::mem::take(&mut retry.asked);
         if retry.same {
             let outcome = if deadlock { Restarted::DeadlockedAgain } else { Restarted::Done };

@@ -10,9 +10,10 @@ use super::authenticate::authenticate;
 use super::leg::Leg;
 use super::{LoginError, Reauthentication, Settings, farewell};
 use crate::backend::stream::Stream;
-use crate::session::analysis::{Answer, ResultKind};
+use crate::session::analysis::Answer;
 use crate::wire::auth::{Exchange, ok_status};
 use crate::wire::handshake::ChangeUser;
+use crate::wire::outcome::OutcomeKind;
 
 /// Bytes before a packet's payload.
 const HEADER: usize = 4;
@@ -63,10 +64,10 @@ pub fn change_user<'a>(
         let (result, status) = match outcome {
             Ok(ok) => {
                 let result =
-                    ResultKind::Ok { affected: 0, last_insert_id: 0, info: String::new(), schema: None };
+                    OutcomeKind::Ok { affected: 0, last_insert_id: 0, info: String::new(), schema: None };
                 (result, Some(ok_status(&ok)))
             }
-            Err(LoginError::Denied { code }) => (ResultKind::Error { code, message: String::new() }, None),
+            Err(LoginError::Denied { code }) => (OutcomeKind::Error { code, message: String::new() }, None),
             Err(error) => {
                 farewell(&mut client, &error).await;
                 return Err(error);

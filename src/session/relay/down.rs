@@ -11,7 +11,7 @@ use super::link::Link;
 use super::restart::Restart;
 use super::tape::Tape;
 use super::{Negotiated, Observer, RelayError};
-use crate::session::analysis::{Analysis, Answer, Deadlock, ResultKind};
+use crate::session::analysis::{Analysis, Answer, Deadlock};
 use crate::session::buffer::Buffer;
 use crate::wire::error::LOCK_DEADLOCK;
 use crate::wire::fingerprint::Fingerprint;
@@ -122,21 +122,7 @@ impl Down {
         link: &mut Link,
         observer: &O,
     ) -> Poll<std::io::Result<usize>> {
-        let count = if !self.buffer.is_written() {
-            std::task::ready!(self.buffer.poll_drain(context, client))?
-        } else if !link.to_client.is_empty() {
-            let count = std::task::ready!(Pin::new(client).poll_write(context, &link.to_client))?;
-            link.to_client.drain(..count);
-            if link.to_client.is_empty() {
-                link.to_client = Vec::new();
-            }
-            if count == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-            }
-            count
-        } else {
-            0
-        };
+        let count = std::task::ready!(self.buffer.poll_drain_then(context, client, &mut link.to_client))?;
         if count > 0 {
             observer.to_client(count);
             self.dirty = true;
@@ -327,14 +313,6 @@ fn own_answer(outcome: &Outcome) -> Result<u64, u16> {
 }
 
 fn answer(outcome: Outcome, server_time: Duration) -> Answer {
-    let result = match outcome.kind {
-        OutcomeKind::Ok { affected, last_insert_id, info, schema } => {
-            ResultKind::Ok { affected, last_insert_id, info, schema }
-        }
-        OutcomeKind::Rows { rows, cursor } => ResultKind::Rows { rows, cursor },
-        OutcomeKind::Prepared { id, params, columns } => ResultKind::Prepared { id, params, columns },
-        OutcomeKind::Error { code, message } => ResultKind::Error { code, message },
-        OutcomeKind::Other => ResultKind::None,
-    };
-    Answer { result, status: outcome.status, last: outcome.last, server_time }
+    let Outcome { kind: result, status, last } = outcome;
+    Answer { result, status, last, server_time }
 }

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::session::analysis::ResultKind;
 use crate::wire::fingerprint::Fingerprint;
+use crate::wire::outcome::OutcomeKind;
 
 /// What a command costs besides its bytes.
 const OVERHEAD: usize = 64;
@@ -48,13 +48,13 @@ impl Tape {
     }
 
     /// The newest command was answered.
-    pub fn answered(&mut self, print: Fingerprint, result: &ResultKind) {
+    pub fn answered(&mut self, print: Fingerprint, result: &OutcomeKind) {
         if self.grow(usize::try_from(print.length()).unwrap_or(usize::MAX))
             && let Some(newest) = self.kept.last_mut()
         {
             newest.answer = Some(print.value());
             newest.key = match result {
-                ResultKind::Ok { last_insert_id: key @ 1.., .. } if newest.generates => Some(*key),
+                OutcomeKind::Ok { last_insert_id: key @ 1.., .. } if newest.generates => Some(*key),
                 _ => None,
             };
         }
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_tape_that_is_too_long_holds_nothing() {
         let mut tape = Tape::new(1000);
-        let none = ResultKind::None;
+        let none = OutcomeKind::Other;
         tape.sent(b"\x03BEGIN", false);
         let mut print = Fingerprint::default();
         print.add(&[1; 500]);
@@ -111,7 +111,7 @@ mod tests {
         for (generates, key, expect) in [(true, 7, Some(7)), (false, 7, None), (true, 0, None)] {
             tape.sent(b"\x03INSERT", generates);
             let (info, schema) = (String::new(), None);
-            let answer = ResultKind::Ok { affected: 1, last_insert_id: key, info, schema };
+            let answer = OutcomeKind::Ok { affected: 1, last_insert_id: key, info, schema };
             tape.answered(Fingerprint::default(), &answer);
             assert_eq!(tape.get(tape.len() - 1).and_then(|kept| kept.key), expect);
         }

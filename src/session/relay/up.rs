@@ -180,15 +180,7 @@ impl Up {
         link: &mut Link,
         observer: &O,
     ) -> Poll<std::io::Result<usize>> {
-        let count = if !self.buffer.is_written() {
-            std::task::ready!(self.buffer.poll_drain(context, server))?
-        } else if !link.to_server.is_empty() {
-            let count = std::task::ready!(Pin::new(server).poll_write(context, &link.to_server))?;
-            link.to_server.drain(..count);
-            count
-        } else {
-            0
-        };
+        let count = std::task::ready!(self.buffer.poll_drain_then(context, server, &mut link.to_server))?;
         if count > 0 {
             observer.to_server(count);
             self.dirty = true;

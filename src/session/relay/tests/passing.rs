@@ -3,9 +3,10 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::*;
-use crate::session::analysis::{Answer, ResultKind};
+use crate::session::analysis::Answer;
 use crate::session::relay::{End, RelayLimits};
 use crate::wire::command::*;
+use crate::wire::outcome::OutcomeKind;
 use crate::wire::packet::MAX_PAYLOAD;
 
 #[tokio::test(start_paused = true)]
@@ -14,7 +15,7 @@ async fn a_query_and_its_rows() {
     bench.up(&query("SELECT 1")).await;
     bench.down(&rows(&["a", "b"], false)).await;
     assert_eq!(bench.script.commands(), [(COM_QUERY, b"SELECT 1".to_vec())]);
-    let result = ResultKind::Rows { rows: 2, cursor: false };
+    let result = OutcomeKind::Rows { rows: 2, cursor: false };
     assert_eq!(bench.script.answers(), [Answer { result, status: Some(2), last: true, ..Answer::default() }]);
 }
 
@@ -46,8 +47,8 @@ async fn pipelined_commands_keep_their_order() {
         .answers()
         .iter()
         .map(|answer| match answer.result {
-            ResultKind::Ok { affected, .. } => (affected, answer.last),
-            ResultKind::Rows { rows, .. } => (100 + rows, answer.last),
+            OutcomeKind::Ok { affected, .. } => (affected, answer.last),
+            OutcomeKind::Rows { rows, .. } => (100 + rows, answer.last),
             _ => (0, answer.last),
         })
         .collect();
@@ -184,7 +185,7 @@ async fn a_slow_client_holds_the_server_back() {
     bench.client.write_all(&query("B")).await.unwrap();
     let mut next = vec![0; query("B").len()];
     from_server.read_exact(&mut next).await.unwrap();
-    let result = ResultKind::Rows { rows: 5_000, cursor: false };
+    let result = OutcomeKind::Rows { rows: 5_000, cursor: false };
     assert_eq!(bench.script.answers()[0].result, result);
 }
 
