@@ -222,6 +222,11 @@ impl Admission {
         self.scheduler.locks().may_lock_gap(request, self.now())
     }
 
+    /// See [`LockTable::lead`](crate::lock::table::LockTable::lead).
+    pub fn lead(&self, requests: &mut [Request]) {
+        self.scheduler.locks().lead(requests, self.now());
+    }
+
     /// Is there room for so many more locks? What asks for them is to be followed only if there is.
     pub fn has_room(&self, locks: usize) -> bool {
         let settings = self.settings.load();

@@ -9,7 +9,7 @@ use super::write::AUTO_INC;
 use super::{change, duplicate, foreign_key};
 use crate::catalog::Flavour;
 use crate::lock::mode::Certainty;
-use crate::lock::request::{Kind, Request, Settled};
+use crate::lock::request::{Kind, Request, Settled, UNIQUE_LOOKUP};
 use crate::sql::access::TableAccess;
 use crate::sql::statement::{Rows, Statement};
 
@@ -95,7 +95,7 @@ pub fn settle(
     let none = found == Found::Nothing && !puts || matches!(answered, Answered::Changed { affected: 0, .. });
     // Every row that was read was rejected; was it read by a full unique key?
     let all_rejected = !rules.gaps && rows(statement, answered) == Some(0);
-    let rejects = all_rejected.then(|| requests.iter().any(|r| r.rule.starts_with("unique-lookup")));
+    let rejects = all_rejected.then(|| requests.iter().any(|r| r.rule.starts_with(UNIQUE_LOOKUP)));
     let filtered = requests.iter().any(|r| r.rule.ends_with("+filter"));
     let written = match statement {
         Statement::Insert(insert) => duplicate::settle(insert, requests, answered, generated, rules),

@@ -43,7 +43,7 @@ use crate::id::IndexId;
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
-use crate::lock::request::{Kind, Request};
+use crate::lock::request::{Kind, Request, UNIQUE_LOOKUP};
 use crate::sql::access::{Condition, RowLock, TableAccess, TableName, Test, WaitPolicy};
 use crate::sql::statement::{Insert, Isolation, Rows, Select, Statement};
 use crate::sql::value::Value;
@@ -381,7 +381,7 @@ fn on_index(search: &Search<'_>, path: &Path<'_>, limited: bool, intent: &mut In
     let gaps = search.context.locks_gaps();
     let scanned = if gaps { Kind::NextKey } else { Kind::Record };
     let (kind, rule) = match (path.way, path.covers) {
-        (Way::Unique, true) => (if gaps { Kind::RecordOrGap } else { Kind::Record }, "unique-lookup"),
+        (Way::Unique, true) => (if gaps { Kind::RecordOrGap } else { Kind::Record }, UNIQUE_LOOKUP),
         (Way::Unique, false) => (if gaps { Kind::RecordOrGap } else { Kind::Record }, "unique-lookup+filter"),
         (Way::Equal, true) => (scanned, "equal-entries"),
         (Way::Equal, false) => (scanned, "equal-entries+filter"),

@@ -5,6 +5,7 @@ use super::evidence::{Asker, Evidence, Expects, evidence};
 use super::fence::Fences;
 use super::interval_tree::{Handle, IntervalTree};
 use super::key::Key;
+use super::lead::Leads;
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Kind, Request, Settled};
@@ -119,6 +120,7 @@ pub struct Neighbours {
 pub struct IndexLocks {
     pub(super) tree: IntervalTree<Held>,
     pub(super) fences: Fences,
+    pub(super) leads: Leads,
     /// Locks of searches: those that a [`Kind::Entry`] can meet.
     pub(super) searches: usize,
     /// Moving share of unique lookups that found nothing, 0 to 1.
@@ -128,7 +130,8 @@ pub struct IndexLocks {
 impl Default for IndexLocks {
     fn default() -> Self {
         // Unknown counts as "finds nothing": the careful side.
-        IndexLocks { tree: IntervalTree::default(), fences: Fences::default(), searches: 0, misses: 1.0 }
+        let (tree, fences, leads) = (IntervalTree::default(), Fences::default(), Leads::default());
+        IndexLocks { tree, fences, leads, searches: 0, misses: 1.0 }
     }
 }
 
@@ -402,6 +405,7 @@ impl IndexLocks {
     /// Records in the range are being deleted: they bound no gap any more.
     pub fn forget(&mut self, range: &Range) {
         self.fences.drop_range(range);
+        self.leads.drop_range(range);
     }
 
     /// May the request lock a gap, as far as is known? A lookup of a key that exists locks none.

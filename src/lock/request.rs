@@ -11,6 +11,9 @@ pub const REJECTED: &str = "rejected";
 /// behind the check for that key.
 pub const RETURNED: &str = "returned-row";
 
+/// How the rules of a lookup by all columns of a unique index begin.
+pub const UNIQUE_LOOKUP: &str = "unique-lookup";
+
 /// A lock that a statement will ask for.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Request {

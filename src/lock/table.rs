@@ -51,7 +51,7 @@ pub type LockRefs = SmallVec<[LockRef; 4]>;
 pub struct LockTable {
     pub(super) indexes: DashMap<IndexId, IndexLocks, FxBuildHasher>,
     /// How long a record that was met is believed to exist, milliseconds.
-    fence_lifetime: u64,
+    pub(super) fence_lifetime: u64,
     /// Numbers the statements in the order in which they ask.
     pub(super) order: Counter,
 }
@@ -242,6 +242,7 @@ impl LockTable {
             }
             noted.push(LockRef { index: request.index, handle, order });
         }
+        self.tell(exact.requests, now);
         // Last: in between, nobody may find the transaction without either.
         self.withdraw(refs);
         (noted, met)
@@ -291,6 +292,7 @@ impl LockTable {
             kept.then_some(())
         });
         kept.retain(|_| verdicts.next().flatten().is_some());
+        self.learn_row(&kept, now);
         kept
     }
 

@@ -255,6 +255,7 @@ impl Analyzer {
         let gaps = self.context(effect).locks_gaps();
         let txn = self.transaction();
         let search = self.search(execution, effect, &intent, txn);
+        self.shared.admission.lead(&mut intent.requests);
         let known = submission::Known {
             as_it_is: !self.may_look(plan),
             search: search.as_ref().map(|search| search.id),
