@@ -42,7 +42,7 @@ use dashmap::DashMap;
 use tokio::sync::oneshot;
 
 use crate::id::{Counter, IndexId, SessionId, Token, TxnId};
-use crate::lock::request::{Exact, Request, Settled};
+use crate::lock::request::{Exact, Kind, Request, Settled};
 use crate::lock::table::{LockRef, LockRefs};
 use crate::metrics::Metrics;
 use crate::metrics::labels::FailOpen;
@@ -224,7 +224,9 @@ impl Admission {
 
     /// See [`LockTable::lead`](crate::lock::table::LockTable::lead).
     pub fn lead(&self, requests: &mut [Request]) {
-        self.scheduler.locks().lead(requests, self.now());
+        if requests.iter().any(|request| matches!(request.kind, Kind::Clustered { .. })) {
+            self.scheduler.locks().lead(requests, self.now());
+        }
     }
 
     /// Is there room for so many more locks? What asks for them is to be followed only if there is.

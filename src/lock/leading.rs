@@ -1,8 +1,5 @@
 //! Leads, with all locks at hand: learnt where a row is put, followed where one is looked up.
 
-use dashmap::mapref::one::RefMut;
-
-use super::index::IndexLocks;
 use super::range::Range;
 use super::request::{Kind, Request, UNIQUE_LOOKUP};
 use super::table::{LockRef, LockTable};
@@ -13,10 +10,11 @@ impl LockTable {
     /// statement's locks.
     pub(super) fn learn_row(&self, kept: &[LockRef], now: u64) {
         for lock in kept.iter().filter(|lock| lock.index.index != 0) {
-            let put = |locks: RefMut<'_, IndexId, IndexLocks>| {
-                locks.new_entry(lock.handle).filter(|_| locks.leads.are_wanted(now))
-            };
-            let Some(entry) = self.indexes.get_mut(&lock.index).and_then(put) else { continue };
+            let wanted = self.indexes.get(&lock.index).is_some_and(|locks| locks.leads.are_wanted(now));
+            if !wanted {
+                continue;
+            }
+            let Some(entry) = self.new_entry(*lock) else { continue };
             let clustered = IndexId { index: 0, ..lock.index };
             let mut rows =
                 kept.iter().filter(|row| row.index == clustered).filter_map(|row| self.new_entry(*row));

@@ -138,13 +138,15 @@ impl Up {
         }
         if self.dirty && link.end.is_none() {
             match Pin::new(server).poll_flush(context) {
-                Poll::Ready(Ok(())) => self.dirty = false,
+                Poll::Ready(Ok(())) => {
+                    self.dirty = false;
+                    if self.is_written(link) {
+                        analysis.sent();
+                    }
+                }
                 Poll::Ready(Err(_)) => link.server_shut = true,
                 Poll::Pending => {}
             }
-        }
-        if moved && self.is_written(link) {
-            analysis.sent();
         }
         Ok(moved)
     }
