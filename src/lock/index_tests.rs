@@ -320,3 +320,16 @@ fn what_it_has_already_is_nobody_elses() {
         "it shares that row with anybody"
     );
 }
+
+#[test]
+fn a_lookup_under_way_keeps_no_insert_out_where_lookups_find() {
+    let mut locks = IndexLocks::default();
+    let insert = request(Kind::Insert { check: None }, Mode::X, 9);
+    enter(&mut locks, &request(Kind::RecordOrGap, Mode::S, 7));
+    assert_eq!(met(&mut locks, 2, &insert), Some((Wait, Likely)), "it may find nothing");
+    for value in 20..40 {
+        let handle = enter(&mut locks, &request(Kind::RecordOrGap, Mode::S, value));
+        locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(value))), 0);
+    }
+    assert_eq!(met(&mut locks, 2, &insert), None, "they all have found a record");
+}

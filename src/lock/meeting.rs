@@ -170,7 +170,7 @@ impl IndexLocks {
                 && held.exact
                 && request.kind.check().is_some()
                 && extent.high.starts_with(&request.range.low);
-            let gap = held.kind.gaps() && !record && !there;
+            let gap = held.kind.gaps() && !record && !there && !self.mostly_finds(held);
             let waits = gap && (anywhere || extent.contains(&request.range.low));
             // Two duplicate checks share a record that is there, and then the insert comes no further.
             let may_share = request.kind.check() == Some(Mode::S)
@@ -198,9 +198,14 @@ impl IndexLocks {
         // A lookup of a key that exists locks no gap; one whose answer is out counts by what is usual here, unless
         // nothing is known to be there.
         let missing = request.kind == Kind::Gap && mine.covers(&held.named);
-        let unlikely = held.tentative && held.kind == Kind::RecordOrGap && self.misses < 0.5 && !missing;
+        let unlikely = self.mostly_finds(held) && !missing;
         let finds = || request.kind == Kind::RecordOrGap && self.fences.any_in(&request.range, now);
         (!unlikely && !finds()).then(|| (Relation::Hazard, gap_certainty(held, &request.range)))
+    }
+
+    /// Is that a lookup whose answer is out, where lookups mostly find their record and lock no gap?
+    fn mostly_finds(&self, held: &Held) -> bool {
+        held.tentative && held.kind == Kind::RecordOrGap && self.misses < 0.5
     }
 
     /// Does the request wait for a record that `held` covers, and how sure is that?

@@ -80,13 +80,15 @@ impl Scheduler {
         // The last statement let on, if it excludes every other that asks for the same.
         let mut first: Option<Submission> = None;
         for token in concerned(&mut queue) {
-            let Some(hold) = queue.remove(token) else { continue };
+            let Some(mut hold) = queue.remove(token) else { continue };
             if let Some(first) = first.as_ref().filter(|first| first.excludes_equals(&hold.submission)) {
                 self.graph.set(hold.submission.txn, judge::edge_to(first.txn, true));
                 let blockers = vec![first.txn];
                 queue.push(token, Hold { reasons: blockers.clone(), blockers, ..hold });
                 continue;
             }
+            // The row that it looks up may have been put meanwhile.
+            self.locks.lead(&mut hold.submission.requests, now);
             let (decision, judged, _) = self.decide(token, &hold.submission, &mut queue, &mut woken, now);
             match (decision, judged) {
                 (Decision::Hold, Some(judged)) => {
