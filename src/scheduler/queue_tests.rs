@@ -11,7 +11,7 @@ use crate::id::{IndexId, SessionId, TableId, Token, TxnId};
 use crate::lock::key::Key;
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
-use crate::lock::request::{Kind, Request, Settled};
+use crate::lock::request::{Kind, Request, Settled, UNIQUE_LOOKUP};
 use crate::lock::table::LockRefs;
 
 const LIMITS: Limits = Limits { max_held: 100, max_queue: 100, max_overtaking_ms: 100 };
@@ -338,4 +338,37 @@ fn a_guess_counts_for_nothing_once_nobody_looks() {
     third.known.as_it_is = true;
     assert!(world.scheduler.enter(&third, world.now).is_none());
     assert!(matches!(world.ask(3, 5, Mode::X, Action::Reorder), Asked::Held(_)));
+}
+
+#[test]
+fn a_lookup_that_was_held_while_its_row_was_put_asks_for_that_row() {
+    let scheduler = Scheduler::new(LIMITS, Duration::from_secs(1));
+    let place = |value: i128| {
+        let mut key = Key::default();
+        key.push_int(value, false);
+        Range::entries(&key)
+    };
+    let request = |at: u16, range: Range, kind: Kind, certainty| {
+        let index = IndexId { table: TableId(1), index: at };
+        Request { index, mode: Mode::X, range, kind, certainty, rule: UNIQUE_LOOKUP }
+    };
+    let asks = |txn: u64, requests: Vec<Request>| Submission {
+        requests,
+        ..submission(txn, 0, Mode::X, Action::Reorder)
+    };
+    let insert = Kind::Insert { check: Some(Mode::S) };
+    let mut lookup = vec![
+        request(1, place(51), Kind::RecordOrGap, Certainty::Certain),
+        request(0, Range::all(), Kind::Clustered { via: 1 }, Certainty::Unknown),
+    ];
+    scheduler.locks().lead(&mut lookup, 0);
+    let puts = [(0, 1), (1, 51)].map(|(at, value)| request(at, place(value), insert, Certainty::Certain));
+    let refs = scheduler.enter(&asks(1, puts.to_vec()), 0).expect("nobody is in the way");
+    let contended = scheduler.contend(scheduler.token(), &asks(2, lookup), 0, || ());
+    assert!(matches!(contended.decision, Decision::Hold));
+    let became = [1, 51].map(|value| Settled::Became(Kind::Record, place(value)));
+    let (kept, _) = scheduler.answered(TxnId(1), refs, &became, 0);
+    assert_eq!(scheduler.ended(TxnId(1), &kept, true, 0).len(), 1);
+    let asked = scheduler.locks().look(9, |held| matches!(held.kind, Kind::Clustered { .. }));
+    assert_eq!(asked.into_iter().map(|(_, _, held)| held.named).collect::<Vec<_>>(), [place(1)]);
 }
