@@ -53,6 +53,10 @@ fn a_real_prometheus_answers_every_query() {
     let reordering = Interlock::start(&server, &["--action", "reorder"]);
     let flagging = Interlock::start(&server, &["--action", "flag"]);
     let prometheus = Prometheus::start(&[reordering.admin_port, flagging.admin_port]);
+    // What comes before the first scrape is no rate.
+    wait_until("both are scraped", Duration::from_secs(60), || {
+        !prometheus.query("count(up == 1) == 2 and count(interlock_would_hold_total) > 1").is_empty()
+    });
     let keys = Arc::new(AtomicU64::new(1_000_000));
     // By turns: sessions of two interlocks would meet in the server, unseen by both.
     for interlock in [&flagging, &reordering] {
