@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Admission;
 use super::budget::Left;
 use crate::id::IndexId;
-use crate::lock::index::Neighbours;
+use crate::lock::shown::Neighbours;
 
 /// Most holds end sooner than this: they need no look.
 const FIRST_LOOK: Duration = Duration::from_millis(2);

@@ -102,19 +102,6 @@ pub struct Conflict {
     pub search: Option<SearchId>,
 }
 
-/// What a probe of the server has shown around a place.
-#[derive(Clone, Debug)]
-pub struct Neighbours {
-    /// The place that was asked about.
-    pub place: Key,
-    /// Entries at the place exist.
-    pub present: bool,
-    /// The nearest entry below; `None` if there is none.
-    pub below: Option<Key>,
-    /// The nearest entry above; `None` if there is none (the gap ends at the supremum).
-    pub above: Option<Key>,
-}
-
 /// All locks in one index.
 #[derive(Debug)]
 pub struct IndexLocks {
@@ -269,29 +256,6 @@ impl IndexLocks {
         }
     }
 
-    /// A look has shown new records that nobody has put as far as is known: their keys are those that the server has
-    /// given to inserts under way, or done where the answer did not tell, in the order in which they came.
-    pub fn name_new(&mut self, found: &[Key]) {
-        for key in found {
-            let place = Range::entries(key);
-            let (mut known, mut first) = (false, None);
-            // The next number stands behind all that were given.
-            let from = Range { low: place.low.clone(), high: Key::supremum() };
-            self.tree.visit(&from, &Range::all(), &mut |handle, _, held| {
-                known |= held.insert && held.named.intersects(&place);
-                let put = held.insert && !held.waits && held.named.low.is_end();
-                if put && first.is_none_or(|(order, _)| held.order < order) {
-                    first = Some((held.order, handle));
-                }
-            });
-            let Some((_, handle)) = first.filter(|_| !known) else { continue };
-            if let Some((_, held)) = self.tree.get_mut(handle) {
-                (held.named, held.asked) = (place.clone(), place.clone());
-                self.tree.set_range(handle, place, true);
-            }
-        }
-    }
-
     /// The statement was answered: the lock is what it became. False if nothing is held any more.
     pub fn settle(&mut self, handle: Handle, settled: &Settled, believe_until: u64) -> bool {
         let Some((_, held)) = self.tree.get_mut(handle) else { return false };
@@ -414,42 +378,6 @@ impl IndexLocks {
         request.kind.gaps() && !finds
     }
 
-    /// Takes in what a probe has shown.
-    pub fn learn(&mut self, seen: &Neighbours, believe_until: u64) {
-        let place = Range::entries(&seen.place);
-        if seen.present {
-            self.fences.put(seen.place.clone(), believe_until);
-        } else {
-            self.fences.drop_range(&place);
-        }
-        let gap = Range {
-            low: seen.below.as_ref().map_or(Key::lowest(), Key::after),
-            high: seen.above.clone().unwrap_or(Key::supremum()),
-        };
-        for fence in [&seen.below, &seen.above].into_iter().flatten() {
-            self.fences.put(fence.clone(), believe_until);
-        }
-        if gap.is_empty() {
-            return;
-        }
-        for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.exact) {
-            let Some((_, held)) = self.tree.get(handle) else { continue };
-            // A record that the holder has put into its own gap bounds nothing. Others cannot have put one there.
-            let (frozen, txn) = (held.frozen, held.txn);
-            let bounds = |edge: &&Key| !frozen || !self.has_put(txn, edge);
-            let [below, above] = [&seen.below, &seen.above].map(|edge| edge.as_ref().filter(bounds));
-            let gap = Range {
-                low: below.map_or(Key::lowest(), Key::after),
-                high: above.cloned().unwrap_or(Key::supremum()),
-            };
-            let Some((extent, held)) = self.tree.get_mut(handle) else { continue };
-            let inside = !frozen && gap.covers(&held.named);
-            held.exact |= inside && !seen.present && held.kind != Kind::NextKey;
-            let extent = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
-            self.tree.set_range(handle, extent, true);
-        }
-    }
-
     fn remove(&mut self, handle: Handle) -> Option<Held> {
         let (_, held) = self.tree.remove(handle)?;
         self.searches -= usize::from(!held.own_row);
@@ -462,7 +390,7 @@ impl IndexLocks {
     }
 
     /// May the transaction have put this record there?
-    fn has_put(&self, txn: TxnId, record: &Key) -> bool {
+    pub(super) fn has_put(&self, txn: TxnId, record: &Key) -> bool {
         let mut put = false;
         let place = Range::entries(record);
         self.tree.visit(&place, &place, &mut |_, _, held| {
@@ -479,19 +407,6 @@ impl IndexLocks {
             }
         }
     }
-}
-
-/// What is left of a gap's reach when the records at the edges of `gap` are known to exist.
-fn cut(extent: Range, named: &Range, gap: &Range) -> Range {
-    // A lock on the very record that borders the gap may well reach into it.
-    let mut cut = extent;
-    if named.high < gap.low {
-        // `gap.low` is the place right behind a record; the lock lies below that record.
-        cut.high = cut.high.min(gap.low.clone());
-    } else if named.low > gap.high {
-        cut.low = cut.low.max(gap.high.clone());
-    }
-    cut
 }
 
 /// Does the lock matter to those who ask for a gap that it does not lie in the named place of?

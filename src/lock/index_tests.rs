@@ -1,6 +1,7 @@
 //! What a request meets in an index.
 
 use super::super::asking::Met;
+use super::super::shown::Neighbours;
 use super::*;
 use crate::id::{IndexId, TableId};
 use Certainty::{Certain, Likely};

@@ -19,6 +19,7 @@ pub mod fence;
 pub mod lead;
 pub mod asking;
 pub mod index;
+pub mod shown;
 mod waiting;
 mod meeting;
 pub mod table;

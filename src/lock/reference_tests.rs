@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::index::{Neighbours, Relation};
+use super::index::Relation;
 use super::key::Key;
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Kind, Origin, Request, Settled};
+use super::shown::Neighbours;
 use super::table::{LockRefs, LockTable};
 use super::wait_for::{Edge, WaitFor};
 use crate::id::{IndexId, TableId, TxnId};

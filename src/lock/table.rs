@@ -9,12 +9,13 @@ use smallvec::SmallVec;
 
 use super::asking::{Asking, Got, Met};
 use super::evidence::{Asker, EvidenceList};
-use super::index::{Conflict, Held, IndexLocks, Neighbours, Relation};
+use super::index::{Conflict, Held, IndexLocks, Relation};
 use super::interval_tree::Handle;
 use super::key::Key;
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Exact, Kind, Origin, Request, Settled};
+use super::shown::Neighbours;
 use crate::id::{Counter, IndexId, TableId, TxnId};
 
 /// Locks of one index that are copied out under one guard: some ten microseconds.

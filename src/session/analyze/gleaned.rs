@@ -7,9 +7,9 @@ use super::inquiry::Inquiry;
 use crate::catalog::Table;
 use crate::id::{IndexId, TableId, TxnId};
 use crate::intent::known::{Known, SeenEntry};
-use crate::lock::index::Neighbours;
 use crate::lock::key::Key;
 use crate::lock::range::Range;
+use crate::lock::shown::Neighbours;
 
 impl Inquiry {
     /// A look at a table whose keys the server gives shows which ones it has given to inserts under way.
