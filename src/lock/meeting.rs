@@ -17,6 +17,7 @@ use std::cell::OnceCell;
 use super::asking::{Asking, Met};
 use super::evidence::{expected, is_shared, is_used};
 use super::index::{Conflict, Held, IndexLocks, Relation};
+use super::interval_tree::Handle;
 use super::mode::{Certainty, Mode};
 use super::range::Range;
 use super::request::{Kind, Request};
@@ -206,6 +207,18 @@ impl IndexLocks {
     /// Is that a lookup whose answer is out, where lookups mostly find their record and lock no gap?
     fn mostly_finds(&self, held: &Held) -> bool {
         held.tentative && held.kind == Kind::RecordOrGap && self.misses < 0.5
+    }
+
+    /// A lookup whose answer was out has found nothing after all: inserts into its gap that were sent meanwhile wait for
+    /// it at the server.
+    pub(super) fn let_past(&self, handle: Handle, mut each: impl FnMut(TxnId)) {
+        let Some((gap, own)) = self.tree.get(handle) else { return };
+        self.tree.visit(&own.named, gap, &mut |_, _, held| {
+            let sent = held.is_new_entry() && !held.waits && held.order > own.order && held.txn != own.txn;
+            if sent && held.certainty > Certainty::Unknown && gap.contains(&held.named.low) {
+                each(held.txn);
+            }
+        });
     }
 
     /// Does the request wait for a record that `held` covers, and how sure is that?

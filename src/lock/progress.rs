@@ -189,6 +189,16 @@ impl LockTable {
         refs.iter().filter_map(outrun).flatten().collect()
     }
 
+    /// Transactions with inserts under way that were sent before these lookups turned out to have locked gaps in their way:
+    /// `each` is told under the index's guard, so that none of them is answered meanwhile.
+    pub fn let_past(&self, refs: &[LockRef], mut each: impl FnMut(TxnId)) {
+        for lock in refs {
+            if let Some(locks) = self.indexes.get(&lock.index) {
+                locks.let_past(lock.handle, &mut each);
+            }
+        }
+    }
+
     /// A statement waits for something that it was thought to have got: so it does for all that comes after that.
     pub fn set_back(&self, refs: &[LockRef]) {
         for lock in refs.iter().skip_while(|lock| !self.waits_for(**lock)) {

@@ -54,6 +54,15 @@ impl WaitFor {
         }
     }
 
+    /// `from`, which was sent when nothing was in its way, waits for `to` at the server.
+    pub fn meets(&self, from: TxnId, to: TxnId) {
+        let mut edges = self.edges.entry(from).or_default();
+        if from != to && edges.iter().all(|edge| edge.to != to) {
+            self.count(to);
+            edges.push(Edge { to, held: false, certainty: Certainty::Likely, later: false });
+        }
+    }
+
     /// `from` waits no more for `gone`, but for `to`.
     pub fn waits_instead(&self, from: TxnId, gone: TxnId, to: TxnId) {
         let Some(mut edges) = self.edges.get(&from).map(|edges| edges.clone()) else { return };

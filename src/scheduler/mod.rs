@@ -47,7 +47,7 @@ use crate::lock::evidence::Asker;
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::Certainty;
 use crate::lock::range::Range;
-use crate::lock::request::{Exact, Request, Settled};
+use crate::lock::request::{Exact, Kind, Request, Settled};
 use crate::lock::shown::Neighbours;
 use crate::lock::table::{LockRef, LockRefs, LockTable};
 use crate::lock::wait_for::WaitFor;
@@ -237,6 +237,8 @@ impl Scheduler {
         // It waits for nobody: a circle through it is none any more.
         self.graph.clear(txn);
         let (kept, woken) = self.settled(txn, refs, settled, now);
+        // What was thought to be in its way in between was not.
+        self.graph.clear(txn);
         if waited {
             self.outrun(txn, &kept, now);
         }
@@ -254,6 +256,9 @@ impl Scheduler {
     ) -> (LockRefs, Vec<Woken>) {
         let indexes: SmallVec<[IndexId; 4]> = refs.iter().map(|lock| lock.index).collect();
         let kept = self.locks.settle(refs, settled, now);
+        if settled.iter().any(|settled| matches!(settled, Settled::Became(Kind::Gap, _))) {
+            self.locks.let_past(&kept, |inserter| self.graph.meets(inserter, txn));
+        }
         let let_on = |waits: &Submission| waits.is_let_on(&indexes, settled);
         if settled.iter().any(|settled| *settled != Settled::Kept) {
             self.get_further(txn, &[], let_on, now);

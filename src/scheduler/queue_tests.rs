@@ -340,6 +340,46 @@ fn a_guess_counts_for_nothing_once_nobody_looks() {
     assert!(matches!(world.ask(3, 5, Mode::X, Action::Reorder), Asked::Held(_)));
 }
 
+/// A transaction asks for entries of a unique index, each at one value.
+fn at_values(txn: u64, asked: &[(u16, Kind, i128)]) -> Submission {
+    let request = |&(at, kind, value): &(u16, Kind, i128)| {
+        let mut key = Key::default();
+        key.push_int(value, false);
+        let (index, range) = (IndexId { table: TableId(1), index: at }, Range::entries(&key));
+        let (mode, certainty) = (Mode::X, Certainty::Certain);
+        Request { index, mode, range, kind, certainty, rule: UNIQUE_LOOKUP }
+    };
+    Submission { requests: asked.iter().map(request).collect(), ..submission(txn, 0, Mode::X, Action::Reorder) }
+}
+
+#[test]
+fn an_insert_that_was_let_past_a_lookup_waits_for_its_gap() {
+    let (scheduler, insert) = (Scheduler::new(LIMITS, Duration::from_secs(1)), Kind::Insert { check: None });
+    let enters = |txn, kind, value| scheduler.enter(&at_values(txn, &[(1, kind, value)]), 0).expect("free");
+    let settle = |txn: u64, refs: &LockRefs, kind, value: i128| {
+        let place = at_values(txn, &[(1, kind, value)]).requests.remove(0).range;
+        scheduler.answered(TxnId(txn), refs.clone(), &[Settled::Became(kind, place)], 0).0
+    };
+    // Lookups find their record here.
+    for txn in 1..20 {
+        let found = settle(txn, &enters(txn, Kind::RecordOrGap, 7), Kind::Record, 7);
+        scheduler.ended(TxnId(txn), &found, true, 0);
+    }
+    let looks = [(21, 9), (22, 10)].map(|(txn, value)| (txn, value, enters(txn, Kind::RecordOrGap, value)));
+    settle(21, &looks[0].2, Kind::Gap, 9);
+    let sent = enters(21, insert, 9);
+    assert!(scheduler.graph().is_empty(), "that the other lookup finds nothing nobody knows yet");
+    settle(22, &looks[1].2, Kind::Gap, 10);
+    assert!(scheduler.graph().waits_for(TxnId(21), TxnId(22)));
+    // Held it would wait until the deadline: the other one waits for it.
+    let asks = at_values(22, &[(1, insert, 10)]);
+    let contended = scheduler.contend(scheduler.token(), &asks, 0, || ());
+    assert!(matches!(contended.decision, Decision::Forward { .. }), "{contended:?}");
+    assert_eq!(contended.report.map(|report| report.kind), Some(ConflictKind::Deadlock));
+    settle(21, &sent, Kind::Record, 9);
+    assert!(!scheduler.graph().waits_for(TxnId(21), TxnId(22)), "it has got it");
+}
+
 #[test]
 fn a_lookup_that_was_held_while_its_row_was_put_asks_for_that_row() {
     let scheduler = Scheduler::new(LIMITS, Duration::from_secs(1));
