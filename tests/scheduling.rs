@@ -121,6 +121,44 @@ fn a_kill_query_at_the_server_itself_is_not_seen_and_the_hold_ends_at_its_deadli
 }
 
 #[test]
+fn a_hold_ends_when_its_holder_waits_for_it_unseen() {
+    let config = Config::new(LONG);
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            hold(interlock, &a, &b);
+            let begun = Instant::now();
+            // Not analysed, so that it waits for the other one's row only the server knows.
+            a.send("SELECT * FROM batch WHERE server_id = 500 FOR UPDATE /* interlock:off */");
+            assert_eq!(b.answer(), Ok(()), "its lookup finds nothing, and waits for nobody");
+            assert!(begun.elapsed() < Duration::from_secs(5), "not at the deadline");
+            assert_eq!(ended(interlock, "holder_stalled"), 1.0);
+            assert_eq!(b.run("COMMIT"), Ok(()));
+            assert_eq!(a.answer(), Ok(()));
+            assert_eq!(a.run("COMMIT"), Ok(()));
+        },
+        "reorder",
+        &["--config", config.path()],
+    );
+}
+
+#[test]
+fn a_hold_lasts_while_its_holder_is_busy_and_waits_for_nobody() {
+    let config = Config::new(LONG);
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            hold(interlock, &a, &b);
+            assert_eq!(a.run("SELECT SLEEP(1)"), Ok(()));
+            assert!(b.waits());
+            assert_eq!(a.run("COMMIT"), Ok(()));
+            assert_eq!(b.answer(), Ok(()));
+            assert_eq!(b.run("COMMIT"), Ok(()));
+        },
+        "reorder",
+        &["--config", config.path()],
+    );
+}
+
+#[test]
 fn a_kill_that_the_server_refuses_ends_no_hold() {
     let config = Config::new(LONG);
     shops(|server| {

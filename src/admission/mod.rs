@@ -30,6 +30,7 @@ mod ring;
 mod hold;
 mod look;
 mod report;
+mod stall;
 mod wake;
 pub mod search;
 

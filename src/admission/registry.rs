@@ -220,6 +220,11 @@ impl Entry {
         self.now.open.store(open, Ordering::Relaxed);
     }
 
+    /// Has a command not been answered?
+    pub fn is_busy(&self) -> bool {
+        self.now.busy.load(Ordering::Relaxed)
+    }
+
     /// Closes the session: [`poll_killed`](Self::poll_killed) becomes ready.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);

@@ -12,6 +12,7 @@ mod notify;
 pub mod reload;
 mod signals;
 pub mod sockets;
+mod stall;
 mod upgrade;
 
 use std::rc::Rc;
@@ -157,6 +158,7 @@ pub async fn run(start: Start) -> Result<Vec<Hazard>, AppError> {
     let open = listener.connections();
     let mut stop = drain.watch();
     let watchdog = tokio::spawn(notify::watchdog(workers.pulse()));
+    let stalls = tokio::spawn(stall::watch(shared.clone()));
     let ends = signals::Ends { drain: drain.clone(), exit_after_idle };
     let signals = tokio::spawn(signals::listen(signals, ends, shared.clone(), reloader, successor));
     let stop = async move {
@@ -169,6 +171,7 @@ pub async fn run(start: Start) -> Result<Vec<Hazard>, AppError> {
     workers.join().await;
     signals.abort();
     watchdog.abort();
+    stalls.abort();
     info!("all sessions have ended");
     keeper.close().await;
     close_conflicts_file(&shared).await;

@@ -15,6 +15,7 @@ pub mod coordinator;
 pub mod endpoint;
 pub mod explain;
 pub mod literal;
+pub mod lock_waits;
 pub mod peer;
 pub mod probe;
 pub mod probe_sql;

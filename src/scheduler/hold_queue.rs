@@ -139,6 +139,11 @@ impl HoldQueue {
         self.oldest.0.store(oldest, Ordering::Relaxed);
     }
 
+    /// Whom the statements that `concerned` picks are held behind.
+    pub fn blockers(&self, concerned: impl Fn(&Hold) -> bool) -> Vec<TxnId> {
+        self.holds.values().filter(|hold| concerned(hold)).flat_map(|hold| hold.blockers.clone()).collect()
+    }
+
     /// The places of the statements that are held behind a transaction, oldest first.
     pub fn behind(&self, txn: TxnId) -> Vec<Token> {
         self.tokens(|hold| hold.blockers.contains(&txn))

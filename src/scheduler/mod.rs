@@ -26,6 +26,7 @@ mod judge;
 mod release;
 mod savepoint;
 mod server_queue;
+mod stall;
 pub mod victim;
 #[cfg(test)]
 mod simulation;

@@ -307,6 +307,20 @@ fn nobody_waits_who_has_gone() {
 }
 
 #[test]
+fn a_hold_ends_when_the_server_shows_its_holder_behind_it() {
+    let mut world = World::new(LIMITS);
+    let first = holds(world.ask(1, 7, Mode::X, Action::Reorder));
+    let (second, third) = (held(world.ask(2, 7, Mode::X, Action::Reorder)), TxnId(3));
+    assert!(world.scheduler.held_behind(world.now).contains(&TxnId(1)));
+    let free = |waits: &[(TxnId, TxnId)]| world.scheduler.free_stalled(waits, 0);
+    assert!(free(&[(TxnId(1), third)]).is_empty(), "the third waits for nobody");
+    let woken = free(&[(TxnId(1), third), (third, TxnId(2))]);
+    assert_eq!(woken.iter().map(|woken| woken.token).collect::<Vec<_>>(), [second]);
+    assert_eq!((world.scheduler.held(), world.scheduler.held_behind(0)), (0, Vec::new()));
+    world.end(1, &first);
+}
+
+#[test]
 fn a_victim_is_in_no_circle_any_more() {
     let mut world = World::new(LIMITS);
     let own = [1, 2].map(|txn| holds(world.ask(txn, i128::from(txn), Mode::X, Action::Flag)));
@@ -349,7 +363,10 @@ fn at_values(txn: u64, asked: &[(u16, Kind, i128)]) -> Submission {
         let (mode, certainty) = (Mode::X, Certainty::Certain);
         Request { index, mode, range, kind, certainty, rule: UNIQUE_LOOKUP }
     };
-    Submission { requests: asked.iter().map(request).collect(), ..submission(txn, 0, Mode::X, Action::Reorder) }
+    Submission {
+        requests: asked.iter().map(request).collect(),
+        ..submission(txn, 0, Mode::X, Action::Reorder)
+    }
 }
 
 #[test]
