@@ -100,10 +100,15 @@ impl Exact<'_> {
     }
 
     /// What others put ahead of it while it waits: no gap keeps them out. An UPDATE of the clustered index passes over
-    /// a row that was never committed. `stopped`: the last entry that is read, if that ends the search.
+    /// a row that was never committed. A lookup of one key comes to what another has put there and deleted again, which
+    /// no look shows. `stopped`: the last entry that is read, if that ends the search.
     fn rows_to_come(&self, stopped: Option<&Key>, intent: &mut Intent) {
         let update = matches!(self.search.statement, Statement::Update(_)) && !self.secondary();
-        if update || self.backward || self.path.way == Way::Unique {
+        let passes = match self.path.way {
+            Way::Unique => !self.span.entries.is_empty(),
+            _ => update || self.backward,
+        };
+        if passes {
             return;
         }
         let mut range = if self.path.way == Way::All { Range::all() } else { self.range.clone() };
