@@ -21,12 +21,14 @@ impl Admission {
     }
 
     /// The server says which of its threads wait for which, the waiter first: see
-    /// [`Scheduler::free_stalled`](crate::scheduler::Scheduler::free_stalled).
-    pub fn wait_at_server(&self, threads: &[(u32, u32)]) {
+    /// [`Scheduler::free_stalled`](crate::scheduler::Scheduler::free_stalled). False: nobody was held for that.
+    pub fn free_stalled(&self, threads: &[(u32, u32)]) -> bool {
         let txn = |thread: u32| self.registry.by_thread(thread)?.transaction();
         let known = |&(waiter, owner): &(u32, u32)| Some((txn(waiter)?, txn(owner)?));
         let waits: Vec<(TxnId, TxnId)> = threads.iter().filter_map(known).collect();
         let woken = self.scheduler.free_stalled(&waits, self.now());
+        let any = !woken.is_empty();
         self.deliver(woken);
+        any
     }
 }
