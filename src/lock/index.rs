@@ -256,6 +256,19 @@ impl IndexLocks {
         }
     }
 
+    /// Will the lock be less than it might have been, when it has become this?
+    pub fn lessens(&self, handle: Handle, settled: &Settled) -> bool {
+        let Some((_, held)) = self.tree.get(handle) else { return false };
+        match settled {
+            Settled::Kept => false,
+            Settled::Became(kind, range) => {
+                let fewer = held.kind.gaps() && !kind.gaps() || held.kind.records() && !kind.records();
+                fewer || held.waits || *range != held.named
+            }
+            _ => true,
+        }
+    }
+
     /// The statement was answered: the lock is what it became. False if nothing is held any more.
     pub fn settle(&mut self, handle: Handle, settled: &Settled, believe_until: u64) -> bool {
         let Some((_, held)) = self.tree.get_mut(handle) else { return false };

@@ -56,7 +56,7 @@ fn gap_at_nine(probed: bool) -> IndexLocks {
     assert!(locks.settle(handle, &Settled::Became(Kind::Gap, Range::entries(&key(9))), 9));
     if probed {
         let seen = Neighbours { place: key(9), present: false, below: Some(key(7)), above: Some(key(12)) };
-        locks.learn(&seen, 9);
+        locks.learn(&seen, 0, 9);
     }
     locks
 }
@@ -86,7 +86,7 @@ fn the_holders_own_insert_does_not_narrow_its_gap() {
     let mut locks = gap_at_nine(false);
     let handle = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
     locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9);
-    locks.learn(&Neighbours { place: key(11), present: false, below: Some(key(9)), above: None }, 9);
+    locks.learn(&Neighbours { place: key(11), present: false, below: Some(key(9)), above: None }, 0, 9);
     let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 8);
     assert_eq!(met(&mut locks, 2, &insert), Some((Wait, Likely)));
 }
@@ -246,7 +246,7 @@ fn an_entry_that_its_owner_has_deleted_is_put_back_without_asking_for_the_gap() 
 fn a_record_that_a_look_does_not_find_is_believed_in_no_more() {
     let mut locks = IndexLocks::default();
     let seen = Neighbours { place: key(9), present: true, below: None, above: None };
-    locks.learn(&seen, 9);
+    locks.learn(&seen, 0, 9);
     let lookup = request(Kind::RecordOrGap, Mode::X, 9);
     assert!(!locks.may_lock_gap(&lookup, 0), "it finds the record");
     let empty = request(Kind::Gap, Mode::X, 9);
@@ -263,7 +263,7 @@ fn a_record_of_somebody_else_bounds_a_gap_that_was_filled() {
         let put = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
         assert!(locks.settle(put, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9));
         let seen = Neighbours { place: key(30), present: false, below: Some(key(below)), above: None };
-        locks.learn(&seen, 9);
+        locks.learn(&seen, 0, 9);
         met(&mut locks, 2, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 30))
     };
     assert_eq!(looked(12), None, "12 was there before the gap was locked");

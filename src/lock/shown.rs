@@ -43,12 +43,14 @@ impl IndexLocks {
         }
     }
 
-    /// Takes in what a probe has shown.
-    pub fn learn(&mut self, seen: &Neighbours, believe_until: u64) {
+    /// Takes in what a probe has shown. False: nothing that could let anybody on.
+    pub fn learn(&mut self, seen: &Neighbours, now: u64, believe_until: u64) -> bool {
         let place = Range::entries(&seen.place);
+        let mut news = seen.present;
         if seen.present {
             self.fences.put(seen.place.clone(), believe_until);
         } else {
+            news |= self.fences.any_in(&place, now);
             self.fences.drop_range(&place);
         }
         let gap = Range {
@@ -56,10 +58,11 @@ impl IndexLocks {
             high: seen.above.clone().unwrap_or(Key::supremum()),
         };
         for fence in [&seen.below, &seen.above].into_iter().flatten() {
+            news |= !self.fences.any_in(&Range::entries(fence), now);
             self.fences.put(fence.clone(), believe_until);
         }
         if gap.is_empty() {
-            return;
+            return news;
         }
         for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.exact) {
             let Some((_, held)) = self.tree.get(handle) else { continue };
@@ -74,9 +77,11 @@ impl IndexLocks {
             let Some((extent, held)) = self.tree.get_mut(handle) else { continue };
             let inside = !frozen && gap.covers(&held.named);
             held.exact |= inside && !seen.present && held.kind != Kind::NextKey;
-            let extent = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
-            self.tree.set_range(handle, extent, true);
+            let narrowed = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
+            news |= narrowed != *extent;
+            self.tree.set_range(handle, narrowed, true);
         }
+        news
     }
 }
 

@@ -281,6 +281,12 @@ impl LockTable {
         self.release(refs, false, 0);
     }
 
+    /// Will a lock be less than it might have been, when it has become this? See [`settle`](Self::settle).
+    pub fn lessens(&self, lock: LockRef, settled: &Settled) -> bool {
+        *settled != Settled::Kept
+            && self.indexes.get(&lock.index).is_some_and(|locks| locks.lessens(lock.handle, settled))
+    }
+
     /// A statement was answered; `settled` says what became of each lock, in order. Returns those that stay.
     pub fn settle(&self, refs: LockRefs, settled: &[Settled], now: u64) -> LockRefs {
         let mut kept = refs.clone();
@@ -345,6 +351,15 @@ impl LockTable {
         refs.iter().filter_map(released).collect()
     }
 
+    /// The gaps that these lookups may lock, as far as is known.
+    pub fn gaps(&self, requests: &[Request], now: u64) -> Vec<(IndexId, Range)> {
+        let gap = |request: &Request| {
+            let mut locks = self.indexes.get_mut(&request.index)?;
+            locks.may_lock_gap(request, now).then(|| (request.index, locks.reach(request, now)))
+        };
+        requests.iter().filter(|request| request.certainty > Certainty::Unknown).filter_map(gap).collect()
+    }
+
     /// May the request lock a gap, as far as is known?
     pub fn may_lock_gap(&self, request: &Request, now: u64) -> bool {
         match self.indexes.get(&request.index) {
@@ -367,9 +382,9 @@ impl LockTable {
         }
     }
 
-    /// Takes in what a probe of the server has shown.
-    pub fn learn(&self, index: IndexId, seen: &Neighbours, now: u64) {
-        self.indexes.entry(index).or_default().learn(seen, now + self.fence_lifetime);
+    /// Takes in what a probe of the server has shown. False: nothing that could let anybody on.
+    pub fn learn(&self, index: IndexId, seen: &Neighbours, now: u64) -> bool {
+        self.indexes.entry(index).or_default().learn(seen, now, now + self.fence_lifetime)
     }
 
     /// Copies out the locks that `wanted` picks, at most `limit`, each with its index and the part of it that

@@ -11,7 +11,7 @@ use crate::id::{IndexId, SearchId, SessionId, TableId, Token, TxnId};
 use crate::lock::index::{Conflict, Relation};
 use crate::lock::mode::{Certainty, Mode};
 use crate::lock::range::Range;
-use crate::lock::request::{Origin, Request, Settled};
+use crate::lock::request::{Kind, Origin, Request, Settled};
 use crate::lock::table::LockRefs;
 
 /// A statement that asks for locks.
@@ -68,13 +68,19 @@ impl Submission {
         self.keeps && self.requests.iter().any(exclusive) && self.requests == other.requests
     }
 
-    /// Locks of another in these indexes were settled: may that have let it on? Only a lock that turned out to be less
-    /// than it might have been can.
-    pub fn is_let_on(&self, indexes: &[IndexId], settled: &[Settled]) -> bool {
-        let changed = || indexes.iter().zip(settled).filter(|(_, settled)| **settled != Settled::Kept);
-        let asks_in = |index| self.requests.iter().any(|request| request.index == index);
-        changed().any(|(index, _)| asks_in(*index))
-            && !changed().any(|(index, settled)| self.still_meets(*index, settled))
+    /// Locks of another in these indexes turned out to be less than they might have been: may that have let it on?
+    pub fn is_let_on(&self, lessened: &[(IndexId, &Settled)]) -> bool {
+        // What is anybody's guess has stopped nobody. A lookup that has found nothing has no record there, and its gap.
+        let met = |request: &Request, settled: &Settled| match settled {
+            Settled::Became(Kind::Gap, range) => request.range.intersects(range),
+            _ => true,
+        };
+        let asks = |(index, settled): &(IndexId, &Settled)| {
+            let mut asked = self.requests.iter().filter(|request| request.certainty > Certainty::Unknown);
+            asked.any(|request| request.index == *index && met(request, settled))
+        };
+        lessened.iter().any(asks)
+            && !lessened.iter().any(|(index, settled)| self.still_meets(*index, settled))
     }
 
     /// Is a lock that was just settled still in its way?

@@ -21,6 +21,8 @@ pub struct Hold {
     pub blockers: Vec<TxnId>,
     /// Of these, those that must all have gone before it can go on; empty: each that goes may change that.
     pub reasons: Vec<TxnId>,
+    /// One of these has locked a gap that both are expected to insert into.
+    pub hazard: bool,
     /// Since when, milliseconds of the caller's clock.
     pub since: u64,
 }

@@ -189,9 +189,11 @@ impl Scheduler {
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
         let (decision, judged, doubts) = self.decide(token, submission, &mut queue, &mut woken, now);
-        let reasons = match (&decision, &judged) {
-            (Decision::Hold, Some(judged)) => policy::reasons(submission, judged),
-            _ => Vec::new(),
+        let (reasons, hazard) = match (&decision, &judged) {
+            (Decision::Hold, Some(judged)) => {
+                (policy::reasons(submission, judged), policy::is_hazard(submission, judged))
+            }
+            _ => Default::default(),
         };
         let report = judged.map(|judged| Report::new(submission, judged, &decision));
         // One that only would have been held shows as well whether there was need.
@@ -201,7 +203,7 @@ impl Scheduler {
         if let (Decision::Hold, Some(report)) = (&decision, &report) {
             queued();
             let (blockers, submission) = (report.holders.clone(), submission.clone());
-            queue.push(token, Hold { blockers, reasons, submission, since: now });
+            queue.push(token, Hold { blockers, reasons, submission, hazard, since: now });
         } else {
             self.contenders.fetch_sub(1, Ordering::SeqCst);
         }
@@ -219,7 +221,8 @@ impl Scheduler {
         self.contenders.fetch_add(1, Ordering::SeqCst);
         self.graph.set(submission.txn, judge::edge_to(other, true));
         let blockers = vec![other];
-        queue.push(token, Hold { reasons: blockers.clone(), blockers, submission, since: now });
+        queue
+            .push(token, Hold { reasons: blockers.clone(), blockers, submission, hazard: false, since: now });
         true
     }
 
@@ -255,15 +258,17 @@ impl Scheduler {
         settled: &[Settled],
         now: u64,
     ) -> (LockRefs, Vec<Woken>) {
-        let indexes: SmallVec<[IndexId; 4]> = refs.iter().map(|lock| lock.index).collect();
+        let changed = refs.iter().zip(settled).filter(|(lock, settled)| self.locks.lessens(**lock, settled));
+        let lessened: SmallVec<[_; 4]> = changed.map(|(lock, settled)| (lock.index, settled)).collect();
         let kept = self.locks.settle(refs, settled, now);
         if settled.iter().any(|settled| matches!(settled, Settled::Became(Kind::Gap, _))) {
             self.locks.let_past(&kept, |inserter| self.graph.meets(inserter, txn));
         }
-        let let_on = |waits: &Submission| waits.is_let_on(&indexes, settled);
-        if settled.iter().any(|settled| *settled != Settled::Kept) {
-            self.get_further(txn, &[], let_on, now);
+        if lessened.is_empty() {
+            return (kept, Vec::new());
         }
+        let let_on = |waits: &Submission| waits.is_let_on(&lessened);
+        self.get_further(txn, &[], let_on, now);
         let woken = self
             .wake(now, |queue| queue.tokens(|hold| hold.blockers.contains(&txn) && let_on(&hold.submission)));
         (kept, woken)
@@ -345,7 +350,9 @@ impl Scheduler {
 
     /// Takes in what a probe has shown; statements that turn out to be in another gap go on.
     pub fn learn(&self, index: IndexId, seen: &Neighbours, now: u64) -> Vec<Woken> {
-        self.locks.learn(index, seen, now);
+        if !self.locks.learn(index, seen, now) {
+            return Vec::new();
+        }
         self.wake(now, |queue| queue.tokens(|hold| hold.submission.requests.iter().any(|r| r.index == index)))
     }
 

@@ -77,6 +77,13 @@ pub fn reasons(submission: &Submission, judged: &Judged) -> Vec<TxnId> {
     holders(judged.conflicts.iter().filter(|conflict| is_held_for(submission, conflict)))
 }
 
+/// Does a statement ask for a gap that another has, and are both expected to insert into it?
+pub fn is_hazard(submission: &Submission, judged: &Judged) -> bool {
+    let asked = |conflict: &Conflict| submission.requests.get(conflict.request).map(|request| request.kind);
+    let gap = |c: &Conflict| c.relation == Relation::Hazard && asked(c).is_some_and(Kind::gaps);
+    submission.keeps && judged.conflicts.iter().any(|conflict| gap(conflict) && conflict.expected)
+}
+
 /// Is one conflict reason enough to hold a statement?
 fn is_held_for(submission: &Submission, conflict: &Conflict) -> bool {
     match conflict.relation {

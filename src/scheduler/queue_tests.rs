@@ -369,6 +369,37 @@ fn at_values(txn: u64, asked: &[(u16, Kind, i128)]) -> Submission {
     }
 }
 
+/// Of three lookups the first has ended, the second is let on: is the third, at `value`, let on with it?
+fn is_let_on_with_ten(value: i128) -> bool {
+    let (scheduler, insert) = (Scheduler::new(LIMITS, Duration::from_secs(1)), Kind::Insert { check: None });
+    let place = |value| at_values(1, &[(1, insert, value)]).requests.remove(0).range;
+    let first = at_values(1, &[(1, Kind::RecordOrGap, 15)]);
+    let refs = scheduler.enter(&first, 0).expect("free");
+    let missed = [Settled::Became(Kind::Gap, place(15))];
+    let (mut locks, _) = scheduler.answered(TxnId(1), refs, &missed, 0);
+    let tokens = [(2, 10), (3, value)].map(|(txn, value)| {
+        let token = scheduler.token();
+        let asks = at_values(txn, &[(1, Kind::RecordOrGap, value)]);
+        assert!(matches!(scheduler.contend(token, &asks, 0, || ()).decision, Decision::Hold));
+        token
+    });
+    let put = scheduler.enter(&at_values(1, &[(1, insert, 15)]), 0).expect("its own gap");
+    let became = [Settled::Became(Kind::Record, place(15))];
+    let (put, woken) = scheduler.answered(TxnId(1), put, &became, 0);
+    assert!(woken.is_empty(), "its gap is in the way as before");
+    locks.extend(put);
+    let woken: Vec<Token> = scheduler.ended(TxnId(1), &locks, true, 0).iter().map(|w| w.token).collect();
+    assert_eq!(woken[0], tokens[0]);
+    assert_eq!(scheduler.graph().waits_for(TxnId(3), TxnId(2)), woken.len() == 1);
+    woken.contains(&tokens[1])
+}
+
+#[test]
+fn of_lookups_in_one_gap_one_is_let_on_at_a_time() {
+    assert!(!is_let_on_with_ten(11));
+    assert!(is_let_on_with_ten(20), "a record stands between them now");
+}
+
 #[test]
 fn an_insert_that_was_let_past_a_lookup_waits_for_its_gap() {
     let (scheduler, insert) = (Scheduler::new(LIMITS, Duration::from_secs(1)), Kind::Insert { check: None });

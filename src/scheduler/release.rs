@@ -6,10 +6,32 @@ use super::conflict::{Decision, HoldEnd, Judged, Submission, Woken};
 use super::hold_queue::{Hold, HoldQueue};
 use super::policy::Limits;
 use super::{Scheduler, judge, policy};
-use crate::id::{Token, TxnId};
+use crate::id::{IndexId, Token, TxnId};
 use crate::lock::index::Relation;
 use crate::lock::mode::Certainty;
+use crate::lock::range::Range;
+use crate::lock::request::Request;
 use crate::lock::table::LockRefs;
+
+/// A held statement that was let on, for those held behind it.
+struct First {
+    submission: Submission,
+    /// The gaps that it may lock.
+    gaps: Vec<(IndexId, Range)>,
+}
+
+impl First {
+    /// Would the other come to wait for it, or be a hazard with it as with the one that has gone? It need not be asked.
+    fn stops(&self, other: &Hold) -> bool {
+        let (first, asked) = (&self.submission, &other.submission);
+        let here = |request: &Request| {
+            let mut gaps = self.gaps.iter().filter(|(index, _)| *index == request.index);
+            request.kind.gaps() && gaps.any(|(_, gap)| gap.contains(&request.range.low))
+        };
+        let alike = other.hazard && first.keeps && first.seen.digest == asked.seen.digest;
+        first.excludes_equals(asked) || alike && asked.requests.iter().any(here)
+    }
+}
 
 /// Would a held statement wait for one of those that were let on before it, in the same moment?
 pub(super) fn beside(let_on: &[Woken], judged: &Judged) -> bool {
@@ -77,13 +99,14 @@ impl Scheduler {
             return woken;
         }
         let mut queue = self.queue.lock();
-        // The last statement let on, if it excludes every other that asks for the same.
-        let mut first: Option<Submission> = None;
+        // The last statement let on that has nothing in its way.
+        let mut first: Option<First> = None;
         for token in concerned(&mut queue) {
             let Some(mut hold) = queue.remove(token) else { continue };
-            if let Some(first) = first.as_ref().filter(|first| first.excludes_equals(&hold.submission)) {
-                self.graph.set(hold.submission.txn, judge::edge_to(first.txn, true));
-                let blockers = vec![first.txn];
+            if let Some(first) = first.as_ref().filter(|first| first.stops(&hold)) {
+                let first = first.submission.txn;
+                self.graph.set(hold.submission.txn, judge::edge_to(first, true));
+                let blockers = vec![first];
                 queue.push(token, Hold { reasons: blockers.clone(), blockers, ..hold });
                 continue;
             }
@@ -93,13 +116,15 @@ impl Scheduler {
             match (decision, judged) {
                 (Decision::Hold, Some(judged)) => {
                     let reasons = policy::reasons(&hold.submission, &judged);
-                    queue.push(token, Hold { blockers: judged.holders(), reasons, ..hold });
+                    let hazard = policy::is_hazard(&hold.submission, &judged);
+                    queue.push(token, Hold { blockers: judged.holders(), reasons, hazard, ..hold });
                 }
                 (decision, _) => {
                     self.contenders.fetch_sub(1, Ordering::SeqCst);
                     let txn = hold.submission.txn;
                     if matches!(decision, Decision::Forward { waits: false, .. }) {
-                        first = Some(hold.submission);
+                        let gaps = self.locks.gaps(&hold.submission.requests, now);
+                        first = Some(First { submission: hold.submission, gaps });
                     }
                     woken.push(Woken { token, txn, decision, end: HoldEnd::Released });
                 }
