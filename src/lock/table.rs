@@ -281,17 +281,25 @@ impl LockTable {
         self.release(refs, false, 0);
     }
 
-    /// Will a lock be less than it might have been, when it has become this? See [`settle`](Self::settle).
-    pub fn lessens(&self, lock: LockRef, settled: &Settled) -> bool {
-        *settled != Settled::Kept
-            && self.indexes.get(&lock.index).is_some_and(|locks| locks.lessens(lock.handle, settled))
-    }
-
     /// A statement was answered; `settled` says what became of each lock, in order. Returns those that stay.
     pub fn settle(&self, refs: LockRefs, settled: &[Settled], now: u64) -> LockRefs {
+        self.settle_telling(refs, settled, now, |_, _| ())
+    }
+
+    /// The same; `less` is told of those that turn out to be less than they might have been.
+    pub fn settle_telling<'s>(
+        &self,
+        refs: LockRefs,
+        settled: &'s [Settled],
+        now: u64,
+        mut less: impl FnMut(IndexId, &'s Settled),
+    ) -> LockRefs {
         let mut kept = refs.clone();
         let mut verdicts = refs.iter().zip(settled).map(|(lock, settled)| {
             let mut locks = self.indexes.get_mut(&lock.index)?;
+            if locks.lessens(lock.handle, settled) {
+                less(lock.index, settled);
+            }
             let kept = locks.settle(lock.handle, settled, now + self.fence_lifetime);
             if *settled == Settled::Duplicate && lock.index.index != 0 {
                 locks.failed_check(lock.handle, now);

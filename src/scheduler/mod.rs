@@ -258,9 +258,9 @@ impl Scheduler {
         settled: &[Settled],
         now: u64,
     ) -> (LockRefs, Vec<Woken>) {
-        let changed = refs.iter().zip(settled).filter(|(lock, settled)| self.locks.lessens(**lock, settled));
-        let lessened: SmallVec<[_; 4]> = changed.map(|(lock, settled)| (lock.index, settled)).collect();
-        let kept = self.locks.settle(refs, settled, now);
+        let mut lessened: SmallVec<[_; 4]> = SmallVec::new();
+        let less = |index, settled| lessened.push((index, settled));
+        let kept = self.locks.settle_telling(refs, settled, now, less);
         if settled.iter().any(|settled| matches!(settled, Settled::Became(Kind::Gap, _))) {
             self.locks.let_past(&kept, |inserter| self.graph.meets(inserter, txn));
         }

@@ -62,14 +62,26 @@ impl Scheduler {
         let mut woken = Vec::new();
         let mut queue = self.queue.lock();
         for token in queue.tokens(|_| true) {
-            // One that goes on may have let others on.
-            let Some(hold) = queue.remove(token) else { continue };
-            self.contenders.fetch_sub(1, Ordering::SeqCst);
-            let refs = self.force(&hold.submission, &mut queue, &mut woken, now);
-            let decision = Decision::Forward { refs, waits: true };
-            woken.push(Woken { token, txn: hold.submission.txn, decision, end: HoldEnd::Shutdown });
+            self.send_on(token, HoldEnd::Shutdown, &mut queue, &mut woken, now);
         }
         woken
+    }
+
+    /// A held statement goes on, whatever is in its way; nothing happens if another one that went on has let it on.
+    pub(super) fn send_on(
+        &self,
+        token: Token,
+        end: HoldEnd,
+        queue: &mut HoldQueue,
+        woken: &mut Vec<Woken>,
+        now: u64,
+    ) {
+        // Taken out of the queue first: a hold that ends may end others, and so this comes to an end.
+        let Some(hold) = queue.remove(token) else { return };
+        self.contenders.fetch_sub(1, Ordering::SeqCst);
+        let refs = self.force(&hold.submission, queue, woken, now);
+        let decision = Decision::Forward { refs, waits: true };
+        woken.push(Woken { token, txn: hold.submission.txn, decision, end });
     }
 
     // ## Held => gone
@@ -168,14 +180,7 @@ impl Scheduler {
         let stalled =
             |hold: &Hold| hold.submission.txn != own && judged.stalled.contains(&hold.submission.txn);
         for token in queue.tokens(stalled) {
-            // A hold that ends may end others: each is taken out of the queue first, so this comes to an end.
-            if let Some(hold) = queue.remove(token) {
-                self.contenders.fetch_sub(1, Ordering::SeqCst);
-                let refs = self.force(&hold.submission, queue, woken, now);
-                let decision = Decision::Forward { refs, waits: true };
-                let txn = hold.submission.txn;
-                woken.push(Woken { token, txn, decision, end: HoldEnd::HolderStalled });
-            }
+            self.send_on(token, HoldEnd::HolderStalled, queue, woken, now);
         }
     }
 }

@@ -4,12 +4,10 @@
 //! was sent through another proxy. If the holder waits for such a lock, the hold would last until its deadline, where
 //! InnoDB alone had found the deadlock at once, or none. The server knows who waits there for whom.
 
-use std::sync::atomic::Ordering;
-
 use rustc_hash::FxHashSet;
 
 use super::Scheduler;
-use super::conflict::{Decision, HoldEnd, Woken};
+use super::conflict::{HoldEnd, Woken};
 use super::hold_queue::Hold;
 use crate::id::{Token, TxnId};
 
@@ -35,11 +33,7 @@ impl Scheduler {
         let mut queue = self.queue.lock();
         let first = |tokens: Vec<Token>| tokens.first().copied();
         while let Some(token) = first(queue.tokens(|hold| self.waits_for_itself(hold, at_server))) {
-            let Some(hold) = queue.remove(token) else { break };
-            self.contenders.fetch_sub(1, Ordering::SeqCst);
-            let refs = self.force(&hold.submission, &mut queue, &mut woken, now);
-            let decision = Decision::Forward { refs, waits: true };
-            woken.push(Woken { token, txn: hold.submission.txn, decision, end: HoldEnd::HolderStalled });
+            self.send_on(token, HoldEnd::HolderStalled, &mut queue, &mut woken, now);
         }
         woken
     }
