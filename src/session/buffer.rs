@@ -154,6 +154,16 @@ impl Buffer {
         if self.start == self.end {
             self.clear();
         }
+        if self.data.len() < POOLED {
+            // No memory, or that of a remainder: it would make every read as small as itself.
+            let left = self.end - self.start;
+            let mut pooled = take_pooled();
+            pooled[..left].copy_from_slice(&self.data[self.start..self.end]);
+            self.data = pooled;
+            self.approved -= self.start;
+            (self.start, self.end) = (0, left);
+            return true;
+        }
         if self.end < self.data.len() {
             return true;
         }
@@ -167,14 +177,8 @@ impl Buffer {
         if self.end >= limit {
             return false;
         }
-        if self.end < POOLED {
-            let mut pooled = take_pooled();
-            pooled[..self.end].copy_from_slice(&self.data);
-            self.data = pooled;
-        } else {
-            // Doubling: the length that a header claims costs nothing until the bytes are there.
-            self.data.resize((self.data.len() * 2).min(limit), 0);
-        }
+        // Doubling: the length that a header claims costs nothing until the bytes are there.
+        self.data.resize((self.data.len() * 2).min(limit), 0);
         true
     }
 }
@@ -210,6 +214,20 @@ mod tests {
         assert_eq!((buffer.undecided(), buffer.data.len()), (&b"cdef"[..], 4));
         fill(&mut buffer, b"gh", 0).await;
         assert_eq!(buffer.undecided(), b"cdefgh");
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_remainder_is_read_in_one_piece() {
+        let mut buffer = Buffer::default();
+        fill(&mut buffer, b"abcdef", 0).await;
+        buffer.approve(2);
+        let mut out = Vec::new();
+        poll_fn(|context| buffer.poll_drain(context, &mut out)).await.unwrap();
+        buffer.park();
+        buffer.approve(4);
+        poll_fn(|context| buffer.poll_drain(context, &mut out)).await.unwrap();
+        assert_eq!(fill(&mut buffer, &[7; POOLED], 0).await, Some(POOLED));
+        assert_eq!(out, b"abcdef");
     }
 
     #[tokio::test]
