@@ -13,6 +13,13 @@ use super::{Admission, Admitted, Delivery, HoldLook};
 use crate::id::{SessionId, Token, TxnId};
 use crate::scheduler::conflict::{Decision, HoldEnd};
 
+/// A deadline that is noticed so much later than it was: the whole process has stood still (a virtual machine that was
+/// moved, a laptop that slept).
+const LATE: Duration = Duration::from_millis(100);
+
+/// What a hold gets then, once: in it is read what the holder has sent in the meantime.
+const GRACE: Duration = Duration::from_millis(200);
+
 /// Resolves when the statement goes on or is refused: when what stood in its way has gone, or at the
 /// deadline. Dropping it takes the statement out of the queue.
 #[derive(Debug)]
@@ -23,6 +30,8 @@ pub struct Hold {
     token: Token,
     woken: oneshot::Receiver<Delivery>,
     deadline: Pin<Box<Sleep>>,
+    /// It has had its [`GRACE`].
+    graced: bool,
     since: Instant,
     /// The conflict's number in the ledger.
     seq: u64,
@@ -42,7 +51,7 @@ impl Hold {
         let look = HoldLook { token, session, txn, since: since.into_std(), patience, conflict: seq };
         admission.holds.insert(token, look);
         let deadline = Box::pin(tokio::time::sleep_until(since + patience));
-        Hold { admission, session, txn, token, woken, deadline, since, seq, done: false }
+        Hold { admission, session, txn, token, woken, deadline, graced: false, since, seq, done: false }
     }
 
     fn finish(&mut self, decision: Decision, end: HoldEnd) -> Admitted {
@@ -67,8 +76,13 @@ impl Future for Hold {
             }
             return Poll::Ready(self.finish(woken.decision, woken.end));
         }
-        if self.deadline.as_mut().poll(context).is_ready()
-            && let Some((refs, woken)) = self.admission.scheduler.expire(self.token, self.admission.now())
+        let mut due = self.deadline.as_mut().poll(context).is_ready();
+        if due && !self.graced && self.deadline.deadline().elapsed() > LATE {
+            self.graced = true;
+            self.deadline.as_mut().reset(Instant::now() + GRACE);
+            due = self.deadline.as_mut().poll(context).is_ready();
+        }
+        if due && let Some((refs, woken)) = self.admission.scheduler.expire(self.token, self.admission.now())
         {
             self.admission.waiting.remove(&self.token);
             self.admission.deliver(woken);

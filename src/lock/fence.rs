@@ -6,7 +6,9 @@
 //!
 //! A fence that is missing makes the model see one gap where there are two: a conflict is then only
 //! `likely`. A fence that is wrong (its record was deleted behind interlock's back) would split what the
-//! server joins, so fences do not live long, and a delete that is seen takes them away.
+//! server joins, so fences do not live long, and a delete that is seen takes them away. Where a record turns out to
+//! be gone all the same, others are (the table was emptied or made anew behind interlock's back): unless the records
+//! that are met here mostly are as they are remembered, nothing that is remembered of the table is believed any more.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +18,48 @@ use super::range::Range;
 /// Most fences kept in one index; at the limit the oldest half goes.
 const LIMIT: usize = 4096;
 
+/// Where a smaller share of the records that are met again is gone, one that is gone says nothing of the others.
+const SELDOM_GONE: f32 = 0.1;
+
 /// The records known in one index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fences {
     /// Key → until when it may be believed, in milliseconds of the caller's clock.
     known: BTreeMap<Key, u64>,
+    /// Moving share of the remembered records that were gone when their place was met again, 0 to 1.
+    gone: f32,
+    /// Nothing that is remembered of the table is to be believed.
+    wrong: bool,
+}
+
+impl Default for Fences {
+    fn default() -> Self {
+        // Unknown counts as "they are gone": the careful side.
+        Fences { known: BTreeMap::new(), gone: 1.0, wrong: false }
+    }
 }
 
 impl Fences {
+    /// A record was found at this place.
+    pub fn found(&mut self, key: &Key) {
+        if self.known.contains_key(key) {
+            self.gone -= self.gone / 16.0;
+        }
+    }
+
+    /// Nothing was found in the range, or something put where nothing can have been.
+    pub fn missed(&mut self, range: &Range) {
+        if self.drop_range(range) {
+            self.wrong |= self.gone > SELDOM_GONE;
+            self.gone += (1.0 - self.gone) / 16.0;
+        }
+    }
+
+    /// Is what is remembered of the table wrong, as far as was seen since this was asked last?
+    pub fn take_wrong(&mut self) -> bool {
+        std::mem::take(&mut self.wrong)
+    }
+
     /// A record was met; it may be believed until `until`.
     pub fn put(&mut self, key: Key, until: u64) {
         if self.known.len() >= LIMIT && !self.known.contains_key(&key) {
@@ -41,12 +77,13 @@ impl Fences {
         self.known.insert(key, until);
     }
 
-    /// Records in the range were deleted, or may have been.
-    pub fn drop_range(&mut self, range: &Range) {
+    /// Records in the range were deleted, or may have been. True: one was remembered.
+    pub fn drop_range(&mut self, range: &Range) -> bool {
         let gone: Vec<Key> = self.known.range(&range.low..&range.high).map(|(k, _)| k.clone()).collect();
-        for key in gone {
-            self.known.remove(&key);
+        for key in &gone {
+            self.known.remove(key);
         }
+        !gone.is_empty()
     }
 
     /// Is a record known in the range?
@@ -86,11 +123,70 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::id::{IndexId, TableId, TxnId};
+    use crate::lock::mode::{Certainty, Mode};
+    use crate::lock::request::{Kind, Origin, Request, Settled};
+    use crate::lock::table::LockTable;
 
     fn key(parts: &[i128]) -> Key {
         let mut key = Key::default();
         parts.iter().for_each(|part| key.push_int(*part, false));
         key
+    }
+
+    #[test]
+    fn one_that_is_gone_tells_of_the_others_where_they_are_not_met_again() {
+        let mut fences = Fences::default();
+        let gone = |fences: &mut Fences| {
+            fences.put(key(&[2]), 9);
+            fences.missed(&Range::entries(&key(&[2])));
+            fences.take_wrong()
+        };
+        fences.missed(&Range::entries(&key(&[3])));
+        assert!(!fences.take_wrong(), "nothing was remembered there");
+        assert!(gone(&mut fences));
+        fences.put(key(&[1]), 9);
+        (0..40).for_each(|_| fences.found(&key(&[1])));
+        assert!(!gone(&mut fences), "of forty one");
+        assert!(gone(&mut fences), "and another");
+    }
+
+    /// TRUNCATE past interlock: the numbers that the server gives begin anew.
+    #[test]
+    fn a_number_that_is_given_twice_leaves_nothing_known_of_the_table() {
+        let (rows, codes) =
+            (IndexId { table: TableId(1), index: 0 }, IndexId { table: TableId(1), index: 1 });
+        let locks = LockTable::new(100);
+        let mut end = Key::default();
+        end.push_end();
+        let insert = |number: i128, code: i128| {
+            let next = Range::entries(&end);
+            let asked =
+                [(rows, next), (codes, Range::entries(&key(&[code])))].map(|(index, range)| Request {
+                    index,
+                    mode: Mode::X,
+                    range,
+                    kind: Kind::Insert { check: Some(Mode::S) },
+                    certainty: Certainty::Certain,
+                    rule: "insert",
+                });
+            let (refs, _) = locks.enter(TxnId(9), &asked, Origin::default(), true, 0);
+            let places = [number, code].map(|part| Range::entries(&key(&[part])));
+            let kept = locks.settle(refs, &places.map(|place| Settled::Became(Kind::Record, place)), 0);
+            locks.release(&kept, true, 0);
+        };
+        let known = |code: i128| {
+            locks
+                .indexes
+                .get(&codes)
+                .is_some_and(|index| index.fences.any_in(&Range::entries(&key(&[code])), 0))
+        };
+        insert(1, 51);
+        insert(2, 52);
+        assert!(known(51) && known(52));
+        insert(1, 53);
+        assert!(!known(51) && !known(52), "they went with the first of them");
+        assert!(known(53));
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use super::range::Range;
 use super::request::{Kind, Request, Settled};
 use crate::id::{DigestId, SearchId, TxnId};
 
-/// Where fewer lookups than this share find nothing, gaps hardly matter, and the records that are met are
+/// Where lookups are less likely than this to find nothing, gaps hardly matter, and the records that are met are
 /// not remembered.
 const SELDOM: f32 = 0.01;
 
@@ -110,7 +110,7 @@ pub struct IndexLocks {
     pub(super) leads: Leads,
     /// Locks of searches: those that a [`Kind::Entry`] can meet.
     pub(super) searches: usize,
-    /// Moving share of unique lookups that found nothing, 0 to 1.
+    /// How likely unique lookups find nothing, as of late: 0 to 1; a half if one in five does.
     pub(super) misses: f32,
 }
 
@@ -167,7 +167,7 @@ impl IndexLocks {
         self.searches += usize::from(!held.own_row);
         // Nothing stands there, a look has shown.
         if held.exact && held.kind == Kind::Gap {
-            self.fences.drop_range(&held.named);
+            self.fences.missed(&held.named);
         }
         if request.is_somewhere() {
             return self.tree.insert_vague(reach, held);
@@ -302,6 +302,7 @@ impl IndexLocks {
             Settled::Undone => {
                 (held.mode, held.kind, held.insert) = (Mode::X, Kind::Gap, false);
                 let named = held.named.clone();
+                self.fences.drop_range(&named);
                 let reach = self.fences.around(&named, 0);
                 self.tree.set_range(handle, reach, true);
                 true
@@ -316,20 +317,26 @@ impl IndexLocks {
                 held.kind = *kind;
                 // Of a key that the server has given a look may have told more than the answer.
                 let known = range.low.is_end() && held.insert && !held.named.low.is_end();
+                let given = held.insert && held.named.low.is_end() && !range.low.is_end();
                 let range = &if known { held.named.clone() } else { range.clone() };
                 held.named = range.clone();
                 held.asked = range.clone();
                 let (txn, inserted) = (held.txn, held.inserted);
                 if looked_up {
-                    let missed = if *kind == Kind::Gap { 1.0 } else { 0.0 };
-                    self.misses += (missed - self.misses) / 16.0;
-                    match kind {
-                        Kind::Gap => self.fences.drop_range(range),
-                        Kind::Record if self.misses > SELDOM => {
-                            self.fences.put(range.low.clone(), believe_until);
-                        }
-                        _ => {}
+                    // Believed sooner than that they find: where new rows begin to come, they come in herds.
+                    if *kind == Kind::Gap {
+                        self.misses += (1.0 - self.misses) / 4.0;
+                        self.fences.missed(range);
+                    } else {
+                        self.misses -= self.misses / 16.0;
+                        self.fences.found(&range.low);
                     }
+                    if *kind == Kind::Record && self.remembers() {
+                        self.fences.put(range.low.clone(), believe_until);
+                    }
+                }
+                if given {
+                    self.fences.missed(range);
                 }
                 if inserted {
                     self.freeze(txn, range);
@@ -371,9 +378,12 @@ impl IndexLocks {
         let held = self.remove(handle)?;
         let evidence = evidence(&held, committed);
         if held.inserted && !committed {
+            // Its own transaction may have found it.
+            self.fences.drop_range(&held.named);
             self.inherit(&held.named);
         }
-        if held.inserted && committed && !held.named.low.is_end() && self.misses > SELDOM {
+        let stands = held.inserted && committed && !held.deleted;
+        if stands && !held.named.low.is_end() && self.remembers() {
             self.fences.put(held.named.low, believe_until);
         }
         evidence
@@ -383,6 +393,11 @@ impl IndexLocks {
     pub fn forget(&mut self, range: &Range) {
         self.fences.drop_range(range);
         self.leads.drop_range(range);
+    }
+
+    /// Are the records that are met here remembered?
+    pub(super) fn remembers(&self) -> bool {
+        self.misses > SELDOM
     }
 
     /// May the request lock a gap, as far as is known? A lookup of a key that exists locks none.

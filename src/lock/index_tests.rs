@@ -140,6 +140,7 @@ fn where_a_look_finds_nothing_a_lookup_under_way_finds_nothing_either() {
         locks.release(found, true, 9);
     }
     enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 30));
+    locks.learn(&Neighbours { place: key(40), present: true, below: None, above: None }, 0, 9);
     assert_eq!(met(&mut locks, 2, &request(Kind::Gap, Mode::X, 31)), None, "rows are mostly found");
     assert_eq!(met(&mut locks, 2, &request(Kind::Gap, Mode::X, 30)), Some((Hazard, Likely)));
 }
@@ -177,7 +178,10 @@ fn lookups_that_usually_find_do_not_shy_at_each_other() {
         locks.release(handle, true, 0);
     }
     enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 5));
-    assert_eq!(met(&mut locks, 2, &request(Kind::RecordOrGap, Mode::X, 6)), None);
+    let behind = request(Kind::RecordOrGap, Mode::X, 6);
+    assert_eq!(met(&mut locks, 2, &behind), Some((Hazard, Likely)), "what stands behind all is new");
+    locks.learn(&Neighbours { place: key(7), present: true, below: None, above: None }, 0, 9);
+    assert_eq!(met(&mut locks, 2, &behind), None);
     assert_eq!(met(&mut locks, 2, &request(Kind::RecordOrGap, Mode::X, 5)), Some((Wait, Likely)));
 }
 

@@ -197,9 +197,10 @@ impl IndexLocks {
             return None;
         }
         // A lookup of a key that exists locks no gap; one whose answer is out counts by what is usual here, unless
-        // nothing is known to be there.
+        // nothing is known to be there, or beyond: the keys behind the last record are new ones.
         let missing = request.kind == Kind::Gap && mine.covers(&held.named);
-        let unlikely = self.mostly_finds(held) && !missing;
+        let beyond = reach.high.is_supremum() && self.remembers();
+        let unlikely = self.mostly_finds(held) && !missing && !beyond;
         let finds = || request.kind == Kind::RecordOrGap && self.fences.any_in(&request.range, now);
         (!unlikely && !finds()).then(|| (Relation::Hazard, gap_certainty(held, &request.range)))
     }

@@ -51,7 +51,7 @@ impl IndexLocks {
             self.fences.put(seen.place.clone(), believe_until);
         } else {
             news |= self.fences.any_in(&place, now);
-            self.fences.drop_range(&place);
+            self.fences.missed(&place);
         }
         let gap = Range {
             low: seen.below.as_ref().map_or(Key::lowest(), Key::after),

@@ -294,7 +294,7 @@ impl LockTable {
         now: u64,
         mut less: impl FnMut(IndexId, &'s Settled),
     ) -> LockRefs {
-        let mut kept = refs.clone();
+        let (mut kept, mut wrong) = (refs.clone(), None);
         let mut verdicts = refs.iter().zip(settled).map(|(lock, settled)| {
             let mut locks = self.indexes.get_mut(&lock.index)?;
             if locks.lessens(lock.handle, settled) {
@@ -304,9 +304,16 @@ impl LockTable {
             if *settled == Settled::Duplicate && lock.index.index != 0 {
                 locks.failed_check(lock.handle, now);
             }
+            if locks.fences.take_wrong() {
+                wrong = Some(lock.index.table);
+            }
             kept.then_some(())
         });
         kept.retain(|_| verdicts.next().flatten().is_some());
+        drop(verdicts);
+        if let Some(table) = wrong {
+            self.forget_table(table);
+        }
         self.learn_row(&kept, now);
         kept
     }

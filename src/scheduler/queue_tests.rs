@@ -408,9 +408,9 @@ fn an_insert_that_was_let_past_a_lookup_waits_for_its_gap() {
         let place = at_values(txn, &[(1, kind, value)]).requests.remove(0).range;
         scheduler.answered(TxnId(txn), refs.clone(), &[Settled::Became(kind, place)], 0).0
     };
-    // Lookups find their record here.
-    for txn in 1..20 {
-        let found = settle(txn, &enters(txn, Kind::RecordOrGap, 7), Kind::Record, 7);
+    // Lookups find their record here, on both sides of the place.
+    for (txn, value) in (1..20).zip([7, 20].into_iter().cycle()) {
+        let found = settle(txn, &enters(txn, Kind::RecordOrGap, value), Kind::Record, value);
         scheduler.ended(TxnId(txn), &found, true, 0);
     }
     let looks = [(21, 9), (22, 10)].map(|(txn, value)| (txn, value, enters(txn, Kind::RecordOrGap, value)));
