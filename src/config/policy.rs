@@ -60,7 +60,7 @@ pub struct ReorderConfig {
 impl Default for ReorderConfig {
     fn default() -> Self {
         ReorderConfig {
-            hold_timeout: Duration::from_secs(2),
+            hold_timeout: Duration::from_secs(3),
             deadlock_hold_timeout: Duration::from_secs(10),
             max_queue: 2000,
             max_held: 5000,
