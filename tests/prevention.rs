@@ -4,7 +4,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::shop::{find, in_front_of_a_shop};
+use support::Interlock;
+use support::shop::{Session, find, in_front_of_a_shop, shops};
 
 #[test]
 fn flag_sees_the_hazard_and_the_deadlock_before_they_happen() {
@@ -144,6 +145,68 @@ fn a_hold_ends_at_its_deadline() {
         "reorder",
         &["--config", file.to_str().unwrap()],
     );
+}
+
+/// A virtual machine that is moved: the deadline passes, but so does the holder's COMMIT, which nobody has read yet.
+#[test]
+fn a_process_that_stood_still_reads_before_it_ends_holds() {
+    in_front_of_a_shop(
+        |interlock, a, b| {
+            let c = Session::open(interlock.port);
+            assert_eq!(a.run("BEGIN"), Ok(()));
+            assert_eq!(a.run("SELECT * FROM batch WHERE server_id = 9 FOR UPDATE"), Ok(()));
+            for (session, key) in [(&b, 10), (&c, 11)] {
+                assert_eq!(session.run("BEGIN"), Ok(()));
+                session.send(&format!("SELECT * FROM batch WHERE server_id = {key} FOR UPDATE"));
+                assert!(session.waits(), "held");
+            }
+            interlock.signal("STOP");
+            assert!(b.within(Duration::from_secs(3)).is_none());
+            a.send("COMMIT");
+            assert!(a.waits());
+            interlock.signal("CONT");
+            assert_eq!(a.answer(), Ok(()));
+            for session in [&b, &c] {
+                assert_eq!(session.answer(), Ok(()));
+                assert_eq!(session.run("COMMIT"), Ok(()));
+            }
+            let ended =
+                |how| interlock.metric(&format!("interlock_holds_total{{kind=\"hazard\",end=\"{how}\"}}"));
+            assert_eq!((ended("released"), ended("deadline")), (Some(2.0), Some(0.0)));
+        },
+        "reorder",
+        &[],
+    );
+}
+
+/// TRUNCATE by somebody who does not come through interlock.
+#[test]
+fn of_a_table_that_was_emptied_elsewhere_nothing_is_believed() {
+    shops(|server| {
+        let interlock = Interlock::start(server, &["--action", "reorder"]);
+        let (a, b) = (Session::open(interlock.port), Session::open(interlock.port));
+        for key in [40, 50] {
+            assert_eq!(a.run(&format!("SELECT * FROM batch WHERE server_id = {key} FOR UPDATE")), Ok(()));
+            assert_eq!(a.run(&format!("INSERT INTO batch (server_id) VALUES ({key})")), Ok(()));
+        }
+        let elsewhere = Session::open(server.port);
+        assert_eq!(elsewhere.run("TRUNCATE TABLE batch"), Ok(()));
+        // Numbers that it has seen are given again.
+        for key in 1..=6 {
+            assert_eq!(a.run(&format!("INSERT INTO batch (server_id) VALUES ({key})")), Ok(()));
+        }
+        for session in [&a, &b] {
+            assert_eq!(session.run("BEGIN"), Ok(()));
+        }
+        assert_eq!(a.run("SELECT * FROM batch WHERE server_id = 45 FOR UPDATE"), Ok(()));
+        b.send("SELECT * FROM batch WHERE server_id = 55 FOR UPDATE");
+        assert!(b.waits(), "no record stands between them any more");
+        assert_eq!(a.run("INSERT INTO batch (server_id) VALUES (45)"), Ok(()));
+        assert_eq!(a.run("COMMIT"), Ok(()));
+        assert_eq!(b.answer(), Ok(()));
+        assert_eq!(b.run("INSERT INTO batch (server_id) VALUES (55)"), Ok(()));
+        assert_eq!(b.run("COMMIT"), Ok(()));
+    });
 }
 
 #[test]

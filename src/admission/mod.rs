@@ -383,8 +383,8 @@ impl Admission {
         self.rehearsed(txn);
     }
 
-    /// Milliseconds since the start.
-    fn now(&self) -> u64 {
+    /// Milliseconds since the start: the clock of what is known.
+    pub fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
 }

@@ -55,6 +55,23 @@ impl Fences {
         }
     }
 
+    /// A look has shown no record in the gap but these: what was known there before is gone. True: something is known
+    /// since then, to be believed until `since` or later.
+    pub fn disproved<'k>(
+        &mut self,
+        gap: &Range,
+        shown: impl Iterator<Item = &'k Key> + Clone,
+        since: u64,
+    ) -> bool {
+        // Of a record only the first columns may be known.
+        let is_shown = |key: &Key| shown.clone().any(|entry| entry.starts_with(key));
+        let inside = self.known.range(&gap.low..&gap.high).filter(|(key, _)| !is_shown(key));
+        let (newer, older): (Vec<_>, Vec<_>) =
+            inside.map(|(k, until)| (k.clone(), *until)).partition(|f| f.1 >= since);
+        older.iter().for_each(|(key, _)| self.missed(&Range::entries(key)));
+        !newer.is_empty()
+    }
+
     /// Is what is remembered of the table wrong, as far as was seen since this was asked last?
     pub fn take_wrong(&mut self) -> bool {
         std::mem::take(&mut self.wrong)

@@ -55,7 +55,8 @@ fn gap_at_nine(probed: bool) -> IndexLocks {
     let handle = enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 9));
     assert!(locks.settle(handle, &Settled::Became(Kind::Gap, Range::entries(&key(9))), 9));
     if probed {
-        let seen = Neighbours { place: key(9), present: false, below: Some(key(7)), above: Some(key(12)) };
+        let seen =
+            Neighbours { asked: 0, place: key(9), present: false, below: Some(key(7)), above: Some(key(12)) };
         locks.learn(&seen, 0, 9);
     }
     locks
@@ -86,7 +87,11 @@ fn the_holders_own_insert_does_not_narrow_its_gap() {
     let mut locks = gap_at_nine(false);
     let handle = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
     locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9);
-    locks.learn(&Neighbours { place: key(11), present: false, below: Some(key(9)), above: None }, 0, 9);
+    locks.learn(
+        &Neighbours { asked: 0, place: key(11), present: false, below: Some(key(9)), above: None },
+        0,
+        9,
+    );
     let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 8);
     assert_eq!(met(&mut locks, 2, &insert), Some((Wait, Likely)));
 }
@@ -140,7 +145,7 @@ fn where_a_look_finds_nothing_a_lookup_under_way_finds_nothing_either() {
         locks.release(found, true, 9);
     }
     enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 30));
-    locks.learn(&Neighbours { place: key(40), present: true, below: None, above: None }, 0, 9);
+    locks.learn(&Neighbours { asked: 0, place: key(40), present: true, below: None, above: None }, 0, 9);
     assert_eq!(met(&mut locks, 2, &request(Kind::Gap, Mode::X, 31)), None, "rows are mostly found");
     assert_eq!(met(&mut locks, 2, &request(Kind::Gap, Mode::X, 30)), Some((Hazard, Likely)));
 }
@@ -180,7 +185,7 @@ fn lookups_that_usually_find_do_not_shy_at_each_other() {
     enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 5));
     let behind = request(Kind::RecordOrGap, Mode::X, 6);
     assert_eq!(met(&mut locks, 2, &behind), Some((Hazard, Likely)), "what stands behind all is new");
-    locks.learn(&Neighbours { place: key(7), present: true, below: None, above: None }, 0, 9);
+    locks.learn(&Neighbours { asked: 0, place: key(7), present: true, below: None, above: None }, 0, 9);
     assert_eq!(met(&mut locks, 2, &behind), None);
     assert_eq!(met(&mut locks, 2, &request(Kind::RecordOrGap, Mode::X, 5)), Some((Wait, Likely)));
 }
@@ -249,7 +254,7 @@ fn an_entry_that_its_owner_has_deleted_is_put_back_without_asking_for_the_gap() 
 #[test]
 fn a_record_that_a_look_does_not_find_is_believed_in_no_more() {
     let mut locks = IndexLocks::default();
-    let seen = Neighbours { place: key(9), present: true, below: None, above: None };
+    let seen = Neighbours { asked: 0, place: key(9), present: true, below: None, above: None };
     locks.learn(&seen, 0, 9);
     let lookup = request(Kind::RecordOrGap, Mode::X, 9);
     assert!(!locks.may_lock_gap(&lookup, 0), "it finds the record");
@@ -266,7 +271,8 @@ fn a_record_of_somebody_else_bounds_a_gap_that_was_filled() {
         let mut locks = gap_at_nine(false);
         let put = enter(&mut locks, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 9));
         assert!(locks.settle(put, &Settled::Became(Kind::Record, Range::entries(&key(9))), 9));
-        let seen = Neighbours { place: key(30), present: false, below: Some(key(below)), above: None };
+        let seen =
+            Neighbours { asked: 0, place: key(30), present: false, below: Some(key(below)), above: None };
         locks.learn(&seen, 0, 9);
         met(&mut locks, 2, &request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 30))
     };
@@ -337,4 +343,40 @@ fn a_lookup_under_way_keeps_no_insert_out_where_lookups_find() {
         locks.settle(handle, &Settled::Became(Kind::Record, Range::entries(&key(value))), 0);
     }
     assert_eq!(met(&mut locks, 2, &insert), None, "they all have found a record");
+}
+
+/// A look that is answered late: meanwhile a record was put into the gap that it has shown, and a lookup below that has
+/// locked the smaller gap.
+#[test]
+fn a_look_that_is_older_than_a_record_makes_no_gap_wider() {
+    let looked = Neighbours { asked: 5, place: key(20), present: false, below: Some(key(7)), above: None };
+    for (put_at, is_newer) in [(8, true), (4, false)] {
+        let mut locks = IndexLocks::default();
+        locks.fences.put(key(12), put_at + 9);
+        let lookup = enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 9));
+        assert!(locks.settle(lookup, &Settled::Became(Kind::Gap, Range::entries(&key(9))), 19));
+        locks.learn(&looked, 10, 19);
+        let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 13);
+        assert_eq!(met(&mut locks, 2, &insert), (!is_newer).then_some((Wait, Certain)), "put at {put_at}");
+        assert_eq!(locks.fences.take_wrong(), !is_newer, "a record that was known and is gone");
+    }
+}
+
+/// The same with a record that is not committed: it may go again, and the gap with it.
+#[test]
+fn a_look_is_not_sure_of_a_gap_that_somebody_has_put_a_record_into() {
+    let mut locks = IndexLocks::default();
+    let insert = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 12);
+    let reach = locks.reach(&insert, 0);
+    let put = locks.enter(asking(3), &insert, reach, Got::all(&insert.range));
+    assert!(locks.settle(put, &Settled::Became(Kind::Record, Range::entries(&key(12))), 9));
+    let lookup = enter(&mut locks, &request(Kind::RecordOrGap, Mode::X, 9));
+    assert!(locks.settle(lookup, &Settled::Became(Kind::Gap, Range::entries(&key(9))), 9));
+    locks.learn(
+        &Neighbours { asked: 0, place: key(20), present: false, below: Some(key(7)), above: None },
+        0,
+        9,
+    );
+    let behind = request(Kind::Insert { check: Some(Mode::S) }, Mode::X, 13);
+    assert_eq!(met(&mut locks, 2, &behind), Some((Wait, Likely)));
 }

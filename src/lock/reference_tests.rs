@@ -81,6 +81,7 @@ fn table() -> LockTable {
     for (at, record) in RECORDS.iter().enumerate() {
         let neighbour = |at: Option<usize>| at.and_then(|at| RECORDS.get(at)).map(|record| key(*record));
         let seen = Neighbours {
+            asked: 0,
             place: key(*record),
             present: true,
             below: neighbour(at.checked_sub(1)),

@@ -5,10 +5,13 @@ use super::index::IndexLocks;
 use super::key::Key;
 use super::range::Range;
 use super::request::Kind;
+use crate::id::TxnId;
 
 /// What a probe of the server has shown around a place.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
+    /// When it was asked about, milliseconds of the caller's clock: what is known since then is newer.
+    pub asked: u64,
     /// The place that was asked about.
     pub place: Key,
     /// Entries at the place exist.
@@ -46,12 +49,9 @@ impl IndexLocks {
     /// Takes in what a probe has shown. False: nothing that could let anybody on.
     pub fn learn(&mut self, seen: &Neighbours, now: u64, believe_until: u64) -> bool {
         let place = Range::entries(&seen.place);
-        let mut news = seen.present;
+        let mut news = seen.present || self.fences.any_in(&place, now);
         if seen.present {
             self.fences.put(seen.place.clone(), believe_until);
-        } else {
-            news |= self.fences.any_in(&place, now);
-            self.fences.missed(&place);
         }
         let gap = Range {
             low: seen.below.as_ref().map_or(Key::lowest(), Key::after),
@@ -64,10 +64,17 @@ impl IndexLocks {
         if gap.is_empty() {
             return news;
         }
+        let shown = seen.present.then_some(&seen.place).into_iter().chain(&seen.above);
+        if self.fences.disproved(&gap, shown, seen.asked + (believe_until - now)) {
+            // What it says of the gap is no longer so.
+            return news;
+        }
         for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.exact) {
             let Some((_, held)) = self.tree.get(handle) else { continue };
-            // A record that the holder has put into its own gap bounds nothing. Others cannot have put one there.
+            // A record that the holder has put into its own gap bounds nothing. One that another has put there came
+            // before the lock, and the look before both.
             let (frozen, txn) = (held.frozen, held.txn);
+            let is_cut = self.others_have_put(txn, &gap);
             let bounds = |edge: &&Key| !frozen || !self.has_put(txn, edge);
             let [below, above] = [&seen.below, &seen.above].map(|edge| edge.as_ref().filter(bounds));
             let gap = Range {
@@ -76,12 +83,26 @@ impl IndexLocks {
             };
             let Some((extent, held)) = self.tree.get_mut(handle) else { continue };
             let inside = !frozen && gap.covers(&held.named);
+            if inside && is_cut {
+                continue;
+            }
             held.exact |= inside && !seen.present && held.kind != Kind::NextKey;
             let narrowed = if inside { gap.clone() } else { cut(extent.clone(), &held.named, &gap) };
             news |= narrowed != *extent;
             self.tree.set_range(handle, narrowed, true);
         }
         news
+    }
+}
+
+impl IndexLocks {
+    /// Is there an entry in this gap that somebody else has put there, and that may be taken out again?
+    fn others_have_put(&self, txn: TxnId, gap: &Range) -> bool {
+        let mut put = false;
+        self.tree.visit(gap, gap, &mut |_, _, held| {
+            put |= held.txn != txn && held.inserted && !held.deleted && gap.covers(&held.named);
+        });
+        put
     }
 }
 

@@ -34,13 +34,13 @@ impl Inquiry {
         }
     }
 
-    /// A look at a key that is not there has shown between which entries its place lies.
-    pub(super) fn learn_gaps(&self, known: &Known) {
+    /// A look at a key that is not there, begun at the moment `asked`, has shown between which entries its place lies.
+    pub(super) fn learn_gaps(&self, known: &Known, asked: u64) {
         for place in known.places.iter().filter(|place| place.span.entries.is_empty() && !place.span.unread) {
             let index = IndexId { table: place.table, index: place.index as u16 };
             let edge = |entry: &Option<SeenEntry>| entry.as_ref().map(|entry| entry.key.clone());
             let (below, above) = (edge(&place.span.below), edge(&place.span.above));
-            let seen = Neighbours { place: place.key.clone(), present: false, below, above };
+            let seen = Neighbours { asked, place: place.key.clone(), present: false, below, above };
             self.shared.admission.learn(index, &seen);
         }
     }

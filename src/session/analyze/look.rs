@@ -291,22 +291,23 @@ impl Analyzer {
             return self.look_at_place(table.clone(), request, values.iter().map(Value::outliving).collect());
         }
         let columns = &table.indexes.get(usize::from(index.index))?.parts;
-        let asked: Option<Vec<ProbeValue>> = values
+        let wanted: Option<Vec<ProbeValue>> = values
             .iter()
             .zip(columns)
             .map(|(value, part)| probe_value(value, &table.columns[part.column?].family))
             .collect();
-        let (asked, place, shared) = (asked?, request.range.low.clone(), self.shared.clone());
+        let (wanted, place, shared) = (wanted?, request.range.low.clone(), self.shared.clone());
         Some(Box::pin(async move {
             let Some(knowledge) = &shared.knowledge else { return };
-            let Some(seen) = knowledge.prober.neighbours(&table, index.index, &asked).await else { return };
+            let asked = shared.admission.now();
+            let Some(seen) = knowledge.prober.neighbours(&table, index.index, &wanted).await else { return };
             let edge = |entry: Option<Vec<ProbeValue>>| match entry {
                 Some(entry) => key(&table, usize::from(index.index), &entry).map(Some),
                 None => Some(None),
             };
             // An edge that cannot be compared is no knowledge.
             let (Some(below), Some(above)) = (edge(seen.previous), edge(seen.next)) else { return };
-            let seen = Neighbours { place, present: seen.exact.is_some(), below, above };
+            let seen = Neighbours { asked, place, present: seen.exact.is_some(), below, above };
             shared.admission.learn(index, &seen);
         }))
     }
@@ -316,6 +317,7 @@ impl Analyzer {
         let (index, place, shared) = (request.index, request.range.low.clone(), self.shared.clone());
         Some(Box::pin(async move {
             let Some(knowledge) = &shared.knowledge else { return };
+            let asked = shared.admission.now();
             let Some(last) = knowledge.prober.last(&table, index.index).await else { return };
             let below = match last {
                 Some(entry) => match key(&table, usize::from(index.index), &entry) {
@@ -324,7 +326,7 @@ impl Analyzer {
                 },
                 None => None,
             };
-            shared.admission.learn(index, &Neighbours { place, present: false, below, above: None });
+            shared.admission.learn(index, &Neighbours { asked, place, present: false, below, above: None });
         }))
     }
 
@@ -344,13 +346,14 @@ impl Analyzer {
         let shared = self.shared.clone();
         Some(Box::pin(async move {
             let Some(knowledge) = &shared.knowledge else { return };
+            let asked = shared.admission.now();
             let Some(seen) = knowledge.scanner.scan(&sql).await else { return };
             let Some(span) = seen.first().and_then(|seen| seen_span(&table, at, seen, true)) else { return };
             let all = || span.below.iter().chain(&span.entries).chain(&span.above).map(|entry| &entry.key);
             let below = all().filter(|key| **key < place).max().cloned();
             // An entry with the very key bounds the gap too.
             let above = all().filter(|key| **key >= place).min().cloned();
-            shared.admission.learn(index, &Neighbours { place, present: false, below, above });
+            shared.admission.learn(index, &Neighbours { asked, place, present: false, below, above });
         }))
     }
 }

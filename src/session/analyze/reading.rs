@@ -37,6 +37,7 @@ const MAX_INNER: usize = 16;
 impl Inquiry {
     /// Asks; what cannot be learnt in time stays unknown.
     pub(super) async fn ask(&self) -> Known {
+        let begun = self.shared.admission.now();
         let mut known = Known { plan: Plan::Unavailable, asked: true, ..Known::default() };
         let Some(knowledge) = &self.shared.knowledge else { return known };
         let plain = self.plain();
@@ -70,7 +71,7 @@ impl Inquiry {
         read.tables(&mut known).await;
         self.name_new(&known);
         self.places(knowledge, &mut known).await;
-        self.learn_gaps(&known);
+        self.learn_gaps(&known, begun);
         for inner in self.inner(&known) {
             known.inner.push(inner.ask_boxed().await);
         }
