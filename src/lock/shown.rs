@@ -93,9 +93,7 @@ impl IndexLocks {
         }
         news
     }
-}
 
-impl IndexLocks {
     /// Is there an entry in this gap that somebody else has put there, and that may be taken out again?
     fn others_have_put(&self, txn: TxnId, gap: &Range) -> bool {
         let mut put = false;
