@@ -310,6 +310,7 @@ impl Worker {
             }
             Err(failed) => failed,
         };
+        let did = format!("{steps:?}");
         if at_commit {
             outcome.unknown.insert(number, steps);
         } else {
@@ -325,7 +326,11 @@ impl Worker {
                 outcome.lost += 1;
                 return false;
             }
-            Refused::Error(code) => panic!("transaction {number}: error {code}"),
+            // Seen once in 700 rounds on MariaDB, without interlock: a key that a locking read had not found was there.
+            Refused::Error(1062) if self.shared.plan.port == self.shared.plan.server => {
+                println!("without interlock, transaction {number}: error 1062 after {did}");
+            }
+            Refused::Error(code) => panic!("transaction {number}: error {code} after {did}"),
         }
         drop(outcome);
         client.query("ROLLBACK").is_ok()
