@@ -69,12 +69,13 @@ impl IndexLocks {
             // What it says of the gap is no longer so.
             return news;
         }
+        let putters = self.putters(&gap);
         for handle in self.tree.handles(&gap, |held| held.kind.gaps() && !held.exact) {
             let Some((_, held)) = self.tree.get(handle) else { continue };
             // A record that the holder has put into its own gap bounds nothing. One that another has put there came
             // before the lock, and the look before both.
             let (frozen, txn) = (held.frozen, held.txn);
-            let is_cut = self.others_have_put(txn, &gap);
+            let is_cut = putters.iter().any(|putter| *putter != txn);
             let bounds = |edge: &&Key| !frozen || !self.has_put(txn, edge);
             let [below, above] = [&seen.below, &seen.above].map(|edge| edge.as_ref().filter(bounds));
             let gap = Range {
@@ -94,13 +95,15 @@ impl IndexLocks {
         news
     }
 
-    /// Is there an entry in this gap that somebody else has put there, and that may be taken out again?
-    fn others_have_put(&self, txn: TxnId, gap: &Range) -> bool {
-        let mut put = false;
+    /// Who has put entries into this gap that may be taken out again.
+    fn putters(&self, gap: &Range) -> Vec<TxnId> {
+        let mut putters = Vec::new();
         self.tree.visit(gap, gap, &mut |_, _, held| {
-            put |= held.txn != txn && held.inserted && !held.deleted && gap.covers(&held.named);
+            if held.inserted && !held.deleted && gap.covers(&held.named) && !putters.contains(&held.txn) {
+                putters.push(held.txn);
+            }
         });
-        put
+        putters
     }
 }
 
